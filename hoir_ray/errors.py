@@ -1,0 +1,51 @@
+"""Errors that a user can act on; each becomes one line on stderr and an exit code.
+
+HoirError
+├── RequestError        exit 2: what was asked for cannot be done as it was written
+│   ├── SpecError       a sweep YAML, an override or a parameter of it
+│   ├── DataError       a picture, folder or table that cannot be represented
+│   └── PackError       a model pack or checkpoint that is missing, broken or not what its manifest says
+├── StorageError        exit 4: storage cannot be reached, read or written
+└── WorkError           exit 1: the work was started and failed
+    └── DivergedError   a loss or metric became NaN or infinite
+"""
+
+from __future__ import annotations
+
+
+class HoirError(Exception):
+    """Root of the errors that are shown as one line, without a traceback."""
+
+    exit_code = 1
+
+
+class RequestError(HoirError):
+    """The request was wrong; nothing was started and nothing was changed."""
+
+    exit_code = 2
+
+
+class SpecError(RequestError):
+    """A sweep YAML, an override or one of its parameters breaks a rule."""
+
+
+class DataError(RequestError):
+    """A picture, folder or table is missing or cannot be represented."""
+
+
+class PackError(RequestError):
+    """A model pack or checkpoint is missing, broken or differs from its manifest."""
+
+
+class StorageError(HoirError):
+    """A storage location cannot be reached, read or written."""
+
+    exit_code = 4
+
+
+class WorkError(HoirError):
+    """The work was started and did not succeed."""
+
+
+class DivergedError(WorkError):
+    """A loss or metric became NaN or infinite during training."""

@@ -1,0 +1,53 @@
+"""The contract of a task: a record of functions, so that a new task is one folder and no task owns a training loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from torch import Tensor, nn
+
+from hoir_ray.config import Config
+from hoir_ray.networks.config import NetworkConfig
+from hoir_ray.training.config import TrainingConfig
+from hoir_ray.training.data import Facts, TaskData
+
+
+class TaskConfig(Config):
+    """The parts that every task's config has; a task adds its own `data`."""
+
+    network: NetworkConfig = NetworkConfig()
+    training: TrainingConfig = TrainingConfig()
+
+
+C = TypeVar("C", bound=TaskConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task(Generic[C]):
+    """Everything the rest of the program knows about a task.
+
+    Attributes:
+        name: As in `task:` of a sweep YAML; also the name of its folder.
+        summary: One line for `hoir tasks`.
+        config: Network, training and the task's own data fields.
+        data: Loads the data. Raises DataError for data that is missing or unusable.
+        network: A module with `network(*inputs)` shaped like the target.
+        num_parameters: Trainable parameters of that network, without building it.
+        score: (prediction, target, data) over the whole validation split -> metrics, among them `val_loss`.
+        pictures: (network, data) -> name -> (H, W, 3) in [0, 1], to watch training by; must have `preview`.
+        render_options: The flags of `hoir render` that this task understands, with their defaults.
+        render: (network, config, facts, options) -> frames (num_frames, H, W, 3) in [0, 1], from a pack alone.
+    """
+
+    name: str
+    summary: str
+    config: type[C]
+    data: Callable[[C], TaskData]
+    network: Callable[[C], nn.Module]
+    num_parameters: Callable[[C], int]
+    score: Callable[[Tensor, Tensor, TaskData], dict[str, float]]
+    pictures: Callable[[nn.Module, TaskData], Mapping[str, Tensor]]
+    render_options: type[Config]
+    render: Callable[[nn.Module, C, Facts, Any], Tensor]

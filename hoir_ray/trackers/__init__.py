@@ -1,0 +1,1 @@
+"""Trackers, one file each; the listing of this folder is the registry."""

@@ -1,0 +1,42 @@
+"""Data as functions of a sample's index, kept on the device: no per-sample Python, no loader processes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+Batch = tuple[tuple[Tensor, ...], Tensor]
+Facts = Mapping[str, "int | float | str | bool | tuple[str, ...]"]
+
+
+class Samples(nn.Module, ABC):
+    """Indexable samples of one split; its buffers move with `.to(device)`, and whole batches are made at once."""
+
+    num_samples: int
+
+    @abstractmethod
+    def forward(self, index: Tensor) -> Batch:
+        """The batch of the samples numbered `index`.
+
+        Args:
+            index: int64 of shape (b,), values in [0, num_samples), on the samples' device.
+
+        Returns:
+            `(inputs, target)`; each input and the target have b rows.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskData:
+    """What a task gives to training: two splits, and the facts of the data that a model pack must remember.
+
+    `facts` are plain JSON values that drawing needs when the data is no longer at hand, such as the picture's
+    height and width in pixels.
+    """
+
+    train: Samples
+    val: Samples
+    facts: Facts = field(default_factory=dict)
