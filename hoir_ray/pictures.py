@@ -1,0 +1,232 @@
+"""Pictures in and out: any file Pillow reads becomes RGB bytes, and frames become files a person can look at."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import skimage
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from hoir_ray.config import nearest
+from hoir_ray.errors import DataError, RequestError, StorageError
+
+MAX_PIXELS = 100_000_000
+SAMPLE_PREFIX = "sample:"
+# Photographs that lie inside scikit-image's wheel, so that reading them needs no network.
+SAMPLES = {
+    "astronaut": "astronaut.png",
+    "brick": "brick.png",
+    "camera": "camera.png",
+    "chelsea": "chelsea.png",
+    "coffee": "coffee.png",
+    "coins": "coins.png",
+    "grass": "grass.png",
+    "gravel": "gravel.png",
+    "hubble_deep_field": "hubble_deep_field.jpg",
+    "ihc": "ihc.png",
+    "moon": "moon.png",
+    "motorcycle": "motorcycle_left.png",
+    "page": "page.png",
+    "retina": "retina.jpg",
+    "rocket": "rocket.jpg",
+}
+_PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+_ANIMATION_SUFFIXES = (".gif", ".webp", ".png")
+_WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
+
+
+def load_picture(source: str | Path, *, max_side: int | None = None) -> UInt8[Tensor, "height width 3"]:
+    """The picture as RGB bytes: upright, on white where transparent, the first frame of an animation.
+
+    Args:
+        source: A file, or `sample:<name>` for one of scikit-image's photographs, such as `sample:astronaut`.
+        max_side: Longest side in pixels; a larger picture is shrunk to it, a smaller one stays as it is.
+
+    Raises:
+        DataError: If the file is missing, is no picture, is cut off, or has more than 100 million pixels.
+    """
+    path = picture_path(source)
+    try:
+        with path.open("rb") as file:
+            return _decode(file, name=str(source), max_side=max_side)
+    except OSError as error:
+        raise DataError(f"{source}: {_why_unreadable(path, error)}") from error
+
+
+def decode_picture(encoded: bytes, *, name: str, max_side: int | None = None) -> UInt8[Tensor, "height width 3"]:
+    """As `load_picture`, from the bytes of a picture file; `name` says in errors which picture it was."""
+    if not encoded:
+        raise DataError(f"{name}: empty, expected the bytes of a picture")
+    return _decode(io.BytesIO(encoded), name=name, max_side=max_side)
+
+
+def picture_path(source: str | Path) -> Path:
+    """The file that a path or `sample:<name>` stands for.
+
+    Raises:
+        DataError: If there is no sample of that name.
+    """
+    text = str(source)
+    if not text.startswith(SAMPLE_PREFIX):
+        return Path(text).expanduser()
+    name = text.removeprefix(SAMPLE_PREFIX)
+    if name not in SAMPLES:
+        raise DataError(f"{text}: no such sample.{nearest(name, SAMPLES)} Samples: {', '.join(SAMPLES)}")
+    return Path(skimage.__file__).parent / "data" / SAMPLES[name]
+
+
+def _why_unreadable(path: Path, error: OSError) -> str:
+    if path.is_dir():
+        return "is a folder, expected a picture file"
+    if isinstance(error, FileNotFoundError):
+        return f"no such file (looked in {Path.cwd()}); samples are written sample:astronaut"
+    return f"cannot be read: {error.strerror or error}"
+
+
+def _decode(file: BinaryIO, *, name: str, max_side: int | None) -> Tensor:
+    # Pillow's own size warning starts at 89 million pixels; MAX_PIXELS decides here, so its warnings are not needed.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(file) as picture:
+                _check_size(picture.size, name=name)
+                rgb = _to_rgb(ImageOps.exif_transpose(picture), name=name)
+        except DataError:
+            raise
+        except UnidentifiedImageError as error:
+            empty = file.seek(0, os.SEEK_END) == 0
+            raise DataError(f"{name}: {'is empty' if empty else 'is no picture that Pillow can read'}") from error
+        except Image.DecompressionBombError as error:
+            raise DataError(f"{name}: must have at most {MAX_PIXELS:,} pixels: {error}") from error
+        except Exception as error:  # the decoders of some forty formats raise whatever a broken file leads them to
+            raise DataError(f"{name}: the picture is broken or cut off: {error}") from error
+    if max_side is not None and max(rgb.size) > max_side:
+        rgb = rgb.resize(_fit(rgb.size, max_side=max_side), Image.Resampling.LANCZOS)
+    return torch.from_numpy(np.array(rgb))
+
+
+def _check_size(size: tuple[int, int], *, name: str) -> None:
+    width, height = size
+    if width * height > MAX_PIXELS:
+        raise DataError(
+            f"{name}: must have at most {MAX_PIXELS:,} pixels, got {width} x {height}; shrink the file first"
+        )
+
+
+def _fit(size: tuple[int, int], *, max_side: int) -> tuple[int, int]:
+    scale = max_side / max(size)
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def _to_rgb(picture: Image.Image, *, name: str) -> Image.Image:
+    if picture.mode in _WIDE_MODES:
+        return _narrow(picture, name=name)
+    if picture.has_transparency_data:
+        rgba = picture.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, "white")
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    return picture.convert("RGB")
+
+
+def _narrow(picture: Image.Image, *, name: str) -> Image.Image:
+    # Pillow's own conversion clips 16-bit and float pixels at 255 instead of scaling them.
+    pixels = np.asarray(picture, dtype=np.float64)
+    white, kind = (1.0, "float") if picture.mode == "F" else (65_535.0, "16-bit")
+    low, high = float(pixels.min()), float(pixels.max())
+    if not (low >= 0 and high <= white):
+        raise DataError(f"{name}: {kind} pixels must lie in [0, {white:g}], got [{low:g}, {high:g}]")
+    return Image.fromarray((pixels * (255 / white)).round().astype(np.uint8)).convert("RGB")
+
+
+def contact_sheet(
+    frames: Float[Tensor, "frames height width 3"], *, num_columns: int | None = None, gap: int = 2
+) -> Float[Tensor, "rows columns 3"]:
+    """The frames in reading order on one white sheet, as near to a square as they go.
+
+    Args:
+        num_columns: Frames per row; None picks the number that makes the sheet closest to square.
+        gap: White pixels between neighbours.
+    """
+    num_frames, height, width, _ = frames.shape
+    if num_columns is None:
+        num_columns = math.ceil(math.sqrt(num_frames * (height + gap) / (width + gap)))
+    num_columns = max(1, min(num_columns, num_frames))
+    num_rows = math.ceil(num_frames / num_columns)
+    sheet = frames.new_ones(num_rows * (height + gap) - gap, num_columns * (width + gap) - gap, 3)
+    for i, frame in enumerate(frames):
+        top, left = i // num_columns * (height + gap), i % num_columns * (width + gap)
+        sheet[top : top + height, left : left + width] = frame
+    return sheet
+
+
+def save_picture(frame: Float[Tensor, "height width 3"], path: str | Path) -> None:
+    """Write one frame, values in [0, 1], as PNG, JPEG or WebP by the path's suffix; whole or not at all.
+
+    Raises:
+        RequestError: If the suffix is none of these.
+        StorageError: If the file cannot be written.
+    """
+    path = _checked_suffix(path, known=_PICTURE_SUFFIXES)
+    picture = _to_pil(frame)
+    _write_whole(path, lambda part: picture.save(part, quality=95))
+
+
+def save_animation(
+    frames: Float[Tensor, "frames height width 3"], path: str | Path, *, frames_per_second: float = 10.0
+) -> None:
+    """Write the frames as an endless GIF, WebP or animated PNG by the path's suffix; whole or not at all.
+
+    Raises:
+        RequestError: If the suffix is none of these.
+        StorageError: If the file cannot be written.
+    """
+    path = _checked_suffix(path, known=_ANIMATION_SUFFIXES)
+    first, *rest = [_to_pil(frame) for frame in frames]
+    duration_ms = max(1, round(1000 / frames_per_second))
+    _write_whole(
+        path, lambda part: first.save(part, save_all=True, append_images=rest, duration=duration_ms, loop=0, quality=90)
+    )
+
+
+def save_frames(frames: Float[Tensor, "frames height width 3"], path: str | Path) -> None:
+    """Write frames in the way the path asks for: one as a picture, several as an animated GIF or a contact sheet."""
+    if Path(path).suffix.lower() == ".gif":
+        save_animation(frames, path)
+    else:
+        save_picture(frames[0] if len(frames) == 1 else contact_sheet(frames), path)
+
+
+def _to_pil(frame: Tensor) -> Image.Image:
+    pixels = torch.nan_to_num(frame.detach().float().cpu()).clamp(0, 1)
+    return Image.fromarray((pixels * 255).round().to(torch.uint8).numpy())
+
+
+def _checked_suffix(path: str | Path, *, known: tuple[str, ...]) -> Path:
+    path = Path(path).expanduser()
+    if path.suffix.lower() not in known:
+        raise RequestError(f"{path}: must end in one of {', '.join(known)}, got '{path.suffix}'")
+    return path
+
+
+def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    part = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(part)
+        part.replace(path)
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
