@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -83,4 +84,39 @@ def explain(error: ValidationError, *, known: Iterable[str] = ()) -> list[tuple[
 def _did_you_mean(path: str, known: Iterable[str]) -> str:
     parent, _, last = path.rpartition(".")
     siblings = {k.removeprefix(f"{parent}.").split(".")[0] for k in known if not parent or k.startswith(f"{parent}.")}
-    return "." + nearest(last, siblings) if nearest(last, siblings) else f". Known here: {', '.join(sorted(siblings))}"
+    if nearest(last, siblings):
+        return "." + nearest(last, siblings)
+    return f". Known here: {', '.join(sorted(siblings))}" if siblings else ""
+
+
+class _InputPath:
+    """Marks a config's string as naming a file or folder that is read."""
+
+
+InputPath = Annotated[str, _InputPath()]
+
+
+def absolute_paths(config: type[BaseModel], values: Mapping[str, Any], *, base: Path) -> dict[str, Any]:
+    """`values` with every `InputPath` field of `config` made absolute, relative ones being taken from `base`.
+
+    Names with a scheme, such as `sample:astronaut` or `s3://bucket/key`, stay as they are.
+    """
+    resolved = dict(values)
+    for name, info in config.model_fields.items():
+        if name in resolved and _is_input_path(info.annotation, info.metadata):
+            resolved[name] = _absolute(resolved[name], base=base)
+    return resolved
+
+
+def _is_input_path(annotation: Any, metadata: Iterable[Any] = ()) -> bool:
+    if any(isinstance(m, _InputPath) for m in metadata):
+        return True
+    return any(_is_input_path(a, getattr(a, "__metadata__", ())) for a in get_args(annotation))
+
+
+def _absolute(value: Any, *, base: Path) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_absolute(v, base=base) for v in value]
+    if not isinstance(value, str) or not value or ":" in value:
+        return value
+    return str((base / Path(value).expanduser()).absolute())

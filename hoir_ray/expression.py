@@ -1,0 +1,113 @@
+"""Conditions on metrics, such as `num_parameters <= 30000 and val_ssim > 0.9`, parsed and never evaluated as code."""
+
+from __future__ import annotations
+
+import ast
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from hoir_ray.config import nearest
+from hoir_ray.errors import RequestError
+
+MAX_LENGTH = 1_000
+_COMPARISONS: dict[type[ast.cmpop], Callable[[float, float], bool]] = {
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+}
+_SCALES = {ast.Mult: operator.mul, ast.Add: operator.add, ast.Sub: operator.sub, ast.Div: operator.truediv}
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A parsed condition; `names` are the metrics it speaks of."""
+
+    text: str
+    names: frozenset[str]
+    _tree: ast.expr
+
+    def holds(self, metrics: Mapping[str, float]) -> bool:
+        """Whether it is true of `metrics`; False when one that it names is missing or NaN."""
+        if not self.names <= metrics.keys():
+            return False
+        try:
+            return bool(_value(self._tree, metrics))
+        except ZeroDivisionError:
+            return False
+
+
+def parse_condition(text: str, *, known: frozenset[str] | None = None) -> Condition:
+    """Parse comparisons of metrics and numbers, joined by and, or, not and parentheses.
+
+    Raises:
+        RequestError: Pointing at the place that is not understood, or naming the metric nearest to an unknown one.
+    """
+    if len(text) > MAX_LENGTH:
+        raise RequestError(f"a condition is at most {MAX_LENGTH} characters long, got {len(text)}")
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
+        column = getattr(error, "offset", 1) or 1
+        raise RequestError(_pointing(text.strip(), column, "not understood here")) from None
+    names: set[str] = set()
+    _check(tree, text.strip(), names, boolean=True)
+    if known is not None:
+        for name in sorted(names - known):
+            raise RequestError(
+                f"condition '{text}': unknown metric '{name}'.{nearest(name, known)} Known: {', '.join(sorted(known))}"
+            )
+    return Condition(text=text.strip(), names=frozenset(names), _tree=tree)
+
+
+def _check(node: ast.expr, text: str, names: set[str], *, boolean: bool) -> None:
+    children: list[ast.expr] = []
+    if boolean and isinstance(node, ast.BoolOp):
+        children = node.values
+    elif boolean and isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+        children = [node.operand]
+    elif boolean and isinstance(node, ast.Compare) and all(type(op) in _COMPARISONS for op in node.ops):
+        children, boolean = [node.left, *node.comparators], False
+    elif not boolean and isinstance(node, ast.BinOp) and type(node.op) in _SCALES:
+        children = [node.left, node.right]
+    elif not boolean and isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        children = [node.operand]
+    elif not boolean and isinstance(node, ast.Name):
+        names.add(node.id)
+    elif boolean or not (isinstance(node, ast.Constant) and type(node.value) in (int, float)):
+        wanted = "a comparison such as val_psnr_db > 30" if boolean else "a metric's name or a number"
+        raise RequestError(_pointing(text, node.col_offset + 1, f"expected {wanted}"))
+    for child in children:
+        _check(child, text, names, boolean=boolean)
+
+
+def _value(node: ast.expr, metrics: Mapping[str, float]) -> float:
+    match node:
+        case ast.BoolOp(op=ast.And()):
+            return all(_value(v, metrics) for v in node.values)
+        case ast.BoolOp():
+            return any(_value(v, metrics) for v in node.values)
+        case ast.UnaryOp(op=ast.Not()):
+            return not _value(node.operand, metrics)
+        case ast.UnaryOp():
+            return -_value(node.operand, metrics)
+        case ast.Compare():
+            sides = [_value(side, metrics) for side in (node.left, *node.comparators)]
+            return all(
+                _COMPARISONS[type(op)](left, right)
+                for op, left, right in zip(node.ops, sides[:-1], sides[1:], strict=True)
+            )
+        case ast.BinOp():
+            return _SCALES[type(node.op)](_value(node.left, metrics), _value(node.right, metrics))  # type: ignore[index]
+        case ast.Name():
+            return metrics[node.id]
+        case ast.Constant(value=int() | float() as number):
+            return number
+    raise AssertionError(ast.dump(node))
+
+
+def _pointing(text: str, column: int, complaint: str) -> str:
+    return f"condition: {complaint}\n  {text}\n  {' ' * (column - 1)}^"
