@@ -1,0 +1,190 @@
+"""Storage in a local or shared folder: every write is a temporary file, fsync and rename."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+from hoir_ray.errors import StorageError
+from hoir_ray.storage.contract import MissingObjectError, StoredObject
+from hoir_ray.storage.keys import RESERVED
+
+_CHUNK_BYTES = 1 << 20
+_UNFINISHED = f"{RESERVED}part-"
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file that takes the place of `path` when the block ends well, and leaves no trace when it does not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f"{_UNFINISHED}{uuid.uuid4().hex}"
+    try:
+        with temporary.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _fsync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class LocalBackend:
+    """Objects are plain files below `root`, which is made by the first write."""
+
+    root: Path
+
+    @property
+    def uri(self) -> str:
+        return str(self.root)
+
+    def describe(self) -> str:
+        return f"folder {self.root}"
+
+    def child(self, name: str) -> LocalBackend:
+        return LocalBackend(self.root / name)
+
+    def write(self, key: str, data: bytes, *, if_absent: bool, if_match: str | None) -> str | None:
+        with self._explained("write", key):
+            path = self._path(key)
+            if not if_absent and if_match is None:
+                with replacing(path) as file:
+                    file.write(data)
+                return _etag(data)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with _exclusive(path.parent):
+                if (_etag(path.read_bytes()) if path.exists() else None) != if_match:
+                    return None
+                with replacing(path) as file:
+                    file.write(data)
+            return _etag(data)
+
+    def write_file(self, key: str, path: Path) -> None:
+        with self._explained("write", key), path.open("rb") as source, replacing(self._path(key)) as file:
+            shutil.copyfileobj(source, file, _CHUNK_BYTES)
+
+    def read(self, key: str) -> tuple[bytes, str]:
+        with self._explained("read", key):
+            data = self._path(key).read_bytes()
+            return data, _etag(data)
+
+    def read_file(self, key: str, path: Path) -> None:
+        with self._explained("read", key), self._path(key).open("rb") as source, replacing(path) as file:
+            shutil.copyfileobj(source, file, _CHUNK_BYTES)
+
+    def exists(self, key: str) -> bool:
+        with self._explained("look at", key):
+            return self._path(key).is_file()
+
+    def list(self, folder: str) -> list[StoredObject]:
+        with self._explained("list", folder):
+            found = []
+            for path in self._files(folder):
+                with contextlib.suppress(FileNotFoundError):  # deleted since it was seen
+                    status = path.stat()
+                    modified = datetime.fromtimestamp(status.st_mtime, tz=UTC)
+                    key = path.relative_to(self.root).as_posix()
+                    found.append(StoredObject(key=key, size_bytes=status.st_size, modified=modified, etag=None))
+            return sorted(found, key=lambda o: o.key)
+
+    def delete(self, key: str) -> None:
+        with self._explained("delete", key), contextlib.suppress(FileNotFoundError):
+            self._path(key).unlink()
+
+    def delete_all(self, folder: str) -> None:
+        with self._explained("delete", folder), contextlib.suppress(FileNotFoundError):
+            path = self._path(folder) if folder else self.root
+            if path.is_dir():
+                shutil.rmtree(path)
+
+    def remove_leftovers(self, *, older_than_s: float) -> int:
+        with self._explained("list", ""):
+            limit = time.time() - older_than_s
+            old = [p for p in self._files("", unfinished=True) if p.stat().st_mtime < limit]
+            for path in old:
+                path.unlink(missing_ok=True)
+            return len(old)
+
+    def check_space(self, *, min_free_bytes: int) -> None:
+        with self._explained("measure free space of", ""):
+            free = shutil.disk_usage(next(p for p in (self.root, *self.root.parents) if p.exists())).free
+        if free < min_free_bytes:
+            raise StorageError(f"{self.describe()}: {free:,} bytes are free, at least {min_free_bytes:,} are needed")
+
+    def _path(self, key: str) -> Path:
+        """The file of a key; links that would lead out of the root are refused."""
+        path = self.root / key
+        if not path.resolve().is_relative_to(self.root.resolve()):
+            raise StorageError(f"{self.describe()}: '{key}' leads outside through a symbolic link")
+        return path
+
+    def _files(self, folder: str, *, unfinished: bool = False) -> Iterator[Path]:
+        top = self._path(folder) if folder else self.root
+        if top.exists() and not top.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "is a file, not a folder", str(top))
+        for parent, _, names in os.walk(top, onerror=_raise_unless_missing):
+            for name in names:
+                path = Path(parent, name)
+                wanted = name.startswith(_UNFINISHED) if unfinished else not name.startswith(RESERVED)
+                if wanted and not path.is_symlink():
+                    yield path
+
+    @contextlib.contextmanager
+    def _explained(self, action: str, key: str) -> Iterator[None]:
+        where = f"{self.describe()}: cannot {action} '{key}'" if key else f"{self.describe()}: cannot {action} it"
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise MissingObjectError(f"{self.describe()}: there is no '{key}'") from error
+        except OSError as error:
+            raise StorageError(f"{where}: {_reason(error)}") from error
+
+
+def _reason(error: OSError) -> str:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return "the disk is full or its quota is used up; free some space and run the same command again"
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return f"permission denied for {error.filename}; choose a folder that this user may write"
+    if error.errno in {errno.ENOTDIR, errno.EEXIST}:
+        return f"{error.filename} is a file where a folder is needed"
+    if error.errno == errno.EISDIR:
+        return f"{error.filename} is a folder, not an object"
+    return f"{error.strerror} ({error.filename})"
+
+
+def _etag(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+@contextlib.contextmanager
+def _exclusive(folder: Path) -> Iterator[None]:
+    """One conditional write at a time, over processes, and over hosts where the file system carries flock, as NFS."""
+    with (folder / f"{RESERVED}exclusive").open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _fsync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some network file systems refuse it; the rename itself is atomic there too
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _raise_unless_missing(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
