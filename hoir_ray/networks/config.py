@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from hoir_ray.config import Config
 
@@ -24,11 +24,31 @@ LayerType = Literal[
 ]
 Normalization = Literal["max_abs", "max_center", "l2", "layer_norm", "none"]
 
+_RENAMED = {"baseline": "linear", "baseline_relu": "relu"}
+_SEVERAL_VARIABLES = {f"polynomial_{d}d" for d in (2, 3, 4, 5)}
+_RESNET = "sums with the previous layer are not offered: upstream's hold no parameters, so they never train"
+
+
+def _known_layer_type(name: Any) -> Any:
+    if name in _RENAMED:
+        raise ValueError(f"upstream's '{name}' is called '{_RENAMED[name]}' here; write '{_RENAMED[name]}'")
+    if name in _SEVERAL_VARIABLES:
+        raise ValueError(
+            f"'{name}' takes inputs grouped in {name[-2]} dimensions, which no layer before it produces; "
+            "write 'polynomial', whose links take one variable each"
+        )
+    if name == "resnet":
+        raise ValueError(f"{_RESNET}; write one of the layer types")
+    return name
+
+
+CheckedLayerType = Annotated[LayerType, BeforeValidator(_known_layer_type)]
+
 
 class LayerConfig(Config):
     """One layer's own choices; what is left out falls back to the network's."""
 
-    layer_type: LayerType | None = None
+    layer_type: CheckedLayerType | None = None
     num_nodes: int | None = Field(default=None, ge=2, le=1024)
     segments: int | None = Field(default=None, ge=1, le=100_000)
 
@@ -40,6 +60,17 @@ class HiddenConfig(LayerConfig):
     num_layers: int = Field(default=1, ge=0, le=256)
 
 
+class OutputConfig(LayerConfig):
+    """The output layer; under a network of type `relu` it is `linear` unless it says otherwise."""
+
+    @field_validator("layer_type")
+    @classmethod
+    def _has_both_signs(cls, layer_type: LayerType | None) -> LayerType | None:
+        if layer_type == "relu":
+            raise ValueError("a relu output could never be negative; write 'linear'")
+        return layer_type
+
+
 class NetworkConfig(Config):
     """A multilayer network whose links are functions of one variable.
 
@@ -47,11 +78,18 @@ class NetworkConfig(Config):
     `periodicity` folds every layer's inputs by mirror images with this period; None leaves them as they are.
     """
 
-    layer_type: LayerType = "continuous"
+    layer_type: CheckedLayerType = "continuous"
     num_nodes: int = Field(default=3, ge=2, le=1024)
     segments: int = Field(default=2, ge=1, le=100_000)
     input: LayerConfig = LayerConfig()
     hidden: HiddenConfig = HiddenConfig()
-    output: LayerConfig = LayerConfig()
+    output: OutputConfig = OutputConfig()
     normalization: Normalization = "max_abs"
     periodicity: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_resnet(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "resnet" in given:
+            raise ValueError(f"resnet: {_RESNET}; leave the key out")
+        return given

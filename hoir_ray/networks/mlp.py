@@ -1,0 +1,46 @@
+"""The network: an input layer, hidden layers and an output layer, with a normalization before all but the first."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from hoir_ray.networks.config import NetworkConfig
+from hoir_ray.networks.layers import build_layer
+from hoir_ray.networks.normalization import build_normalization
+from hoir_ray.networks.resolve import resolve
+
+
+class MLP(nn.Module):
+    """Maps [batch, in_width] to [batch, out_width]; `layers` runs in order and is numbered as upstream's `model`."""
+
+    def __init__(self, config: NetworkConfig, *, in_width: int, out_width: int) -> None:
+        super().__init__()
+        self.config, self.in_width, self.out_width = config, in_width, out_width
+        first, hidden, last = resolve(config)
+        width = config.hidden.width
+        layers = [build_layer(first, in_width=in_width, out_width=width)]
+        rest = [(hidden, width)] * config.hidden.num_layers + [(last, out_width)]
+        for layer, out in rest:
+            normalization = build_normalization(config.normalization, width=width)
+            layers += [normalization] if normalization is not None else []
+            layers.append(build_layer(layer, in_width=width, out_width=out))
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
+def build_mlp(config: NetworkConfig, *, in_width: int, out_width: int, generator_seed: int | None = None) -> MLP:
+    """The network with fresh weights.
+
+    Args:
+        in_width: Numbers per sample that go in.
+        out_width: Numbers per sample that come out.
+        generator_seed: Draws the weights from a generator of their own; None draws from torch's global one.
+    """
+    if generator_seed is None:
+        return MLP(config, in_width=in_width, out_width=out_width)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(generator_seed)
+        return MLP(config, in_width=in_width, out_width=out_width)

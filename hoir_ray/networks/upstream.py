@@ -1,0 +1,133 @@
+"""Weights to and from high-order-layers-torch's HighOrderMLP, and that class itself where it is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hoir_ray.errors import PackError, RequestError
+from hoir_ray.networks.basis import Identity, Piecewise
+from hoir_ray.networks.config import NetworkConfig
+from hoir_ray.networks.layers import LinearRelu, Links, Switch
+from hoir_ray.networks.mlp import MLP, build_mlp
+from hoir_ray.networks.resolve import SWITCHES, resolve
+
+_NAMES = {"linear": "baseline", "relu": "baseline_relu"}
+
+
+def to_upstream_state(network: MLP) -> dict[str, Tensor]:
+    """A state dict that upstream's HighOrderMLP loads strictly; it names the first and last layer twice.
+
+    Raises:
+        RequestError: If a layer is a switch, whose weights upstream keeps out of its state.
+    """
+    layers: dict[str, dict[str, Tensor]] = {}
+    for index, layer in enumerate(network.layers):
+        layers[f"model.{index}"] = _layer_state(layer)
+    last = f"model.{len(network.layers) - 1}"
+    doubled = {"input_layer": layers["model.0"], **layers, "output_layer": layers[last]}
+    return {f"{prefix}.{name}": tensor for prefix, state in doubled.items() for name, tensor in state.items()}
+
+
+def from_upstream_state(state: Mapping[str, Tensor], *, config: NetworkConfig, in_width: int, out_width: int) -> MLP:
+    """The network with the weights of upstream's state dict.
+
+    Raises:
+        PackError: If the state lacks a weight of this network or has one of another shape.
+    """
+    network = build_mlp(config, in_width=in_width, out_width=out_width)
+    with torch.no_grad():
+        for index, layer in enumerate(network.layers):
+            for name, parameter in _named_parameters(layer).items():
+                key = f"model.{index}.{name}"
+                if key not in state:
+                    raise PackError(f"{key}: not in the state, whose names are {', '.join(sorted(state)) or 'none'}")
+                value = state[key].permute(1, 2, 0) if name == "w" else state[key]
+                value = value.T.unsqueeze(1) if isinstance(layer, Links) and name == "weight" else value
+                if value.shape != parameter.shape:
+                    raise PackError(f"{key}: expected {list(parameter.shape)} as [in, V, out], got {list(value.shape)}")
+                parameter.copy_(value)
+    return network
+
+
+def to_upstream(network: MLP) -> nn.Module:
+    """Upstream's own HighOrderMLP with this network's weights.
+
+    Raises:
+        RequestError: If upstream is not installed or has no such network.
+    """
+    state = to_upstream_state(network)
+    model = _build_upstream(network.config, in_width=network.in_width, out_width=network.out_width)
+    if network.config.normalization == "layer_norm":
+        model(torch.zeros(1, network.in_width))  # upstream makes these weights when it first sees their width
+    model.load_state_dict(state)
+    return model
+
+
+def _build_upstream(config: NetworkConfig, *, in_width: int, out_width: int) -> nn.Module:
+    first, hidden, last = resolve(config)
+    hidden = hidden if config.hidden.num_layers else last
+    if hidden.layer_type != last.layer_type:
+        raise RequestError(
+            f"upstream has one layer type behind the input layer, got hidden '{hidden.layer_type}' and output "
+            f"'{last.layer_type}'; give both the same"
+        )
+    if config.periodicity is not None and "fourier" in (first.layer_type, hidden.layer_type):
+        raise RequestError("upstream's fourier layers drop periodicity; leave network.periodicity out")
+    try:
+        from high_order_layers_torch.layers import normalization_layers
+        from high_order_layers_torch.networks import HighOrderMLP
+    except ImportError as error:
+        raise RequestError(f"upstream is not installed ({error}); run: pip install hoir-ray[upstream]") from error
+    normalization: Any = None if config.normalization == "none" else partial(normalization_layers[config.normalization])
+    return HighOrderMLP(
+        layer_type=_NAMES.get(hidden.layer_type, hidden.layer_type),
+        layer_type_in=_NAMES.get(first.layer_type, first.layer_type),
+        n=config.num_nodes,
+        n_in=first.num_nodes,
+        n_hidden=hidden.num_nodes,
+        n_out=last.num_nodes,
+        in_width=in_width,
+        out_width=out_width,
+        hidden_layers=config.hidden.num_layers,
+        hidden_width=config.hidden.width,
+        in_segments=first.segments,
+        hidden_segments=hidden.segments,
+        out_segments=last.segments,
+        normalization=normalization,
+        periodicity=config.periodicity,
+    )
+
+
+def _layer_state(layer: nn.Module) -> dict[str, Tensor]:
+    state = {}
+    for name, parameter in _named_parameters(layer).items():
+        value = parameter.detach()
+        if isinstance(layer, Links) and name == "w":
+            value = value.permute(2, 0, 1)
+        elif isinstance(layer, Links) and name == "weight":
+            value = value.squeeze(1).T
+        state[name] = value.clone(memory_format=torch.contiguous_format)
+    if isinstance(layer, Links) and not isinstance(layer.basis, Piecewise | Identity):
+        state["result"] = torch.zeros(layer.out_width, dtype=layer.weight.dtype)  # upstream's, which nothing reads
+    return state
+
+
+def _named_parameters(layer: nn.Module) -> dict[str, nn.Parameter]:
+    """A layer's parameters under upstream's names."""
+    if isinstance(layer, Switch):
+        raise RequestError(
+            f"upstream keeps the weights of {' and '.join(sorted(SWITCHES))} out of its state; "
+            "convert a network without them"
+        )
+    if isinstance(layer, Links):
+        if layer.bias is None:
+            return {"w": layer.weight}
+        return {"weight": layer.weight, "bias": layer.bias}
+    if isinstance(layer, LinearRelu):
+        return {f"f.{name}": parameter for name, parameter in layer.linear.named_parameters()}
+    return dict(layer.named_parameters())
