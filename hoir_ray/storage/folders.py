@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from hoir_ray.errors import PackError, RequestError
 from hoir_ray.storage.contract import MissingObjectError
+from hoir_ray.storage.files import replacing
 from hoir_ray.storage.keys import check_key
-from hoir_ray.storage.local import replacing
 
 if TYPE_CHECKING:
     from hoir_ray.storage.store import Storage

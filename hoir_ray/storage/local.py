@@ -9,35 +9,17 @@ import hashlib
 import os
 import shutil
 import time
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
 
 from hoir_ray.errors import StorageError
 from hoir_ray.storage.contract import MissingObjectError, StoredObject
+from hoir_ray.storage.files import UNFINISHED, reason, replacing
 from hoir_ray.storage.keys import RESERVED
 
 _CHUNK_BYTES = 1 << 20
-_UNFINISHED = f"{RESERVED}part-"
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file that takes the place of `path` when the block ends well, and leaves no trace when it does not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f"{_UNFINISHED}{uuid.uuid4().hex}"
-    try:
-        with temporary.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _fsync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -137,7 +119,7 @@ class LocalBackend:
         for parent, _, names in os.walk(top, onerror=_raise_unless_missing):
             for name in names:
                 path = Path(parent, name)
-                wanted = name.startswith(_UNFINISHED) if unfinished else not name.startswith(RESERVED)
+                wanted = name.startswith(UNFINISHED) if unfinished else not name.startswith(RESERVED)
                 if wanted and not path.is_symlink():
                     yield path
 
@@ -149,19 +131,7 @@ class LocalBackend:
         except FileNotFoundError as error:
             raise MissingObjectError(f"{self.describe()}: there is no '{key}'") from error
         except OSError as error:
-            raise StorageError(f"{where}: {_reason(error)}") from error
-
-
-def _reason(error: OSError) -> str:
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return "the disk is full or its quota is used up; free some space and run the same command again"
-    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-        return f"permission denied for {error.filename}; choose a folder that this user may write"
-    if error.errno in {errno.ENOTDIR, errno.EEXIST}:
-        return f"{error.filename} is a file where a folder is needed"
-    if error.errno == errno.EISDIR:
-        return f"{error.filename} is a folder, not an object"
-    return f"{error.strerror} ({error.filename})"
+            raise StorageError(f"{where}: {reason(error)}") from error
 
 
 def _etag(data: bytes) -> str:
@@ -174,15 +144,6 @@ def _exclusive(folder: Path) -> Iterator[None]:
     with (folder / f"{RESERVED}exclusive").open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def _fsync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # some network file systems refuse it; the rename itself is atomic there too
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _raise_unless_missing(error: OSError) -> None:

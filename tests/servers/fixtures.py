@@ -1,0 +1,37 @@
+"""Pytest fixtures over the servers. A process has one S3 server and one proxy; each test has a bucket of its own."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from tests.servers.s3_proxy import S3Proxy
+from tests.servers.seaweedfs import OWNER, SeaweedFS
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[SeaweedFS]:
+    with SeaweedFS() as server:
+        yield server
+
+
+@pytest.fixture
+def s3_proxy(s3_server: SeaweedFS) -> Iterator[S3Proxy]:
+    with S3Proxy(s3_server.endpoint_url) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def s3_bucket(s3_server: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A fresh bucket, whose owner is who this process and its children are for AWS; the endpoint is not set."""
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in OWNER.environment.items():
+        monkeypatch.setenv(name, value)
+    bucket = f"hoir-{uuid.uuid4().hex[:12]}"
+    client = s3_server.client()
+    client.create_bucket(Bucket=bucket)
+    yield bucket
+    client.close()
