@@ -1,0 +1,131 @@
+"""The network applied over and over: every block of a picture is replaced by what its ring makes of it."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from hoir_ray.config import Config
+from hoir_ray.pictures import contact_sheet, load_picture
+from hoir_ray.tasks.neighborhood.config import NeighborhoodConfig, NeighborhoodData
+from hoir_ray.tasks.neighborhood.data import Patches, run_offsets
+from hoir_ray.training.data import Facts, TaskData
+
+BLOCKS_AT_A_TIME = 16_384
+PREVIEW_SIDE = 96
+
+
+class RenderOptions(Config):
+    """What the network is applied to, and how often.
+
+    Attributes:
+        input: A picture to start from (a file or `sample:<name>`), or `noise`.
+        num_frames: Frames shown, the start among them.
+        steps_per_frame: Applications of the network from one frame to the next.
+        alpha: Part of the picture that each application keeps; 0 takes the network's blocks as they are.
+        size: Side in pixels of the noise.
+        max_side: Longest side in pixels that the picture is shrunk to.
+        seed: Of the noise.
+    """
+
+    input: str = "noise"
+    num_frames: int = Field(default=9, ge=1, le=10_000)
+    steps_per_frame: int = Field(default=1, ge=1)
+    alpha: float = Field(default=0.75, ge=0, le=1)
+    size: int = Field(default=180, ge=1, le=10_000)
+    max_side: int | None = Field(default=None, ge=1)
+    seed: int = Field(default=0, ge=0)
+
+
+def render(
+    network: nn.Module, config: NeighborhoodConfig, facts: Facts, options: RenderOptions
+) -> Float[Tensor, "frames height width 3"]:
+    """Frames of the picture, or of noise, as the network is applied to it again and again; any size of picture."""
+    if options.input == "noise":
+        generator = torch.Generator().manual_seed(options.seed)
+        start = torch.rand(options.size, options.size, 3, generator=generator) * 2 - 1
+    else:
+        start = load_picture(options.input, max_side=options.max_side).float() * (2 / 255) - 1
+    return evolve(
+        network,
+        start,
+        config=config.data,
+        num_frames=options.num_frames,
+        steps_per_frame=options.steps_per_frame,
+        alpha=options.alpha,
+    )
+
+
+def pictures(network: nn.Module, data: TaskData) -> dict[str, Tensor]:
+    """`preview`: part of the picture, each block redrawn once, and redrawn often; `noise`: noise, redrawn often."""
+    patches = data.train
+    assert isinstance(patches, Patches)
+    crop = patches.first_picture[:PREVIEW_SIDE, :PREVIEW_SIDE]
+    start = crop.cpu().float() * (2 / 255) - 1
+    once = evolve(network, start, config=patches.config, num_frames=2, alpha=0.0)
+    often = evolve(network, start, config=patches.config, num_frames=2, steps_per_frame=8)
+    noise = torch.rand(start.shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    grown = evolve(network, noise, config=patches.config, num_frames=4, steps_per_frame=4)
+    return {
+        "preview": contact_sheet(torch.cat([once, often[1:]]), num_columns=3),
+        "noise": contact_sheet(grown, num_columns=4),
+    }
+
+
+def evolve(
+    network: nn.Module,
+    start: Float[Tensor, "height width 3"],
+    *,
+    config: NeighborhoodData,
+    num_frames: int,
+    steps_per_frame: int = 1,
+    alpha: float = 0.75,
+) -> Float[Tensor, "frames height width 3"]:
+    """The start, in [-1, 1], and what repeated application makes of it; frames in [0, 1] on the CPU."""
+    device = next(network.parameters()).device
+    frame = start.to(device)
+    frames = [frame]
+    for _ in range(num_frames - 1):
+        for _ in range(steps_per_frame):
+            frame = (alpha * frame + (1 - alpha) * redraw(network, frame, config=config)).clamp(-1, 1)
+        frames.append(frame)
+    return torch.stack([(shown.cpu() + 1) / 2 for shown in frames])
+
+
+@torch.no_grad()
+def redraw(
+    network: nn.Module, frame: Float[Tensor, "height width 3"], *, config: NeighborhoodData
+) -> Float[Tensor, "height width 3"]:
+    """Every block of the frame as the network draws it from its ring; the frame is mirrored at its borders.
+
+    The blocks tile the plane so that whole patches do, from `outside` pixels above and left of the frame's corner.
+    """
+    height, width, _ = frame.shape
+    rows = _first_rows(height, config=config, device=frame.device)
+    columns = _first_rows(width, config=config, device=frame.device)
+    ring = [offset.to(frame.device) for offset in run_offsets(config, run=1, ring=True)]
+    per_chunk = max(1, BLOCKS_AT_A_TIME // len(columns))
+    strips = []
+    for chunk in torch.split(rows, per_chunk):
+        row = mirror(chunk.view(-1, 1, 1) - config.outside + ring[0], length=height)
+        column = mirror(columns.view(1, -1, 1) - config.outside + ring[1], length=width)
+        blocks = network(frame[row, column].flatten(0, 1).flatten(1)).view(
+            len(chunk), len(columns), *[config.width] * 2, 3
+        )
+        strips.append(blocks.transpose(1, 2).reshape(len(chunk) * config.width, len(columns) * config.width, 3))
+    top, left = -int(rows[0]), -int(columns[0])
+    return torch.cat(strips)[top : top + height, left : left + width]
+
+
+def _first_rows(length: int, *, config: NeighborhoodData, device: torch.device) -> Tensor:
+    return torch.arange(-(config.outside % config.width), length, config.width, device=device)
+
+
+def mirror(index: Tensor, *, length: int) -> Tensor:
+    """Indices beyond either end folded back into [0, length), the end itself not repeated, however far they lie."""
+    if length == 1:
+        return torch.zeros_like(index)
+    folded = index.remainder(2 * (length - 1))
+    return torch.minimum(folded, 2 * (length - 1) - folded)
