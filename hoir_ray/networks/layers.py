@@ -7,8 +7,9 @@ import math
 import torch
 from torch import Tensor, nn
 
+from hoir_ray.networks import combine, native
 from hoir_ray.networks.basis import Basis, Fourier, Identity, Piecewise, Polynomial, fold, nodes
-from hoir_ray.networks.combine import Join, evaluate
+from hoir_ray.networks.combine import Join
 from hoir_ray.networks.resolve import ResolvedLayer
 
 HALF_TYPES = (torch.float16, torch.bfloat16)
@@ -61,7 +62,8 @@ class Links(nn.Module):
         x = x.to(table.dtype)
         if self.periodicity is not None:
             x = fold(x, self.periodicity)
-        output = evaluate(x, table, basis=self.basis, join=self.join)
+        path = native if native.takes(x, self.basis) else combine
+        output = path.evaluate(x, table, basis=self.basis, join=self.join)
         if self.bias is not None:
             output = output + self.bias
         return output.to(self.weight.dtype) if half else output
