@@ -47,6 +47,11 @@ class Document:
     data: dict[str, Any]
     lines: dict[tuple[str, ...], int] = field(default_factory=dict)
 
+    @property
+    def base(self) -> Path:
+        """The folder that relative paths in the document start from: the one the file is in."""
+        return Path(self.path).expanduser().absolute().parent
+
     def place(self, *keys: str) -> str:
         """`file:line` of the key, or of its nearest parent that is in the file."""
         for end in range(len(keys), 0, -1):
@@ -120,11 +125,12 @@ for first_letter, resolvers in _Loader.yaml_implicit_resolvers.items():
 def _refuse_risky_events(text: str, *, name: str) -> None:
     depth = 0
     for event in yaml.parse(text, Loader=_Loader):
-        place = f"{name}:{event.start_mark.line + 1}"
+        place = f"{name}:{event.start_mark.line + 1}" if event.start_mark else name
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             raise SpecError(f"{place}: anchors and aliases (& and *) are not supported; write the value out")
-        if getattr(event, "tag", None) and not str(event.tag).startswith("tag:yaml.org,2002:"):
-            raise SpecError(f"{place}: the tag {event.tag} is not supported")
+        tag = getattr(event, "tag", None)
+        if tag and not str(tag).startswith("tag:yaml.org,2002:"):
+            raise SpecError(f"{place}: the tag {tag} is not supported")
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:

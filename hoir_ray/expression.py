@@ -101,7 +101,7 @@ def _value(node: ast.expr, metrics: Mapping[str, float]) -> float:
                 for op, left, right in zip(node.ops, sides[:-1], sides[1:], strict=True)
             )
         case ast.BinOp():
-            return _SCALES[type(node.op)](_value(node.left, metrics), _value(node.right, metrics))  # type: ignore[index]
+            return _SCALES[type(node.op)](_value(node.left, metrics), _value(node.right, metrics))
         case ast.Name():
             return metrics[node.id]
         case ast.Constant(value=int() | float() as number):

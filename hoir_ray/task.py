@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
-
-from torch import Tensor, nn
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from hoir_ray.config import Config
 from hoir_ray.networks.config import NetworkConfig
 from hoir_ray.training.config import TrainingConfig
-from hoir_ray.training.data import Facts, TaskData
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from hoir_ray.training.data import Facts, TaskData
+
+# Measured by the training loop for every task; the rest of a task's metrics come from its `score`.
+TRAINING_METRICS = frozenset({"train_loss", "num_parameters", "train_time_s", "samples_per_s", "lr"})
 
 
 class TaskConfig(Config):
@@ -35,6 +41,7 @@ class Task(Generic[C]):
         data: Loads the data. Raises DataError for data that is missing or unusable.
         network: A module with `network(*inputs)` shaped like the target.
         num_parameters: Trainable parameters of that network, without building it.
+        metrics: Names of everything that is known of a validated epoch, the training loop's own included.
         score: (prediction, target, data) over the whole validation split -> metrics, among them `val_loss`.
         pictures: (network, data) -> name -> (H, W, 3) in [0, 1], to watch training by; must have `preview`.
         render_options: The flags of `hoir render` that this task understands, with their defaults.
@@ -47,7 +54,21 @@ class Task(Generic[C]):
     data: Callable[[C], TaskData]
     network: Callable[[C], nn.Module]
     num_parameters: Callable[[C], int]
+    metrics: frozenset[str]
     score: Callable[[Tensor, Tensor, TaskData], dict[str, float]]
     pictures: Callable[[nn.Module, TaskData], Mapping[str, Tensor]]
     render_options: type[Config]
     render: Callable[[nn.Module, C, Facts, Any], Tensor]
+
+
+def deferred(package: str, target: str) -> Callable[..., Any]:
+    """The function `target`, written `module:name` below `package`, imported when it is first called.
+
+    A task's record stays light with it: checking a sweep YAML needs a task's config and not torch.
+    """
+    module, _, name = target.partition(":")
+
+    def call(*arguments: Any) -> Any:
+        return getattr(import_module(f"{package}.{module}"), name)(*arguments)
+
+    return call

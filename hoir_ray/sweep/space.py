@@ -167,8 +167,7 @@ def fields_at(config: type[BaseModel], path: str) -> list[TypeAdapter[Any]]:
         return []
     if rest:
         return [field for model in _models(info.annotation) for field in fields_at(model, rest)]
-    metadata = tuple(info.metadata)
-    annotation = Annotated[(info.annotation, *metadata)] if metadata else info.annotation
+    annotation: Any = Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation
     return [TypeAdapter(annotation)]
 
 

@@ -1,0 +1,127 @@
+"""The ledger: one JSON object per trial in storage, the record from which everything else is rebuilt."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Literal
+
+from pydantic import ConfigDict, ValidationError
+
+from hoir_ray.config import Config
+from hoir_ray.errors import StorageError
+from hoir_ray.spec import Scalar
+from hoir_ray.storage import Storage
+
+State = Literal["PENDING", "RUNNING", "FINISHED", "PRUNED", "FAILED", "TIMEOUT", "OOM"]
+ENDED: frozenset[State] = frozenset(("FINISHED", "PRUNED", "FAILED", "TIMEOUT", "OOM"))
+FOLDER = "ledger"
+
+
+def now() -> str:
+    """The present moment, in UTC, as ISO 8601 with milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+class TrialRecord(Config):
+    """What is known of one trial.
+
+    Attributes:
+        trial: Its name, such as `t0012`; also its folder in storage.
+        parameters: Dotted path -> value, as drawn.
+        reason: Why it is in its state, for a person to read.
+        attempt: How often it was started.
+        charged: How many of its attempts ended by the trial's own fault; a lost machine is nobody's fault.
+        curve: One row per validated epoch: `epoch` and its metrics.
+        best: The row of the best epoch by the sweep's first metric.
+        history: What happened to it, in order, each line with its time.
+    """
+
+    # NaN belongs into a curve: it is why a trial failed.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=True)
+
+    trial: str
+    number: int
+    parameters: dict[str, Scalar]
+    state: State = "PENDING"
+    reason: str = ""
+    attempt: int = 0
+    charged: int = 0
+    seed: int = 0
+    node: str = ""
+    num_parameters: int | None = None
+    batch_size: int | None = None
+    curve: tuple[dict[str, float], ...] = ()
+    best: dict[str, float] | None = None
+    created_at: str = ""
+    started_at: str | None = None
+    ended_at: str | None = None
+    error: str | None = None
+    model: str | None = None
+    history: tuple[str, ...] = ()
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDED
+
+    @property
+    def epochs(self) -> int:
+        """Epochs trained so far."""
+        return int(self.curve[-1]["epoch"]) if self.curve else 0
+
+    def change(self, event: str = "", **fields: object) -> TrialRecord:
+        """A copy with `fields` changed and `event` written into its history."""
+        if event:
+            fields["history"] = (*self.history, f"{now()} {event}")
+        return self.model_copy(update=fields)
+
+
+class Ledger:
+    """Reads and writes trial records under `ledger/`."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    def save(self, record: TrialRecord) -> None:
+        """Rewrite the trial's object whole."""
+        self._storage.put(f"{FOLDER}/{record.trial}.json", record.model_dump_json(exclude_defaults=True).encode())
+
+    def load(self) -> list[TrialRecord]:
+        """All records, by number.
+
+        Raises:
+            StorageError: If one cannot be read or is not a record.
+        """
+        keys = [o.key for o in self._storage.list(FOLDER) if o.key.endswith(".json")]
+        with ThreadPoolExecutor(32) as pool:
+            return sorted(pool.map(self._read, keys), key=lambda r: r.number)
+
+    def _read(self, key: str) -> TrialRecord:
+        data = self._storage.get(key)
+        try:
+            return TrialRecord.model_validate_json(data)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            where = ".".join(map(str, problem["loc"]))
+            raise StorageError(f"{self._storage.uri}/{key}: not a trial record: {where} {problem['msg']}") from None
+
+
+def better(value: float, than: float, *, goal: str) -> bool:
+    return value > than if goal == "maximize" else value < than
+
+
+def best_row(curve: Iterable[Mapping[str, float]], *, metric: str, goal: str) -> dict[str, float] | None:
+    """The row of a curve in which `metric` is best; rows without it, or where it is NaN, do not count."""
+    best: dict[str, float] | None = None
+    for row in curve:
+        value = row.get(metric)
+        if value is not None and value == value and (best is None or better(value, best[metric], goal=goal)):
+            best = dict(row)
+    return best
+
+
+def to_json(value: object) -> bytes:
+    """Indented JSON with sorted keys kept in the order given, ending in a newline."""
+    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()

@@ -1,0 +1,25 @@
+"""What a trial is told to do, as plain values that travel to whichever host runs it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from hoir_ray.config import Config
+
+
+class Job(Config):
+    """One attempt at one trial."""
+
+    sweep: str
+    trial: str
+    attempt: int
+    task: str
+    config: dict[str, Any]
+    metric: str
+    goal: Literal["minimize", "maximize"]
+    storage_uri: str
+    endpoint_url: str | None
+    trackers: dict[str, dict[str, Any]]
+    parameters: dict[str, Any]
+    workers: int
+    cpus: float

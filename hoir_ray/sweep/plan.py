@@ -1,0 +1,196 @@
+"""What a sweep YAML amounts to, found out before anything starts: configs of trials, their sizes, and what is wrong."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from hoir_ray.config import absolute_paths, explain, nearest, nest
+from hoir_ray.document import Document
+from hoir_ray.errors import SpecError
+from hoir_ray.expression import Condition, parse_condition
+from hoir_ray.networks.resolve import unused_fields
+from hoir_ray.spec import Scalar, SweepSpec
+from hoir_ray.sweep.space import MAX_GRID, Dimension, Space, build_space, config_paths
+from hoir_ray.task import Task, TaskConfig
+from hoir_ray.tasks import load_task
+
+MAX_CORNERS = 2_000
+NUM_SAMPLES = 200
+# Known from the config alone, so a constraint on them is checked before a trial costs anything.
+STATIC_METRICS = frozenset({"num_parameters"})
+
+
+@dataclass(frozen=True)
+class Size:
+    """A point of the space and the number of parameters of its network."""
+
+    point: dict[str, Scalar]
+    num_parameters: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A checked sweep.
+
+    Attributes:
+        spec: With input paths made absolute.
+        grid_size: Points of the grid for `method: grid`, else None.
+        warnings: What is allowed but probably not meant.
+    """
+
+    spec: SweepSpec
+    task: Task[Any]
+    space: Space
+    smallest: Size
+    largest: Size
+    grid_size: int | None
+    warnings: tuple[str, ...]
+
+    def config(self, point: Mapping[str, Scalar], *, batch_size: int | None = None) -> TaskConfig:
+        """The config of the trial that tries `point`; `batch_size` overrides it after an out-of-memory."""
+        return trial_config(self.spec, self.task, point, batch_size=batch_size)
+
+    def refuse(self, point: Mapping[str, Scalar]) -> str | None:
+        """Why `point` cannot become a trial: a constraint that its config alone breaks."""
+        conditions = [c for c in self._conditions if c.names <= STATIC_METRICS]
+        if not conditions:
+            return None
+        static = {"num_parameters": self.task.num_parameters(self.config(point))}
+        broken = next((c for c in conditions if not c.holds(static)), None)
+        return f"{broken.text} does not hold for num_parameters {static['num_parameters']:,}" if broken else None
+
+    @property
+    def _conditions(self) -> list[Condition]:
+        return [parse_condition(text) for text in self.spec.constraints]
+
+
+def plan_sweep(spec: SweepSpec, document: Document | None = None) -> Plan:
+    """Check everything about a sweep that can be checked without data, storage or Ray.
+
+    Raises:
+        SpecError: One line for each thing that is wrong, with file and line.
+    """
+    task = load_task(spec.task) if document is None else _load_task(spec, document)
+    if "data" in task.config.model_fields and document is not None:
+        base = document.base
+        data_type = task.config.model_fields["data"].annotation
+        assert isinstance(data_type, type)
+        spec = spec.model_copy(update={"data": absolute_paths(data_type, spec.data, base=base)})
+    _check_metrics(spec, task, document)
+    space = build_space(spec, task.config, document)
+    smallest, largest = _sizes(spec, task, space, document)
+    grid_size = space.grid_size() if spec.method == "grid" else None
+    if grid_size is not None and grid_size > MAX_GRID:
+        raise SpecError(f"method: a grid may have {MAX_GRID:,} points at most; this one has more")
+    return Plan(
+        spec=spec,
+        task=task,
+        space=space,
+        smallest=smallest,
+        largest=largest,
+        grid_size=grid_size,
+        warnings=tuple(_warnings(spec, task, space, smallest, largest)),
+    )
+
+
+def trial_config(
+    spec: SweepSpec, task: Task[Any], point: Mapping[str, Scalar], *, batch_size: int | None = None
+) -> TaskConfig:
+    """The task's config with the spec's fixed data, the sweep's seed and a point of its space.
+
+    Raises:
+        SpecError: If the task's config refuses the combination.
+    """
+    flat: dict[str, Any] = {"training.seed": spec.seed, **{f"data.{k}": v for k, v in spec.data.items()}, **point}
+    if batch_size is not None:
+        flat["training.batch_size"] = batch_size
+    try:
+        return task.config.model_validate(nest(flat))
+    except ValidationError as error:
+        findings = explain(error, known=config_paths(task.config))
+        shown = ", ".join(f"{k}={v}" for k, v in point.items())
+        raise SpecError("\n".join(f"{path}: {complaint} [{shown}]" for path, complaint in findings)) from None
+
+
+def _load_task(spec: SweepSpec, document: Document) -> Task[Any]:
+    try:
+        return load_task(spec.task)
+    except SpecError as error:
+        raise SpecError(f"{error} ({document.place('task')})") from None
+
+
+def _check_metrics(spec: SweepSpec, task: Task[Any], document: Document | None) -> None:
+    for number, metric in enumerate(spec.metrics):
+        if metric.name not in task.metrics:
+            place = ""
+            if document is not None:
+                single = ("metric",) in document.lines
+                keys = ("metric", "name") if single else ("metrics", str(number), "name")
+                place = f" ({document.place(*keys)})"
+            raise SpecError(
+                f"metric: task '{task.name}' has no metric '{metric.name}'.{nearest(metric.name, task.metrics)} "
+                f"Known: {', '.join(sorted(task.metrics))}{place}"
+            )
+    for text in spec.constraints:
+        try:
+            parse_condition(text, known=task.metrics)
+        except Exception as error:
+            place = f" ({document.place('constraints')})" if document else ""
+            raise SpecError(f"constraints: {error}{place}") from None
+
+
+def _sizes(spec: SweepSpec, task: Task[Any], space: Space, document: Document | None) -> tuple[Size, Size]:
+    smallest: Size | None = None
+    largest: Size | None = None
+    for point in _probes(space):
+        try:
+            size = Size(point, task.num_parameters(trial_config(spec, task, point)))
+        except SpecError as error:
+            path = str(error).split(":", 1)[0]
+            keys = ("data", path.removeprefix("data.")) if path.startswith("data.") else ("parameters", path)
+            raise SpecError(f"{error}" + (f" ({document.place(*keys)})" if document else "")) from None
+        if smallest is None or size.num_parameters < smallest.num_parameters:
+            smallest = size
+        if largest is None or size.num_parameters > largest.num_parameters:
+            largest = size
+    assert smallest is not None
+    assert largest is not None
+    return smallest, largest
+
+
+def _probes(space: Space) -> Iterator[dict[str, Scalar]]:
+    """Points that show a space's bounds: every choice with all ranges low, then high, then some at random."""
+    for end in (0, -1):
+
+        def ends(dimension: Dimension, end: int = end) -> list[Scalar]:
+            corners = dimension.corners()
+            return corners if dimension.choices is not None else [corners[end]]
+
+        yield from itertools.islice(space.points(ends), MAX_CORNERS)
+    generator = random.Random(0)
+    for _ in range(NUM_SAMPLES):
+        yield space.draw(lambda d: generator.choice(d.corners()))
+
+
+def _warnings(spec: SweepSpec, task: Task[Any], space: Space, smallest: Size, largest: Size) -> Iterator[str]:
+    unused: set[str] = set()
+    for point in _probes(space):
+        config = trial_config(spec, task, point)
+        unused |= {path for path in unused_fields(config.network) if path in spec.parameters}
+    for path in sorted(unused):
+        yield f"{path}: changes nothing in some of the points; give it a 'when:' so that no trial is spent on it"
+    limit = spec.budget.max_trials
+    if spec.method == "grid" and limit is not None and space.grid_size() > limit:
+        yield f"budget.max_trials: the grid has {space.grid_size():,} points, and only {limit:,} will be tried"
+    for text in spec.constraints:
+        condition = parse_condition(text)
+        if condition.names <= STATIC_METRICS:
+            ends = [condition.holds({"num_parameters": s.num_parameters}) for s in (smallest, largest)]
+            if all(ends):
+                yield f"constraints: '{text}' holds for the smallest and the largest network; it may exclude nothing"

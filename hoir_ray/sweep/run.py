@@ -1,0 +1,206 @@
+"""A sweep from its spec to its best model: preflight, lock, resume, Ray Tune, and what is left in storage."""
+
+from __future__ import annotations
+
+import getpass
+import importlib.metadata
+import logging
+import platform
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import hoir_ray
+from hoir_ray.document import dump_document
+from hoir_ray.errors import RequestError
+from hoir_ray.ledger import Ledger, TrialRecord
+from hoir_ray.registry import SPEC, OpenedSweep, read_spec, write_summary
+from hoir_ray.spec import Scalar, SweepSpec
+from hoir_ray.storage import Storage, acquire_lock, check, open_storage
+from hoir_ray.sweep.cluster import Cluster, connect
+from hoir_ray.sweep.driver import Driver, Listener
+from hoir_ray.sweep.job import Job
+from hoir_ray.sweep.plan import Plan
+
+# Parts of a spec that may differ when a sweep goes on: they change how much is done and where, not what is searched.
+CHANGEABLE = frozenset({"budget", "resources", "failures", "trackers", "storage", "provenance"})
+
+Watch = Callable[[Driver, Cluster], "Listener"]
+
+
+def run_sweep(
+    plan: Plan, *, watch: Watch, address: str | None = None, add_trials: int = 0, force: bool = False
+) -> tuple[OpenedSweep, Driver]:
+    """Run a sweep, or go on with it if its storage holds it already.
+
+    Args:
+        watch: Called once with the driver and the cluster; the listener that it returns is told of every change.
+        add_trials: Trials beyond those that the sweep has had so far.
+        force: Take over a lock that somebody else seems to hold.
+
+    Raises:
+        RequestError: If the storage holds another sweep of this name, or somebody runs it.
+        StorageError: If storage cannot be written or read.
+    """
+    spec = plan.spec
+    root = open_storage(spec.storage.uri, endpoint_url=spec.storage.endpoint_url)
+    check(root)
+    storage = root.child(spec.name)
+    with acquire_lock(storage, owner=f"{getpass.getuser()}@{socket.gethostname()}", force=force):
+        before = read_spec(storage)
+        if before is not None:
+            refuse_other_spec(before, spec, where=storage.uri)
+        ledger = Ledger(storage)
+        records = {r.trial: r for r in ledger.load()}
+        if add_trials:
+            so_far = max(len(records), spec.budget.max_trials or 0)
+            budget = spec.budget.model_copy(update={"max_trials": so_far + add_trials})
+            spec = spec.model_copy(update={"budget": budget})
+        plan.task.data(plan.config(plan.smallest.point))  # a picture that cannot be read is said now, not per trial
+        storage.put(SPEC, dump_document(resolved(spec)).encode())
+        driver = Driver(
+            spec=spec,
+            space=plan.space,
+            ledger=ledger,
+            refuse=plan.refuse,
+            describe=lambda point: _describe(plan, point),
+            max_epochs=lambda record: plan.config(record.parameters).training.max_epochs,
+            records=records,
+        )
+        try:
+            if not driver.finished:
+                with connect(address) as cluster, interruptible(driver):
+                    driver.listeners.append(watch(driver, cluster))
+                    _tune(driver, cluster, job=lambda record: _job(plan, spec, root, record))
+        finally:
+            for name in sorted(driver.running):
+                driver.interrupted(name, reason=driver.stop_reason or "the driver ended")
+            write_summary(storage, spec, list(driver.records.values()))
+    return OpenedSweep(storage, spec, tuple(driver.records.values())), driver
+
+
+def refuse_other_spec(before: SweepSpec, after: SweepSpec, *, where: str) -> None:
+    """Only budget, resources and the like may change under a sweep's name.
+
+    Raises:
+        RequestError: Showing each difference.
+    """
+    old, new = (s.model_dump(mode="json", exclude=set(CHANGEABLE)) for s in (before, after))
+    differences = [f"  {key}: was {old[key]!r}, is {new[key]!r}" for key in old if old[key] != new[key]]
+    if differences:
+        raise RequestError(
+            f"name: {where} already holds a sweep '{before.name}' with another spec; give this one another name\n"
+            + "\n".join(differences)
+        )
+
+
+def resolved(spec: SweepSpec) -> dict[str, Any]:
+    """The spec with defaults filled in and the versions that ran it, ready to be written as YAML and run again."""
+    data = spec.model_dump(mode="json", exclude_none=True, exclude={"parameters", "provenance"})
+    data["parameters"] = {
+        path: [c.model_dump(mode="json", exclude_unset=True) for c in cases]
+        if len(cases) > 1
+        else cases[0].model_dump(mode="json", exclude_unset=True)
+        for path, cases in spec.parameters.items()
+    }
+    data["provenance"] = _provenance()
+    return data
+
+
+def _tune(driver: Driver, cluster: Cluster, *, job: Callable[[TrialRecord], Job]) -> None:
+    from ray import tune
+
+    from hoir_ray.sweep.trial import run_trial
+    from hoir_ray.sweep.tune import TuneCallback, TuneScheduler, TuneSearcher, TuneStopper
+
+    resources = driver.spec.resources
+    searcher = TuneSearcher(driver, slots=cluster.slots(resources), job=job)
+    with tempfile.TemporaryDirectory(prefix="hoir-tune-") as scratch:
+        tuner = tune.Tuner(
+            tune.with_resources(run_trial, {"CPU": resources.cpus, "GPU": resources.gpus}),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                scheduler=TuneScheduler(driver),
+                num_samples=-1,
+                reuse_actors=True,
+                trial_name_creator=lambda trial: searcher.names.get(trial.trial_id, trial.trial_id),
+                trial_dirname_creator=lambda trial: trial.trial_id,
+            ),
+            run_config=tune.RunConfig(
+                name="tune",
+                storage_path=scratch,
+                verbose=0,
+                stop=TuneStopper(driver),
+                callbacks=[TuneCallback(driver, searcher)],
+                failure_config=tune.FailureConfig(max_failures=0),
+            ),
+        )
+        tuner.fit()
+
+
+def _job(plan: Plan, spec: SweepSpec, root: Storage, record: TrialRecord) -> Job:
+    config = plan.config(record.parameters, batch_size=record.batch_size)
+    return Job(
+        sweep=spec.name,
+        trial=record.trial,
+        attempt=record.attempt + 1,
+        task=plan.task.name,
+        config=config.model_dump(mode="json"),
+        metric=spec.metric.name,
+        goal=spec.metric.goal,
+        storage_uri=root.uri,
+        endpoint_url=spec.storage.endpoint_url,
+        trackers=spec.trackers,
+        parameters=record.parameters,
+        workers=spec.resources.workers,
+        cpus=spec.resources.cpus,
+    )
+
+
+def _describe(plan: Plan, point: Mapping[str, Scalar]) -> dict[str, int]:
+    config = plan.config(point)
+    return {"num_parameters": plan.task.num_parameters(config), "seed": config.training.seed}
+
+
+@contextmanager
+def interruptible(driver: Driver) -> Iterator[None]:
+    """The first Ctrl-C or SIGTERM stops the sweep in order; the second one at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if driver.stop_reason is not None and driver.interrupted_by:
+            raise KeyboardInterrupt
+        driver.interrupted_by = signal.Signals(number).name
+        driver.stop(f"interrupted by {driver.interrupted_by}")
+
+    for number in before:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _provenance() -> dict[str, str]:
+    versions = {"hoir-ray": hoir_ray.__version__, "python": platform.python_version()}
+    for package in ("torch", "lightning", "ray", "optuna"):
+        versions[package] = importlib.metadata.version(package)
+    try:
+        command = ["git", "-C", str(Path(hoir_ray.__file__).parent), "rev-parse", "HEAD"]
+        commit = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)  # noqa: S603
+        if commit.returncode == 0:
+            versions["commit"] = commit.stdout.strip()
+    except (OSError, subprocess.SubprocessError) as error:
+        logging.getLogger(__name__).debug("no commit: %s", error)
+    return versions

@@ -1,0 +1,195 @@
+"""Which point to try next: Optuna's samplers over our space, fed with what the ledger knows."""
+
+from __future__ import annotations
+
+import logging
+import random
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
+
+from hoir_ray.errors import WorkError
+from hoir_ray.ledger import TrialRecord, best_row
+from hoir_ray.spec import MetricSpec, Scalar, SweepSpec
+from hoir_ray.sweep.space import Dimension, Space
+
+MAX_SAMPLED_DRAWS = 30
+MAX_RANDOM_DRAWS = 2_000
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+logging.getLogger("optuna").setLevel(logging.ERROR)
+
+Point = dict[str, Scalar]
+Refusal = Callable[[Point], str | None]
+
+
+class Searcher:
+    """Asks Optuna for points and tells it how their trials ended.
+
+    A stopped trial is told as PRUNED with its curve, so that the sampler learns from it and never takes its truncated
+    score for a final one; a failed one as FAIL.
+    """
+
+    def __init__(self, spec: SweepSpec, space: Space, *, records: Sequence[TrialRecord] = ()) -> None:
+        self._spec, self._space = spec, space
+        self._random = random.Random(spec.seed * 1_000_003 + len(records))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            sampler = _sampler(spec, seed=(spec.seed + len(records)) % 2**32)
+        self._study = optuna.create_study(directions=[m.goal for m in spec.metrics], sampler=sampler)
+        self._open: dict[str, optuna.Trial] = {}
+        self._seen: set[str] = set()
+        self._grid: Iterator[Point] | None = space.points(Dimension.grid) if spec.method == "grid" else None
+        for record in records:
+            self._seen.add(_key(record.parameters))
+            if record.state in ("FINISHED", "PRUNED"):
+                self._study.add_trial(self._past(record))
+
+    @property
+    def trials(self) -> list[optuna.trial.FrozenTrial]:
+        """Optuna's view, without the draws that were refused before they became trials."""
+        return [t for t in self._study.get_trials(deepcopy=False) if not t.user_attrs.get("refused")]
+
+    def ask(self, name: str, *, refuse: Refusal) -> Point | None:
+        """The next point for the trial `name`, or None when every point has been tried.
+
+        Args:
+            refuse: Why a point cannot be tried, such as a constraint that it breaks; None if it can.
+
+        Raises:
+            WorkError: If no point could be found that is not refused.
+        """
+        if self._grid is not None:
+            for point in self._grid:
+                if _key(point) not in self._seen and refuse(point) is None:
+                    return self._opened(name, self._enqueued(point), point)
+            return None
+        for _ in range(MAX_SAMPLED_DRAWS):
+            optuna_trial = self._study.ask()
+            point = self._space.draw(partial(_suggest, optuna_trial))
+            if _key(point) not in self._seen and refuse(point) is None:
+                return self._opened(name, optuna_trial, point)
+            optuna_trial.set_user_attr("refused", True)
+            self._study.tell(optuna_trial, state=TrialState.FAIL)
+        return self._ask_at_random(name, refuse=refuse)
+
+    def _ask_at_random(self, name: str, *, refuse: Refusal) -> Point | None:
+        last, fresh = "", False
+        for _ in range(MAX_RANDOM_DRAWS):
+            point = self._space.draw(self._draw)
+            if _key(point) in self._seen:
+                continue
+            fresh = True
+            last = refuse(point) or ""
+            if not last:
+                return self._opened(name, self._enqueued(point), point)
+        if fresh:
+            raise WorkError(f"no point in {MAX_RANDOM_DRAWS} draws meets the constraints; the last: {last}")
+        return None
+
+    def reopen(self, record: TrialRecord) -> None:
+        """Take up an interrupted trial again, as a running one with its own point."""
+        if record.trial not in self._open:
+            self._opened(record.trial, self._enqueued(record.parameters), dict(record.parameters))
+
+    def report(self, name: str, *, epoch: int, value: float) -> None:
+        """An intermediate value of the first metric; Optuna takes none with several objectives."""
+        if len(self._spec.metrics) == 1 and name in self._open:
+            self._open[name].report(value, step=epoch)
+
+    def tell(self, record: TrialRecord) -> None:
+        """How a trial ended."""
+        optuna_trial = self._open.pop(record.trial, None)
+        if optuna_trial is None:
+            return
+        values = _values(record, self._spec.metrics)
+        if record.state == "FINISHED" and values is not None:
+            self._study.tell(optuna_trial, values)
+        elif record.state == "PRUNED" and (len(self._spec.metrics) == 1 or values is None):
+            self._study.tell(optuna_trial, state=TrialState.PRUNED)
+        else:
+            self._study.tell(optuna_trial, state=TrialState.FAIL)
+
+    def _opened(self, name: str, optuna_trial: optuna.Trial, point: Point) -> Point:
+        self._open[name] = optuna_trial
+        self._seen.add(_key(point))
+        return point
+
+    def _enqueued(self, point: Mapping[str, Scalar]) -> optuna.Trial:
+        raw = {d.name: point[d.path] for d in self._dimensions(point)}
+        self._study.enqueue_trial(raw)
+        optuna_trial = self._study.ask()
+        for dimension in self._dimensions(point):
+            _suggest(optuna_trial, dimension)
+        return optuna_trial
+
+    def _dimensions(self, point: Mapping[str, Scalar]) -> list[Dimension]:
+        found = (self._space.dimension_of(path, point) for path in point)
+        return [d for d in found if d is not None]
+
+    def _draw(self, dimension: Dimension) -> Scalar:
+        if dimension.choices is not None:
+            return self._random.choice(dimension.choices)
+        distribution = _distribution(dimension)
+        sampler = optuna.samplers.RandomSampler(seed=self._random.getrandbits(32))
+        return sampler.sample_independent(self._study, _PLACEHOLDER, dimension.name, distribution)
+
+    def _past(self, record: TrialRecord) -> optuna.trial.FrozenTrial:
+        dimensions = self._dimensions(record.parameters)
+        values = _values(record, self._spec.metrics)
+        metric = self._spec.metric.name
+        complete = record.state == "FINISHED" and values is not None
+        return optuna.trial.create_trial(
+            state=TrialState.COMPLETE if complete else TrialState.PRUNED,
+            values=values if complete else None,
+            params={d.name: record.parameters[d.path] for d in dimensions},
+            distributions={d.name: _distribution(d) for d in dimensions},
+            intermediate_values={int(r["epoch"]): r[metric] for r in record.curve if metric in r}
+            if len(self._spec.metrics) == 1
+            else {},
+        )
+
+
+_PLACEHOLDER = optuna.trial.create_trial(state=TrialState.RUNNING, params={}, distributions={})
+
+
+def _sampler(spec: SweepSpec, *, seed: int) -> optuna.samplers.BaseSampler:
+    match spec.method:
+        case "bayes":
+            return optuna.samplers.TPESampler(multivariate=True, group=True, constant_liar=True, seed=seed)
+        case "nsga2":
+            return optuna.samplers.NSGAIISampler(seed=seed)
+        case "gp":
+            return optuna.samplers.GPSampler(seed=seed)
+        case _:
+            return optuna.samplers.RandomSampler(seed=seed)
+
+
+def _distribution(dimension: Dimension) -> BaseDistribution:
+    if dimension.choices is not None:
+        return CategoricalDistribution(dimension.choices)
+    if dimension.is_int and not (dimension.log and dimension.step > 1):
+        step = 1 if dimension.log else int(dimension.step)
+        return IntDistribution(int(dimension.low), int(dimension.high), log=dimension.log, step=step)
+    return FloatDistribution(
+        dimension.low, dimension.high, log=dimension.log, step=None if dimension.log else dimension.step or None
+    )
+
+
+def _suggest(optuna_trial: optuna.Trial, dimension: Dimension) -> Scalar:
+    return optuna_trial._suggest(dimension.name, _distribution(dimension))
+
+
+def _values(record: TrialRecord, metrics: Sequence[MetricSpec]) -> list[float] | None:
+    row = best_row(record.curve, metric=metrics[0].name, goal=metrics[0].goal)
+    if row is None or any(m.name not in row or row[m.name] != row[m.name] for m in metrics):
+        return None
+    return [row[m.name] for m in metrics]
+
+
+def _key(point: Mapping[str, Scalar]) -> str:
+    return repr(sorted(point.items()))

@@ -1,0 +1,48 @@
+"""A trial as Ray Tune runs it: Ray Train inside a warm process, or spread over a group of workers."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+from hoir_ray.errors import DivergedError, HoirError
+from hoir_ray.sweep.job import Job
+
+JOB_KEY = "job"
+
+
+def run_trial(config: dict[str, Any]) -> None:
+    """Tune's function trainable. What goes wrong inside is reported, so that the process stays warm for the next."""
+    from ray import tune
+
+    job = Job.model_validate(config[JOB_KEY])
+    try:
+        _fit(job, report=tune.report)
+    except HoirError as error:
+        again = not isinstance(error, DivergedError) and error.exit_code != 2
+        tune.report({"trial": job.trial, "failed": str(error), "retry": again, "state": "FAILED", "error": None})
+    except Exception as error:
+        oom = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+        oom = oom or "can't allocate memory" in str(error)
+        tune.report(
+            {
+                "trial": job.trial,
+                "failed": f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}",
+                "retry": True,
+                "state": "OOM" if oom else "FAILED",
+                "error": traceback.format_exc(limit=-12),
+            }
+        )
+
+
+def _fit(job: Job, *, report: Any) -> None:
+    from ray.train import ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    from hoir_ray.sweep.worker import train_worker
+
+    TorchTrainer(
+        lambda: train_worker(job, report),
+        # Zero workers is Ray Train's local mode: the loop runs in this warm process, a tenth of a second to start.
+        scaling_config=ScalingConfig(num_workers=0),
+    ).fit()

@@ -1,0 +1,58 @@
+"""How trials are put into words and small tables: the same in the live view, the event lines and the commands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from hoir_ray.spec import Scalar
+
+_PREFIXES = ("network.", "training.optimizer.", "training.", "data.")
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+def short_name(path: str) -> str:
+    """A parameter's path without the part that everybody knows: `network.input.segments` is `input.segments`."""
+    for prefix in _PREFIXES:
+        if path.startswith(prefix):
+            shortened = path.removeprefix(prefix)
+            return "optimizer" if path == "training.optimizer.name" else shortened
+    return path
+
+
+def number(value: float) -> str:
+    """Four significant digits, whole numbers in full with thousands marked."""
+    if value == int(value) and abs(value) < 1e15:
+        return f"{int(value):,}"
+    return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
+
+
+def settings(parameters: Mapping[str, Scalar], *, only: Sequence[str] | None = None) -> str:
+    """`layer_type=fourier width=32`: parameters in the order given, those in `only` when it is given."""
+    shown = {k: v for k, v in parameters.items() if only is None or k in only}
+    return " ".join(f"{short_name(k)}={_value(v)}" for k, v in shown.items())
+
+
+def sparkline(values: Sequence[float], *, width: int = 16) -> str:
+    """A curve as `width` block characters at most, the lowest value lowest."""
+    finite = [v for v in values if v == v and abs(v) != float("inf")]
+    if not finite:
+        return ""
+    step = max(1.0, len(finite) / width)
+    picked = [finite[min(len(finite) - 1, int((i + 1) * step) - 1)] for i in range(min(width, len(finite)))]
+    low, high = min(picked), max(picked)
+    span = (high - low) or 1.0
+    return "".join(_BARS[int((v - low) / span * (len(_BARS) - 1))] for v in picked)
+
+
+def duration(seconds: float) -> str:
+    """`42 s`, `3 min 05 s` or `2 h 07 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def _value(value: Scalar) -> str:
+    return number(value) if isinstance(value, float) else str(value)
