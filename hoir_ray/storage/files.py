@@ -38,7 +38,9 @@ def reason(error: OSError) -> str:
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
         return f"permission denied for {error.filename}; choose a folder that this user may write"
     if error.errno in {errno.ENOTDIR, errno.EEXIST}:
-        return f"{error.filename} is a file where a folder is needed"
+        path = Path(error.filename)
+        file = next((p for p in (path, *path.parents) if p.is_file()), path)
+        return f"{file} is a file where a folder is needed"
     if error.errno == errno.EISDIR:
         return f"{error.filename} is a folder, not an object"
     return f"{error.strerror} ({error.filename})"

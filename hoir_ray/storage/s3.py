@@ -182,7 +182,7 @@ class S3Backend:
         return f"{self.prefix}/{key}" if self.prefix else key
 
     def _below(self, folder: str) -> str:
-        return f"{self._path(folder)}/".lstrip("/") if folder or self.prefix else ""
+        return "".join(f"{part}/" for part in (self.prefix, folder) if part)
 
     def _at(self, key: str) -> dict[str, Any]:
         return {"Bucket": self.bucket, "Key": self._path(key)}

@@ -113,19 +113,21 @@ class BackgroundUploader:
                 _remove(path)
 
     def _try(self, key: str, upload: Callable[[], object]) -> HoirError | None:
-        for attempt in range(self._attempts):
+        for attempt in range(1, self._attempts + 1):
             try:
                 upload()
                 return None
             except HoirError as error:
                 failure = error
             except Exception as error:  # the thread must outlive whatever an upload meets
-                failure = StorageError(f"'{key}': {type(error).__name__}: {error}")
-            with self._changed:
-                newer = self._changed.wait_for(lambda: key in self._queued, timeout=self._backoff_s * 2**attempt)
-            if newer:
+                failure = StorageError(f"{self._storage.describe()}: '{key}': {type(error).__name__}: {error}")
+            if attempt < self._attempts and self._newer_comes(key, within_s=self._backoff_s * 2 ** (attempt - 1)):
                 break
         return failure
+
+    def _newer_comes(self, key: str, *, within_s: float) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: key in self._queued, timeout=within_s)
 
 
 def _remove(path: Path) -> None:

@@ -24,14 +24,12 @@ def s3_proxy(s3_server: SeaweedFS) -> Iterator[S3Proxy]:
 
 
 @pytest.fixture
-def s3_bucket(s3_server: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def s3_bucket(s3_server: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> str:
     """A fresh bucket, whose owner is who this process and its children are for AWS; the endpoint is not set."""
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
         monkeypatch.delenv(name, raising=False)
     for name, value in OWNER.environment.items():
         monkeypatch.setenv(name, value)
     bucket = f"hoir-{uuid.uuid4().hex[:12]}"
-    client = s3_server.client()
-    client.create_bucket(Bucket=bucket)
-    yield bucket
-    client.close()
+    s3_server.client().create_bucket(Bucket=bucket)
+    return bucket

@@ -143,7 +143,7 @@ class _Handler(BaseHTTPRequestHandler):
             status = self._forward(mode)
         proxy.record(Request(self.command, self.path, status, mode))
 
-    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _handle
+    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _handle  # noqa: N815  # http.server's names
 
     def _forward(self, mode: Mode | None) -> int:
         body = self._body()
@@ -195,7 +195,8 @@ class _Handler(BaseHTTPRequestHandler):
         return body
 
     def _refuse(self, status: int) -> int:
-        data = f"<?xml version='1.0'?><Error><Code>{_CODES[str(status)]}</Code><Message>injected</Message></Error>".encode()
+        code = _CODES[str(status)]
+        data = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>injected</Message></Error>".encode()
         self.send_response_only(status)
         self.send_header("Content-Type", "application/xml")
         self.send_header("Content-Length", str(len(data)))

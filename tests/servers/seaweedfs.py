@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import boto3
+
 from tests.servers.ports import free_ports, wait_for_status
 
 
@@ -48,6 +50,9 @@ STRANGER = User("OWNERKEY", "wrong-secret-canary-0b52", ())
 class SeaweedFS:
     """Running between `__enter__` and `__exit__`; its data lives in a temporary folder and goes with it."""
 
+    def __init__(self) -> None:
+        self._clients: dict[User, Any] = {}
+
     def __enter__(self) -> SeaweedFS:
         self._folder = tempfile.TemporaryDirectory(prefix="seaweedfs-")
         folder = Path(self._folder.name)
@@ -77,6 +82,8 @@ class SeaweedFS:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for client in self._clients.values():
+            client.close()
         if self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(timeout=30)
@@ -84,10 +91,10 @@ class SeaweedFS:
 
     def client(self, user: User = OWNER) -> Any:
         """A plain boto3 client, to look at the server from outside of what is tested."""
-        import boto3
-
-        session = boto3.session.Session(user.access_key, user.secret_key, region_name="us-east-1")
-        return session.client("s3", endpoint_url=self.endpoint_url)
+        if user not in self._clients:
+            session = boto3.session.Session(user.access_key, user.secret_key, region_name="us-east-1")
+            self._clients[user] = session.client("s3", endpoint_url=self.endpoint_url)
+        return self._clients[user]
 
 
 def _binary() -> Path:

@@ -1,0 +1,13 @@
+"""What the tests of both backends share: the backends themselves, and impatient ones for faults that never end."""
+
+from __future__ import annotations
+
+from hoir_ray.storage import Storage
+from hoir_ray.storage.s3 import Patience, S3Backend
+from tests.servers.s3_proxy import S3Proxy
+
+
+def impatient(proxy: S3Proxy, bucket: str, *, attempts: int = 2) -> Storage:
+    """S3 storage through the proxy that gives up after seconds and not after minutes."""
+    patience = Patience(attempts=attempts, connect_timeout_s=1.0, read_timeout_s=1.0)
+    return Storage(S3Backend(bucket, "sweeps", endpoint_url=proxy.endpoint_url, patience=patience))

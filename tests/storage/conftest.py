@@ -1,0 +1,27 @@
+"""`storage` is every backend in turn, freshly opened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hoir_ray.storage import Storage, open_storage
+from tests.servers.s3_proxy import S3Proxy
+from tests.servers.seaweedfs import SeaweedFS
+from tests.storage.backends import impatient
+
+
+@pytest.fixture(params=["local", "s3"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    if request.param == "local":
+        return open_storage(str(tmp_path / "runs"))
+    server: SeaweedFS = request.getfixturevalue("s3_server")
+    bucket: str = request.getfixturevalue("s3_bucket")
+    return open_storage(f"s3://{bucket}/some/prefix", endpoint_url=server.endpoint_url)
+
+
+@pytest.fixture
+def faulty_storage(s3_proxy: S3Proxy, s3_bucket: str) -> Storage:
+    """S3 through the proxy, with short timeouts and four attempts."""
+    return impatient(s3_proxy, s3_bucket, attempts=4)
