@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import math
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -43,6 +44,7 @@ SAMPLES = {
 }
 _PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 _ANIMATION_SUFFIXES = (".gif", ".webp", ".png")
+_log = logging.getLogger(__name__)
 _WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 
 
@@ -147,6 +149,21 @@ def _narrow(picture: Image.Image, *, name: str) -> Image.Image:
     if not (low >= 0 and high <= white):
         raise DataError(f"{name}: {kind} pixels must lie in [0, {white:g}], got [{low:g}, {high:g}]")
     return Image.fromarray((pixels * (255 / white)).round().astype(np.uint8)).convert("RGB")
+
+
+def check_unusable(problems: Sequence[str], *, num_pictures: int, where: str) -> None:
+    """Pass over a few unusable pictures with a warning that names them; stop at more than a tenth.
+
+    Raises:
+        DataError: If more than a tenth of `num_pictures`, or all of them, are unusable.
+    """
+    if not problems:
+        return
+    named = "; ".join(problems[:3]) + (f"; and {len(problems) - 3} more" if len(problems) > 3 else "")
+    finding = f"{where}: {len(problems)} of {num_pictures} pictures cannot be used"
+    if len(problems) * 10 > num_pictures:
+        raise DataError(f"{finding}, more than a tenth: {named}")
+    _log.warning("%s and are left out: %s", finding, named)
 
 
 def contact_sheet(

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from hoir_ray.task import Task
-from hoir_ray.tasks.neighborhood.config import NeighborhoodConfig
-from hoir_ray.tasks.neighborhood.data import load, score
-from hoir_ray.tasks.neighborhood.network import build_network, num_parameters
-from hoir_ray.tasks.neighborhood.render import RenderOptions, pictures, render
+from hoir_ray.task import TRAINING_METRICS, Task, deferred
+from hoir_ray.tasks.neighborhood.config import NeighborhoodConfig, RenderOptions
 
 TASK = Task(
     name="neighborhood",
     summary="a block of pixels from the ring around it, applied over and over to another picture or to noise",
     config=NeighborhoodConfig,
-    data=load,
-    network=build_network,
-    num_parameters=num_parameters,
-    score=score,
-    pictures=pictures,
+    data=deferred(__name__, "data:load"),
+    network=deferred(__name__, "network:build_network"),
+    num_parameters=deferred(__name__, "network:num_parameters"),
+    metrics=TRAINING_METRICS | {"val_loss", "val_psnr_db", "val_other_psnr_db"},
+    score=deferred(__name__, "data:score"),
+    pictures=deferred(__name__, "render:pictures"),
     render_options=RenderOptions,
-    render=render,
+    render=deferred(__name__, "render:render"),
 )

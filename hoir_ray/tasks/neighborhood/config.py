@@ -1,4 +1,4 @@
-"""The neighborhood task's config: which pictures, and how large the block and the ring around it are."""
+"""The neighborhood task's config: which pictures, how large block and ring are, and what `hoir render` takes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from hoir_ray.config import Config
+from hoir_ray.config import Config, InputPath
 from hoir_ray.task import TaskConfig
 
 
@@ -22,8 +22,8 @@ class NeighborhoodData(Config):
         max_val_positions: Validation looks at no more positions than this, of each of the two kinds.
     """
 
-    images: Annotated[tuple[str, ...], Field(min_length=1)] = ("sample:astronaut",)
-    val_images: tuple[str, ...] = ()
+    images: Annotated[tuple[InputPath, ...], Field(min_length=1)] = ("sample:astronaut",)
+    val_images: tuple[InputPath, ...] = ()
     max_side: int | None = Field(default=None, ge=1)
     width: int = Field(default=3, ge=1, le=64)
     outside: int = Field(default=3, ge=1, le=64)
@@ -49,3 +49,25 @@ class NeighborhoodData(Config):
 
 class NeighborhoodConfig(TaskConfig):
     data: NeighborhoodData = NeighborhoodData()
+
+
+class RenderOptions(Config):
+    """What the network is applied to, and how often.
+
+    Attributes:
+        input: A picture to start from (a file or `sample:<name>`), or `noise`.
+        num_frames: Frames shown, the start among them.
+        steps_per_frame: Applications of the network from one frame to the next.
+        alpha: Part of the picture that each application keeps; 0 takes the network's blocks as they are.
+        size: `<width>x<height>` in pixels of the noise.
+        max_side: Longest side in pixels that the picture is shrunk to.
+        seed: Of the noise.
+    """
+
+    input: str = "noise"
+    num_frames: int = Field(default=9, ge=1, le=10_000)
+    steps_per_frame: int = Field(default=1, ge=1)
+    alpha: float = Field(default=0.75, ge=0, le=1)
+    size: str = Field(default="180x180", pattern=r"^[1-9]\d{0,4}x[1-9]\d{0,4}$")
+    max_side: int | None = Field(default=None, ge=1)
+    seed: int = Field(default=0, ge=0)

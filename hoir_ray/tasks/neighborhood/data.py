@@ -11,6 +11,7 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from hoir_ray.errors import DataError
+from hoir_ray.metrics import mse, psnr_db
 from hoir_ray.pictures import load_picture
 from hoir_ray.tasks.neighborhood.config import NeighborhoodConfig, NeighborhoodData
 from hoir_ray.training.data import Batch, Samples, TaskData
@@ -147,13 +148,13 @@ def load_gallery(sources: Sequence[str], *, config: NeighborhoodData) -> tuple[G
 
 def score(prediction: Tensor, target: Tensor, data: TaskData) -> dict[str, float]:
     """Mean squared error and PSNR over the held-out positions, and PSNR over those of the other pictures."""
-    num_held_out = int(data.facts["num_held_out_positions"])  # type: ignore[arg-type]
-    error = (prediction[:num_held_out] - target[:num_held_out]).square().mean()
-    metrics = {"val_loss": float(error), "val_psnr_db": psnr_db(prediction[:num_held_out], target[:num_held_out])}
-    if len(target) > num_held_out:
-        metrics["val_other_psnr_db"] = psnr_db(prediction[num_held_out:], target[num_held_out:])
+    held_out = slice(int(data.facts["num_held_out_positions"]))  # type: ignore[arg-type]
+    other = slice(held_out.stop, None)
+    drawn, true = ((prediction + 1) / 2).clamp(0, 1), (target + 1) / 2
+    metrics = {
+        "val_loss": mse(prediction[held_out], target[held_out]),
+        "val_psnr_db": psnr_db(drawn[held_out], true[held_out]),
+    }
+    if len(target) > held_out.stop:
+        metrics["val_other_psnr_db"] = psnr_db(drawn[other], true[other])
     return metrics
-
-
-def psnr_db(prediction: Tensor, target: Tensor) -> float:
-    return float(10 * torch.log10(4 / (prediction - target).square().mean()))

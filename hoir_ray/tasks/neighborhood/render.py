@@ -4,39 +4,15 @@ from __future__ import annotations
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
 from torch import Tensor, nn
 
-from hoir_ray.config import Config
 from hoir_ray.pictures import contact_sheet, load_picture
-from hoir_ray.tasks.neighborhood.config import NeighborhoodConfig, NeighborhoodData
+from hoir_ray.tasks.neighborhood.config import NeighborhoodConfig, NeighborhoodData, RenderOptions
 from hoir_ray.tasks.neighborhood.data import Patches, run_offsets
 from hoir_ray.training.data import Facts, TaskData
 
 BLOCKS_AT_A_TIME = 16_384
 PREVIEW_SIDE = 96
-
-
-class RenderOptions(Config):
-    """What the network is applied to, and how often.
-
-    Attributes:
-        input: A picture to start from (a file or `sample:<name>`), or `noise`.
-        num_frames: Frames shown, the start among them.
-        steps_per_frame: Applications of the network from one frame to the next.
-        alpha: Part of the picture that each application keeps; 0 takes the network's blocks as they are.
-        size: Side in pixels of the noise.
-        max_side: Longest side in pixels that the picture is shrunk to.
-        seed: Of the noise.
-    """
-
-    input: str = "noise"
-    num_frames: int = Field(default=9, ge=1, le=10_000)
-    steps_per_frame: int = Field(default=1, ge=1)
-    alpha: float = Field(default=0.75, ge=0, le=1)
-    size: int = Field(default=180, ge=1, le=10_000)
-    max_side: int | None = Field(default=None, ge=1)
-    seed: int = Field(default=0, ge=0)
 
 
 def render(
@@ -45,7 +21,8 @@ def render(
     """Frames of the picture, or of noise, as the network is applied to it again and again; any size of picture."""
     if options.input == "noise":
         generator = torch.Generator().manual_seed(options.seed)
-        start = torch.rand(options.size, options.size, 3, generator=generator) * 2 - 1
+        width, height = map(int, options.size.split("x"))
+        start = torch.rand(height, width, 3, generator=generator) * 2 - 1
     else:
         start = load_picture(options.input, max_side=options.max_side).float() * (2 / 255) - 1
     return evolve(

@@ -8,8 +8,8 @@ from pydantic import ValidationError
 from torch import nn
 
 from hoir_ray.tasks.neighborhood import TASK
-from hoir_ray.tasks.neighborhood.config import NeighborhoodConfig, NeighborhoodData
-from hoir_ray.tasks.neighborhood.render import RenderOptions, evolve, mirror, redraw
+from hoir_ray.tasks.neighborhood.config import NeighborhoodConfig, NeighborhoodData, RenderOptions
+from hoir_ray.tasks.neighborhood.render import evolve, mirror, redraw
 
 
 def redraw_by_unfolding(network: nn.Module, frame: torch.Tensor, data: NeighborhoodData) -> torch.Tensor:
@@ -86,10 +86,10 @@ def test_steps_per_frame_skips_frames():
 
 def test_render_noise_and_picture():
     config, network = small(3, 3)
-    noise = TASK.render(network, config, {}, RenderOptions(size=20, num_frames=3))
+    noise = TASK.render(network, config, {}, RenderOptions(size="20x20", num_frames=3))
     assert noise.shape == (3, 20, 20, 3)
-    assert torch.equal(noise, TASK.render(network, config, {}, RenderOptions(size=20, num_frames=3)))
-    assert not torch.equal(noise, TASK.render(network, config, {}, RenderOptions(size=20, num_frames=3, seed=1)))
+    assert torch.equal(noise, TASK.render(network, config, {}, RenderOptions(size="20x20", num_frames=3)))
+    assert not torch.equal(noise, TASK.render(network, config, {}, RenderOptions(size="20x20", num_frames=3, seed=1)))
     picture = TASK.render(network, config, {}, RenderOptions(input="sample:coffee", max_side=30, num_frames=2))
     assert picture.shape == (2, 20, 30, 3)
 
