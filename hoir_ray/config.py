@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from hoir_ray.errors import SpecError
 
@@ -87,6 +87,38 @@ def _did_you_mean(path: str, known: Iterable[str]) -> str:
     if nearest(last, siblings):
         return "." + nearest(last, siblings)
     return f". Known here: {', '.join(sorted(siblings))}" if siblings else ""
+
+
+def config_paths(config: type[BaseModel], *, prefix: str = "") -> list[str]:
+    """Every dotted path to a plain value in `config`, through optional parts and all members of a union."""
+    paths: list[str] = []
+    for name, info in config.model_fields.items():
+        models = list(_models(info.annotation))
+        if not models:
+            paths.append(prefix + name)
+        for model in models:
+            paths += [p for p in config_paths(model, prefix=f"{prefix}{name}.") if p not in paths]
+    return paths
+
+
+def fields_at(config: type[BaseModel], path: str) -> list[TypeAdapter[Any]]:
+    """Adapters that check a value at `path`; several when a union's members share the name, none when unknown."""
+    name, _, rest = path.partition(".")
+    info = config.model_fields.get(name)
+    if info is None:
+        return []
+    if rest:
+        return [field for model in _models(info.annotation) for field in fields_at(model, rest)]
+    annotation: Any = Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation
+    return [TypeAdapter(annotation)]
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    elif get_origin(annotation) is not None:
+        for argument in get_args(annotation):
+            yield from _models(argument)
 
 
 class _InputPath:

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from hoir_ray.errors import PackError, StorageError
+from hoir_ray.errors import HoirError
 from hoir_ray.storage import BackgroundUploader, Storage
 
-FILE = "last.ckpt"
-_NAME = re.compile(r"a(\d+)-e(\d+)")
+CHECKPOINT = "last.ckpt"
+CURVE = "curve.json"
+_NAME = re.compile(r"a\d{3,}-e\d{7,}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resumed:
+    """What a trial goes on from: the rows of its curve so far, and a note for each broken checkpoint passed over."""
+
+    curve: tuple[dict[str, float], ...] = ()
+    notes: list[str] = field(default_factory=list)
 
 
 class Checkpoints:
@@ -23,33 +35,34 @@ class Checkpoints:
         self._storage = storage
         self._folder = f"trials/{trial}/checkpoints"
         self._attempt = attempt
+        self._written: list[str] = []
 
-    def latest(self, path: Path) -> tuple[bool, list[str]]:
-        """Fetch the newest good checkpoint to `path`.
-
-        Returns:
-            Whether there is one, and a line for each newer one that was passed over because it is broken.
-        """
-        passed_over: list[str] = []
+    def fetch(self, path: Path) -> Resumed:
+        """Bring the newest good checkpoint to `path`; without one, `path` stays missing."""
+        notes: list[str] = []
         for name in reversed(self._names()):
             with tempfile.TemporaryDirectory(dir=path.parent) as temp:
                 try:
                     self._storage.get_folder(f"{self._folder}/{name}", Path(temp))
-                    (Path(temp) / FILE).replace(path)
-                    return True, passed_over
-                except (PackError, StorageError, OSError) as error:
-                    passed_over.append(f"checkpoint {name} passed over: {error}")
-        return False, passed_over
+                    curve = json.loads((Path(temp) / CURVE).read_text())
+                    (Path(temp) / CHECKPOINT).replace(path)
+                    return Resumed(curve=tuple(curve), notes=notes)
+                except (HoirError, OSError, ValueError) as error:
+                    notes.append(f"checkpoint {name} passed over: {error}")
+        return Resumed(notes=notes)
 
-    def save(self, uploader: BackgroundUploader, path: Path, *, epoch: int) -> None:
-        """Queue the upload of `path`, a file that is handed over, and the removal of those it makes superfluous."""
-        temp = Path(tempfile.mkdtemp(dir=path.parent, prefix="upload-"))
-        path.replace(temp / FILE)
-        uploader.put_folder(f"{self._folder}/a{self._attempt:03d}-e{epoch:07d}", temp, remove=True)
-        self._uploaded = [*getattr(self, "_uploaded", []), epoch]
-        for old in self._uploaded[:-2]:
-            uploader.delete_all(f"{self._folder}/a{self._attempt:03d}-e{old:07d}")
-        self._uploaded = self._uploaded[-2:]
+    def save(
+        self, uploader: BackgroundUploader, path: Path, *, epoch: int, curve: Sequence[Mapping[str, float]]
+    ) -> None:
+        """Queue the upload of `path`, which is handed over, and the removal of all but the one before it."""
+        folder = Path(tempfile.mkdtemp(dir=path.parent, prefix="upload-"))
+        path.replace(folder / CHECKPOINT)
+        (folder / CURVE).write_text(json.dumps(list(curve)))
+        name = f"a{self._attempt:03d}-e{epoch:07d}"
+        uploader.put_folder(f"{self._folder}/{name}", folder, remove=True)
+        self._written.append(name)
+        while len(self._written) > 2:
+            uploader.delete_all(f"{self._folder}/{self._written.pop(0)}")
 
     def keep_newest(self) -> None:
         """Remove all but the newest one, after the trial has ended."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter, deque
-from typing import IO
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import IO, Protocol
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -15,7 +18,7 @@ from hoir_ray import wording
 from hoir_ray.ledger import TrialRecord, better
 from hoir_ray.registry import ranked
 from hoir_ray.sweep.cluster import Cluster
-from hoir_ray.sweep.driver import Driver
+from hoir_ray.sweep.driver import Driver, Listener
 
 STYLES = {"FINISHED": "green", "PRUNED": "yellow", "RUNNING": "cyan", "PENDING": "dim"}
 
@@ -121,3 +124,30 @@ class LiveView:
                 wording.settings(record.parameters),
             )
         return table
+
+
+@contextmanager
+def watcher() -> Iterator[Callable[[Driver, Cluster], Watcher]]:
+    """Makes the view that fits standard output: live on a screen, a line per event in a file or pipe."""
+    watchers: list[Watcher] = []
+
+    def watch(driver: Driver, cluster: Cluster) -> Watcher:
+        console = Console()
+        watchers.append(
+            LiveView(driver, cluster, console=console)
+            if console.is_terminal
+            else EventLines(driver, cluster, out=sys.stdout)
+        )
+        return watchers[-1]
+
+    try:
+        yield watch
+    finally:
+        for each in watchers:
+            each.close()
+
+
+class Watcher(Listener, Protocol):
+    """A listener that has something to put in order at the end."""
+
+    def close(self) -> None: ...

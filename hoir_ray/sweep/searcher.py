@@ -43,6 +43,7 @@ class Searcher:
         self._study = optuna.create_study(directions=[m.goal for m in spec.metrics], sampler=sampler)
         self._open: dict[str, optuna.Trial] = {}
         self._seen: set[str] = set()
+        self._reported: set[tuple[str, int]] = set()
         self._grid: Iterator[Point] | None = space.points(Dimension.grid) if spec.method == "grid" else None
         for record in records:
             self._seen.add(_key(record.parameters))
@@ -95,10 +96,13 @@ class Searcher:
         """Take up an interrupted trial again, as a running one with its own point."""
         if record.trial not in self._open:
             self._opened(record.trial, self._enqueued(record.parameters), dict(record.parameters))
+            for row in record.curve:
+                self.report(record.trial, epoch=int(row["epoch"]), value=row[self._spec.metric.name])
 
     def report(self, name: str, *, epoch: int, value: float) -> None:
         """An intermediate value of the first metric; Optuna takes none with several objectives."""
-        if len(self._spec.metrics) == 1 and name in self._open:
+        if len(self._spec.metrics) == 1 and name in self._open and (name, epoch) not in self._reported:
+            self._reported.add((name, epoch))  # an epoch repeated after a worker's death is reported once
             self._open[name].report(value, step=epoch)
 
     def tell(self, record: TrialRecord) -> None:

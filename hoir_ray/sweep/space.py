@@ -6,11 +6,11 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, get_args, get_origin
+from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from hoir_ray.config import nearest
+from hoir_ray.config import config_paths, fields_at, nearest
 from hoir_ray.document import Document
 from hoir_ray.errors import SpecError
 from hoir_ray.spec import ParameterCase, Scalar, SweepSpec
@@ -48,7 +48,7 @@ class Dimension:
             return raw
         value = float(raw)
         if self.step:
-            value = min(self.high, max(self.low, round(value / self.step) * self.step if self.log else value))
+            value = min(self.high, self.low + round((value - self.low) / self.step) * self.step)
         return round(value) if self.is_int else value
 
     def grid(self) -> list[Scalar]:
@@ -147,38 +147,6 @@ def build_space(spec: SweepSpec, config: type[BaseModel], document: Document | N
     return Space(_ordered(dimensions, report, problems))
 
 
-def config_paths(config: type[BaseModel], *, prefix: str = "") -> list[str]:
-    """Every dotted path to a plain value in `config`, through optional parts and all members of a union."""
-    paths: list[str] = []
-    for name, info in config.model_fields.items():
-        models = list(_models(info.annotation))
-        if not models:
-            paths.append(prefix + name)
-        for model in models:
-            paths += [p for p in config_paths(model, prefix=f"{prefix}{name}.") if p not in paths]
-    return paths
-
-
-def fields_at(config: type[BaseModel], path: str) -> list[TypeAdapter[Any]]:
-    """Adapters that check a value at `path`; several when a union's members share the name, none when unknown."""
-    name, _, rest = path.partition(".")
-    info = config.model_fields.get(name)
-    if info is None:
-        return []
-    if rest:
-        return [field for model in _models(info.annotation) for field in fields_at(model, rest)]
-    annotation: Any = Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation
-    return [TypeAdapter(annotation)]
-
-
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    elif get_origin(annotation) is not None:
-        for argument in get_args(annotation):
-            yield from _models(argument)
-
-
 def _dimension(
     path: str, case: ParameterCase, *, number: int, num_cases: int, fields: list[TypeAdapter[Any]]
 ) -> Dimension:
@@ -232,15 +200,15 @@ def _check_conditions(dimensions: list[Dimension], paths: Any, report: Callable[
             if parent not in known:
                 continue
             cases = [d for d in dimensions if d.path == parent]
-            if any(d.choices is None for d in cases):
+            if any(d.choices is None and not d.step for d in cases):
                 report(
-                    dimension.path, f"'when' depends on '{parent}', which must be a 'value' or 'values', not a range"
+                    dimension.path, f"'when' depends on '{parent}', which must be finite, not a range of decimals"
                 )
                 continue
-            possible = [c for d in cases for c in d.choices or ()]
+            possible = [c for d in cases for c in d.grid()]
             for value in wanted:
                 if not _among(value, possible):
-                    shown = ", ".join(map(str, possible))
+                    shown = ", ".join(map(str, possible[:20]))
                     report(dimension.path, f"'when: {parent}: {value}' never holds; {parent} is one of {shown}")
 
 

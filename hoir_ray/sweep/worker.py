@@ -12,12 +12,14 @@ from typing import Any
 import torch
 
 from hoir_ray.checkpoint import write_pack
+from hoir_ray.pictures import save_picture
 from hoir_ray.storage import BackgroundUploader, Storage, open_storage
-from hoir_ray.sweep.checkpoints import Checkpoints
+from hoir_ray.sweep.checkpoints import CHECKPOINT, Checkpoints
 from hoir_ray.sweep.job import Job
-from hoir_ray.task import Task
+from hoir_ray.task import Task, TaskConfig
 from hoir_ray.tasks import load_task
 from hoir_ray.trackers import build_trackers
+from hoir_ray.training.data import TaskData
 from hoir_ray.training.loop import Epoch, Fit, train
 
 Report = Callable[[dict[str, Any]], None]
@@ -36,23 +38,18 @@ def train_worker(job: Job, report: Report) -> None:
     with tempfile.TemporaryDirectory(prefix="hoir-trial-") as temp, BackgroundUploader(storage) as uploader:
         work = Path(temp)
         checkpoints = Checkpoints(storage, trial=job.trial, attempt=job.attempt)
-        _, passed_over = checkpoints.latest(work / "last.ckpt")
-        where = {"node": socket.gethostname(), "pid": os.getpid(), "notes": passed_over}
+        resumed = checkpoints.fetch(work / CHECKPOINT)
+        curve = list(resumed.curve)
+        first: dict[str, Any] = {"node": socket.gethostname(), "notes": resumed.notes, "curve": resumed.curve}
         data = task.data(config)
-        network = _seeded_network(task, config)
-        trackers = build_trackers(
-            job.trackers,
-            directory=_tracker_folder(storage, job, work),
-            sweep=job.sweep,
-            trial=job.trial,
-            parameters=job.parameters,
-        )
+        torch.manual_seed(config.training.seed)
+        network = task.network(config)
 
         def on_epoch(epoch: Epoch) -> None:
-            report({"trial": job.trial, "row": {"epoch": epoch.epoch, **epoch.metrics}, **where})
-
-        def on_checkpoint(path: Path, epoch: int) -> None:
-            checkpoints.save(uploader, path, epoch=epoch)
+            row = {"epoch": float(epoch.epoch), **epoch.metrics}
+            curve.append(row)
+            report({"trial": job.trial, "pid": os.getpid(), "row": row, **first})
+            first.clear()
 
         fit = train(
             network,
@@ -60,19 +57,26 @@ def train_worker(job: Job, report: Report) -> None:
             config.training,
             score=task.score,
             pictures=task.pictures,
-            trackers=trackers,
+            trackers=build_trackers(
+                job.trackers,
+                directory=_tracker_folder(storage, job, work),
+                sweep=job.sweep,
+                trial=job.trial,
+                parameters=job.parameters,
+            ),
             metric=job.metric,
             goal=job.goal,
             on_epoch=on_epoch,
-            checkpoint=work / "last.ckpt",
-            on_checkpoint=on_checkpoint,
+            checkpoint=work / CHECKPOINT,
+            on_checkpoint=lambda path, epoch: checkpoints.save(uploader, path, epoch=epoch, curve=curve),
             hyperparameters=config.model_dump(mode="json"),
         )
         publish(storage, job, task=task, config=config, data=data, network=network, fit=fit, work=work)
         uploader.flush()
         checkpoints.keep_newest()
     reason = f"best {job.metric} {fit.best_metrics[job.metric]:.6g} at epoch {fit.best_epoch} of {fit.epochs}"
-    report({"trial": job.trial, "finished": reason, "model": f"models/{job.trial}"})
+    early = ", stopped early" if fit.stopped_early else ""
+    report({"trial": job.trial, "finished": reason + early, "model": f"models/{job.trial}", **first})
 
 
 def publish(
@@ -80,14 +84,13 @@ def publish(
     job: Job,
     *,
     task: Task[Any],
-    config: Any,
-    data: Any,
+    config: TaskConfig,
+    data: TaskData,
     network: torch.nn.Module,
     fit: Fit,
     work: Path,
 ) -> None:
-    """Write the best epoch's model pack into storage, its manifest last."""
-    network.load_state_dict(fit.state)
+    """Write the best epoch's model pack into storage, its manifest last, and its picture beside the checkpoints."""
     pictures = task.pictures(network, data)
     pack = work / "pack"
     write_pack(
@@ -96,9 +99,16 @@ def publish(
         config=config,
         facts=data.facts,
         state=fit.state,
-        metrics={**fit.best_metrics, "epoch": fit.best_epoch},
+        metrics={"epoch": float(fit.best_epoch), **fit.best_metrics},
         preview=pictures["preview"],
     )
     storage.put_folder(f"models/{job.trial}", pack)
-    (work / "render.png").write_bytes(_png(pictures.get("comparison", pictures["preview"])))
+    save_picture(pictures.get("comparison", pictures["preview"]), work / "render.png")
     storage.put_file(f"trials/{job.trial}/render.png", work / "render.png")
+
+
+def _tracker_folder(storage: Storage, job: Job, work: Path) -> Path:
+    """Beside the trial's other results where storage is a folder, so that curves are there while it runs."""
+    if storage.uri.startswith("s3://"):
+        return work / "trackers"
+    return Path(storage.uri) / "trials" / job.trial

@@ -1,0 +1,268 @@
+"""The command line: parse, one call, print. Heavy imports wait inside the commands that need them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hoir_ray import output
+from hoir_ray.errors import HoirError
+
+if TYPE_CHECKING:
+    from hoir_ray.registry import OpenedSweep
+    from hoir_ray.sweep.driver import Driver
+
+INTERRUPTED = 130
+SOME_FAILED = 3
+
+app = typer.Typer(
+    name="hoir",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Find the best small network for a picture, a caption book or a folder of images.\n\n"
+    "A sweep YAML goes in; the best networks, and the pictures to judge them by, come out. "
+    "Start with [bold]hoir sweep sweeps/quickstart.yaml[/bold].",
+    epilog="Exit codes: 0 done, 1 the work failed, 2 the request was wrong, 3 some trials failed, 4 storage, "
+    "130 interrupted (the same command goes on).",
+)
+
+SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="The sweep YAML.", show_default=False)]
+SweepPlace = Annotated[
+    str,
+    typer.Argument(metavar="SWEEP", help="A name under ./hoir-runs, a folder, or an s3:// URI.", show_default=False),
+]
+PackFolder = Annotated[Path, typer.Argument(metavar="PACK", help="A model pack's folder.", show_default=False)]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="A.B=C", help="Override one value, such as budget.max_trials=4. Repeatable."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Where = Annotated[
+    str | None, typer.Option("--where", help="Only trials for which this holds: 'num_parameters <= 30000'.")
+]
+Endpoint = Annotated[
+    str | None, typer.Option("--endpoint-url", help="Of an S3-compatible server, for s3:// sweeps.", show_default=False)
+]
+
+
+@app.command()
+def sweep(
+    file: SweepFile,
+    settings: Overrides = None,
+    address: Annotated[
+        str | None, typer.Option(help="A running Ray cluster: auto, or host:port. Without it Ray starts here.")
+    ] = None,
+    add_trials: Annotated[int, typer.Option(min=0, help="Trials beyond those the sweep has had.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Take over a lock that another process holds.")] = False,
+) -> None:
+    """Run a sweep; the same command again goes on where it stopped.
+
+    Ctrl-C once stops in order and keeps everything; twice stops at once.
+    """
+    from hoir_ray.spec import load_spec
+    from hoir_ray.sweep.plan import plan_sweep
+
+    spec, document = load_spec(file, overrides=settings or [])
+    plan = plan_sweep(spec, document)
+    output.warn(plan.warnings)
+    output.progress("starting Ray")
+    from hoir_ray.sweep.live import watcher
+    from hoir_ray.sweep.run import run_sweep
+
+    with watcher() as watch:
+        opened, driver = run_sweep(plan, watch=watch, address=address, add_trials=add_trials, force=force)
+    output.print_outcome(opened, stop_reason=driver.stop_reason, command=f"hoir sweep {file}")
+    raise typer.Exit(_sweep_exit_code(opened, driver))
+
+
+def _sweep_exit_code(opened: OpenedSweep, driver: Driver) -> int:
+    if driver.interrupted_by:
+        return INTERRUPTED
+    failed = [r for r in opened.records if r.state in ("FAILED", "TIMEOUT", "OOM")]
+    if not opened.finished() or (driver.stop_reason and "abort_if_failed_fraction" in driver.stop_reason):
+        return 1
+    return SOME_FAILED if failed else 0
+
+
+@app.command()
+def validate(
+    file: SweepFile,
+    settings: Overrides = None,
+    build: Annotated[
+        bool, typer.Option("--build", help="Also load the data, and build and run the smallest and largest network.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check a sweep YAML without starting anything: paths, types, ranges, conditions, network sizes."""
+    from hoir_ray.spec import load_spec
+    from hoir_ray.sweep.plan import plan_sweep
+
+    spec, document = load_spec(file, overrides=settings or [])
+    plan = plan_sweep(spec, document)
+    measured = None
+    if build:
+        output.progress("loading the data and building two networks")
+        from hoir_ray.sweep.rehearsal import rehearse
+
+        measured = rehearse(plan)
+    output.print_plan(plan, measured=measured, file=file, as_json=as_json)
+
+
+@app.command()
+def train(
+    task: Annotated[str, typer.Argument(metavar="TASK", help="One of 'hoir tasks'.", show_default=False)],
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[A.B=C]...", help="Config values: data.image=photo.jpg network.hidden.width=32."),
+    ] = None,
+    more_settings: Overrides = None,
+    to: Annotated[
+        Path | None, typer.Option(help="Folder for the model pack.", show_default="hoir-runs/train/TASK-TIME")
+    ] = None,
+    tracker: Annotated[
+        list[str] | None, typer.Option("--tracker", help="tensorboard, jsonl, ...; repeatable.", show_default=False)
+    ] = None,
+) -> None:
+    """Train one network, without a sweep and without Ray, and leave its model pack."""
+    from hoir_ray.single import train_one
+
+    pack, fit = train_one(
+        task, [*(settings or []), *(more_settings or [])], to=to, trackers=tracker or [], show=output.EpochBar()
+    )
+    output.print_fit(pack, fit)
+
+
+@app.command()
+def trials(sweep: SweepPlace, where: Where = None, as_json: AsJson = False, endpoint_url: Endpoint = None) -> None:
+    """List a sweep's trials: state, settings, best metrics, and why each ended."""
+    from hoir_ray.expression import parse_condition
+    from hoir_ray.registry import open_sweep
+
+    condition = parse_condition(where) if where else None
+    output.print_trials(open_sweep(sweep, endpoint_url=endpoint_url), where=condition, as_json=as_json)
+
+
+@app.command()
+def best(
+    sweep: SweepPlace,
+    pareto: Annotated[bool, typer.Option("--pareto", help="All that no other trial beats in every metric.")] = False,
+    where: Where = None,
+    top: Annotated[int, typer.Option(min=1, help="How many to show.")] = 5,
+    as_json: AsJson = False,
+    endpoint_url: Endpoint = None,
+) -> None:
+    """Show the best trials of a sweep, by their best epoch."""
+    from hoir_ray.expression import parse_condition
+    from hoir_ray.registry import open_sweep
+
+    condition = parse_condition(where) if where else None
+    opened = open_sweep(sweep, endpoint_url=endpoint_url)
+    output.print_best(opened, pareto=pareto, where=condition, top=top, as_json=as_json)
+
+
+@app.command()
+def pull(
+    sweep: SweepPlace,
+    to: Annotated[Path, typer.Option("--to", help="Folder to make; must not be in use.", show_default=False)],
+    trial: Annotated[str | None, typer.Option(help="A trial's name.", show_default="the best one")] = None,
+    endpoint_url: Endpoint = None,
+) -> None:
+    """Bring a model pack here, its hashes checked."""
+    from hoir_ray.registry import open_sweep
+    from hoir_ray.registry import pull as pull_pack
+
+    record = pull_pack(open_sweep(sweep, endpoint_url=endpoint_url), to=to, trial=trial)
+    output.print_pulled(record, to)
+
+
+@app.command()
+def render(
+    pack: PackFolder,
+    out: Annotated[Path, typer.Option("--out", help="Picture to write: .png .jpg .webp .gif", show_default=False)],
+    size: Annotated[str | None, typer.Option(help="WxH in pixels.", show_default="the picture's own")] = None,
+    input: Annotated[str | None, typer.Option(help="A picture to start from, or noise.", show_default=False)] = None,
+    caption: Annotated[str | None, typer.Option(help="What to draw, for text_to_image.", show_default=False)] = None,
+    num_frames: Annotated[int | None, typer.Option(help="How often to apply the network.", show_default=False)] = None,
+    alpha: Annotated[
+        float | None, typer.Option(help="Share of the new picture in each frame.", show_default=False)
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of noise and sampling.", show_default=False)] = None,
+) -> None:
+    """Draw what a network has learned, at any size; 'hoir tasks' lists each task's flags."""
+    from hoir_ray.checkpoint import load_pack
+    from hoir_ray.drawing import draw
+
+    flags = {
+        "size": size,
+        "input": input,
+        "caption": caption,
+        "num_frames": num_frames,
+        "alpha": alpha,
+        "seed": seed,
+    }
+    given = {k: v for k, v in flags.items() if v is not None}
+    output.print_written(draw(load_pack(pack), given, out=out))
+
+
+@app.command()
+def evaluate(
+    pack: PackFolder,
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[data.X=Y]...", help="Other data to evaluate on, such as data.image=x.jpg."),
+    ] = None,
+    image: Annotated[str | None, typer.Option(help="Short for data.image=...", show_default=False)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a model pack on its own data, or on other data."""
+    from hoir_ray.checkpoint import load_pack
+    from hoir_ray.drawing import measure
+
+    data = [*(settings or []), *([f"data.image={image}"] if image is not None else [])]
+    output.print_metrics(measure(load_pack(pack), data), as_json=as_json)
+
+
+@app.command()
+def tasks(as_json: AsJson = False) -> None:
+    """List the tasks, their data settings and their flags of 'hoir render'."""
+    from hoir_ray.tasks import load_task, task_names
+
+    output.print_tasks([load_task(name) for name in task_names()], as_json=as_json)
+
+
+@app.command()
+def doctor(
+    storage: Annotated[str | None, typer.Option(help="Also try this storage: a folder or s3://bucket/prefix.")] = None,
+    endpoint_url: Endpoint = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look whether this machine is ready: packages, devices, disk, Ray, storage."""
+    from hoir_ray.health import examine
+
+    findings = examine(storage=storage, endpoint_url=endpoint_url)
+    output.print_findings(findings, as_json=as_json)
+    raise typer.Exit(1 if any(not f.ok for f in findings) else 0)
+
+
+def main() -> None:
+    """Entry point of the `hoir` command: errors become one line on stderr and an exit code."""
+    code: Any = 0
+    try:
+        code = app(standalone_mode=False)
+    except HoirError as error:
+        output.fail(str(error))
+        code = error.exit_code
+    except KeyboardInterrupt:
+        output.fail("interrupted")
+        code = INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = 1
+    except Exception as error:
+        code = output.fail_unexpectedly(error)
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,83 @@
+"""One network without a sweep: the same config, loop and model pack, and no Ray."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+
+from hoir_ray.checkpoint import write_pack
+from hoir_ray.config import absolute_paths, config_paths, explain, flatten, nest
+from hoir_ray.errors import RequestError, SpecError
+from hoir_ray.spec import parse_override
+from hoir_ray.task import Task, TaskConfig
+from hoir_ray.tasks import load_task
+from hoir_ray.trackers import build_trackers
+from hoir_ray.training.loop import Epoch, Fit, train
+
+
+def config_from(task: Task[Any], settings: Sequence[str], *, start: dict[str, Any] | None = None) -> TaskConfig:
+    """A task's config from `a.b=c` settings laid over `start`; relative paths start where the user stands.
+
+    Raises:
+        SpecError: One line for each thing that is wrong.
+    """
+    flat = {**(start or {}), **dict(parse_override(text) for text in settings)}
+    nested = nest(flat)
+    data_type: Any = task.config.model_fields["data"].annotation
+    if isinstance(nested.get("data"), dict):
+        nested["data"] = absolute_paths(data_type, nested["data"], base=Path.cwd())
+    try:
+        return task.config.model_validate(nested)
+    except ValidationError as error:
+        known = config_paths(task.config)
+        raise SpecError("\n".join(f"{path}: {complaint}" for path, complaint in explain(error, known=known))) from None
+
+
+def train_one(
+    name: str,
+    settings: Sequence[str],
+    *,
+    to: Path | None,
+    trackers: Sequence[str],
+    show: Callable[[Epoch, int], None],
+) -> tuple[Path, Fit]:
+    """Train one network and write its model pack; returns the pack's folder."""
+    task = load_task(name)
+    config = config_from(task, settings)
+    folder = to or Path("hoir-runs", "train", f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RequestError(f"--to {folder}: exists and is not an empty folder; choose another")
+    data = task.data(config)
+    torch.manual_seed(config.training.seed)
+    network = task.network(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    parameters = flatten(config.model_dump(mode="json", exclude_unset=True))
+    fit = train(
+        network,
+        data,
+        config.training,
+        score=task.score,
+        pictures=task.pictures,
+        trackers=build_trackers(
+            {t: {} for t in trackers}, directory=folder / "trackers", sweep="train", trial=name, parameters=parameters
+        ),
+        metric="val_loss",
+        goal="minimize",
+        on_epoch=lambda epoch: show(epoch, config.training.max_epochs),
+        hyperparameters=config.model_dump(mode="json"),
+    )
+    write_pack(
+        folder,
+        task=task,
+        config=config,
+        facts=data.facts,
+        state=fit.state,
+        metrics={"epoch": float(fit.best_epoch), **fit.best_metrics},
+        preview=task.pictures(network, data)["preview"],
+    )
+    return folder, fit

@@ -1,0 +1,38 @@
+"""A dress rehearsal of a sweep: its data loaded, its smallest and largest network built and run on one batch."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from hoir_ray.errors import WorkError
+from hoir_ray.sweep.plan import Plan, Size
+
+MAX_PARAMETERS = 200_000_000
+
+
+def rehearse(plan: Plan) -> dict[str, dict[str, float]]:
+    """Parameters and the time of one forward and backward pass, for the smallest and the largest network.
+
+    Raises:
+        DataError: If the data cannot be loaded.
+        WorkError: If a network is too large to be tried here, or is not as large as was computed.
+    """
+    return {"smallest": _try(plan, plan.smallest), "largest": _try(plan, plan.largest)}
+
+
+def _try(plan: Plan, size: Size) -> dict[str, float]:
+    config = plan.config(size.point)
+    data = plan.task.data(config)
+    if size.num_parameters > MAX_PARAMETERS:
+        raise WorkError(f"a network of {size.num_parameters:,} parameters is too large to be tried here")
+    network = plan.task.network(config)
+    counted = sum(p.numel() for p in network.parameters() if p.requires_grad)
+    if counted != size.num_parameters:
+        raise WorkError(f"{size.point}: {counted:,} parameters were built, {size.num_parameters:,} were computed")
+    index = torch.arange(min(config.training.batch_size, data.train.num_samples))
+    inputs, target = data.train(index)
+    began = time.perf_counter()
+    torch.nn.functional.mse_loss(network(*inputs), target).backward()  # type: ignore[no-untyped-call]
+    return {"num_parameters": counted, "step_ms": (time.perf_counter() - began) * 1e3}

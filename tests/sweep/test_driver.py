@@ -1,0 +1,205 @@
+"""The driver with simulated trials: states, retries, resume, constraints, and what Optuna is told."""
+
+from __future__ import annotations
+
+import pytest
+from optuna.trial import TrialState
+
+from hoir_ray.errors import WorkError
+from hoir_ray.ledger import Ledger
+from hoir_ray.storage import open_storage
+from tests.sweep.simulation import MAX_EPOCHS, TEXT, driver_of, run
+
+ASHA = TEXT + "early_terminate: {type: asha, min_iter: 1, eta: 3}\n"
+
+
+@pytest.fixture
+def storage(tmp_path):
+    return open_storage(str(tmp_path)).child("simulated")
+
+
+def states(driver):
+    return {r.trial: r.state for r in driver.records.values()}
+
+
+def test_every_trial_asked_for_ends_once(storage):
+    driver = driver_of(storage, ASHA)
+    run(driver, slots=3)
+    assert driver.finished
+    assert len(driver.records) == 12
+    assert set(states(driver).values()) <= {"FINISHED", "PRUNED"}
+    assert "PRUNED" in states(driver).values()
+    for record in driver.records.values():
+        assert record.ended_at is not None
+        assert record.reason
+        assert [row["epoch"] for row in record.curve] == list(range(1, record.epochs + 1))
+
+
+def test_the_ledger_holds_what_the_driver_knows(storage):
+    driver = driver_of(storage, ASHA)
+    run(driver)
+    assert {r.trial: r for r in Ledger(storage).load()} == driver.records
+
+
+def test_optuna_is_told_pruned_with_values_and_complete_with_the_best(storage):
+    driver = driver_of(storage, ASHA)
+    run(driver, slots=2)
+    told = driver._searcher.trials
+    assert sum(t.state == TrialState.COMPLETE for t in told) == list(states(driver).values()).count("FINISHED")
+    pruned = [t for t in told if t.state == TrialState.PRUNED]
+    assert len(pruned) == list(states(driver).values()).count("PRUNED")
+    assert all(t.intermediate_values for t in pruned)
+    best = max(r.best["quality"] for r in driver.records.values() if r.state == "FINISHED" and r.best)
+    assert max(t.value for t in told if t.state == TrialState.COMPLETE and t.value is not None) == best
+
+
+def test_resume_keeps_what_ended_and_goes_on_with_the_rest(storage):
+    first = driver_of(storage, ASHA)
+    run(first, slots=3, steps=14)
+    for name in sorted(first.running):
+        first.interrupted(name, reason="test")
+    before = {r.trial: r for r in Ledger(storage).load()}
+    ended = {name for name, r in before.items() if r.ended}
+    assert ended
+    assert len(before) > len(ended)
+
+    second = driver_of(storage, ASHA, records=list(before.values()))
+    run(second, slots=3)
+    assert len(second.records) == 12
+    assert all(r.ended for r in second.records.values())
+    for name in ended:
+        assert second.records[name] == before[name]
+    for name in before.keys() - ended:
+        assert second.records[name].parameters == before[name].parameters
+        assert second.records[name].attempt == before[name].attempt + 1
+    told = second._searcher.trials
+    assert len(told) == 12
+    assert all(t.state != TrialState.RUNNING for t in told)
+
+
+def test_a_failed_attempt_is_tried_again_after_a_pause_and_then_given_up(storage):
+    now = [0.0]
+    driver = driver_of(storage, TEXT.replace("max_trials: 12", "max_trials: 1"), clock=lambda: now[0])
+    name = driver.next().trial
+    for attempt in (1, 2, 3):
+        driver.started(name)
+        driver.failed(name, reason="worker process died", retry=True)
+        if attempt < 3:
+            assert driver.records[name].state == "PENDING"
+            assert driver.next() is None
+            now[0] += 2.0 ** (attempt - 1)
+            assert driver.next().trial == name
+    assert driver.records[name].state == "FAILED"
+    assert driver.records[name].attempt == 3
+    assert driver.finished
+
+
+def test_a_lost_machine_is_not_charged(storage):
+    driver = driver_of(storage)
+    name = driver.next().trial
+    for _ in range(10):
+        driver.started(name)
+        driver.failed(name, reason="its machine was lost", retry=True, charge=False)
+        assert driver.next().trial == name
+    assert driver.records[name].charged == 0
+
+
+def test_divergence_is_final_at_once(storage):
+    driver = driver_of(storage)
+    name = driver.next().trial
+    driver.started(name)
+    driver.failed(name, reason="val_loss became nan in epoch 2", retry=False)
+    assert driver.records[name].state == "FAILED"
+
+
+def test_too_many_failures_stop_the_sweep_and_say_so(storage):
+    driver = driver_of(storage)
+    for _ in range(5):
+        name = driver.next().trial
+        driver.started(name)
+        driver.failed(name, reason="no", retry=False)
+    assert driver.next() is None
+    assert driver.stop_reason == "5 of 5 trials failed, more than abort_if_failed_fraction 0.5"
+
+
+def test_the_wall_clock_stops_the_sweep(storage):
+    now = [0.0]
+    text = TEXT.replace("max_trials: 12", "wall_clock: 10s")
+    driver = driver_of(storage, text, clock=lambda: now[0])
+    assert driver.next() is not None
+    now[0] = 10.0
+    driver.check_time()
+    assert driver.next() is None
+    assert "wall clock" in (driver.stop_reason or "")
+
+
+def test_a_broken_constraint_never_becomes_a_trial(storage):
+    def refuse(point):
+        return "too wide" if point["network.hidden.width"] > 20 else None
+
+    driver = driver_of(storage, refuse=refuse)
+    run(driver)
+    assert len(driver.records) == 12
+    assert all(r.parameters["network.hidden.width"] <= 20 for r in driver.records.values())
+    assert len(driver._searcher.trials) == 12
+
+
+def test_constraints_that_nothing_meets_are_an_error_and_no_endless_search(storage):
+    driver = driver_of(storage, refuse=lambda point: "never")
+    with pytest.raises(WorkError, match="meets the constraints"):
+        driver.next()
+
+
+def test_a_grid_ends_when_every_point_was_tried(storage):
+    text = TEXT.replace("min: 5, max: 31", "values: [5]").replace("min: 4, max: 64", "values: [8, 16]")
+    text = text.replace("min: 1.0e-4, max: 1.0e-1, distribution: log_uniform_values", "value: 0.01") + "method: grid\n"
+    driver = driver_of(storage, text.replace("max_trials: 12", "max_trials: 100"))
+    run(driver)
+    assert len(driver.records) == (3 + 1) * 2
+    assert driver.finished
+
+
+@pytest.mark.parametrize("method", ["bayes", "random"])
+def test_a_small_space_ends_instead_of_repeating_itself(storage, method):
+    text = TEXT.replace("min: 5, max: 31", "values: [5]").replace("min: 4, max: 64", "values: [8, 16]")
+    text = text.replace("min: 1.0e-4, max: 1.0e-1, distribution: log_uniform_values", "value: 0.01")
+    driver = driver_of(storage, text.replace("max_trials: 12", "max_trials: 100") + f"method: {method}\n")
+    run(driver)
+    assert len(driver.records) == 8
+
+
+def test_a_worker_that_starts_over_repeats_no_epoch_in_the_curve(storage):
+    driver = driver_of(storage)
+    name = driver.next().trial
+    driver.started(name)
+    for epoch in (1, 2, 3):
+        driver.reported(name, {"epoch": float(epoch), "quality": float(epoch)})
+    driver.failed(name, reason="died", retry=True, charge=False)
+    driver.next()
+    driver.started(name)
+    rows = ({"epoch": 1.0, "quality": 1.0}, {"epoch": 2.0, "quality": 2.0})
+    driver.reported(name, {"epoch": 3.0, "quality": 3.5}, curve=rows)
+    assert [r["epoch"] for r in driver.records[name].curve] == [1, 2, 3]
+    assert driver.records[name].best["quality"] == 3.5
+
+
+def test_the_last_epoch_is_never_pruned(storage):
+    driver = driver_of(storage, TEXT + f"early_terminate: {{type: asha, min_iter: {MAX_EPOCHS}, eta: 3}}\n")
+    run(driver)
+    assert set(states(driver).values()) == {"FINISHED"}
+
+
+@pytest.mark.parametrize("method", ["nsga2", "bayes"])
+def test_several_metrics_search_a_front(storage, method):
+    text = TEXT.replace(
+        "metric: {name: quality, goal: maximize}",
+        "metrics: [{name: quality, goal: maximize}, {name: cost, goal: minimize}]",
+    )
+    driver = driver_of(storage, text + f"method: {method}\n")
+    for _ in range(12):
+        record = driver.next()
+        driver.started(record.trial)
+        width = float(record.parameters["network.hidden.width"])
+        driver.reported(record.trial, {"epoch": 1.0, "quality": width, "cost": width})
+        driver.succeeded(record.trial, reason="done", model=None)
+    assert all(len(t.values) == 2 for t in driver._searcher.trials)
