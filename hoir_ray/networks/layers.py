@@ -49,6 +49,8 @@ class Links(nn.Module):
             self.bias.uniform_(-bound, bound)
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.device != self.weight.device:
+            raise ValueError(f"inputs must be on {self.weight.device}, where the layer is, got {x.device}")
         autocast = torch.is_autocast_enabled(x.device.type)
         self._check(x, autocast=autocast)
         if not autocast:
@@ -73,8 +75,6 @@ class Links(nn.Module):
             raise ValueError(f"inputs must have the shape [batch, {self.in_width}], got {list(x.shape)}")
         if x.dtype != self.weight.dtype and not (autocast and x.is_floating_point()):
             raise ValueError(f"inputs must be {self.weight.dtype}, as the layer's weights are, got {x.dtype}")
-        if x.device != self.weight.device:
-            raise ValueError(f"inputs must be on {self.weight.device}, where the layer is, got {x.device}")
 
     def extra_repr(self) -> str:
         return f"{self.in_width}, {self.out_width}, {self.basis}, join={self.join!r}, periodicity={self.periodicity}"

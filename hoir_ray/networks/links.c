@@ -12,7 +12,7 @@
 
 #ifdef __AVX512F__
 #define VECTOR_BYTES 64
-#else
+#else /* where vectors are shorter, the compiler halves these */
 #define VECTOR_BYTES 32
 #endif
 #define LANES ((int64_t)(VECTOR_BYTES / sizeof(REAL)))
@@ -23,6 +23,9 @@
 #define INLINE static inline __attribute__((always_inline))
 
 typedef REAL vec __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(REAL)), may_alias));
+
+typedef REAL half_vec __attribute__((vector_size(VECTOR_BYTES / 2), aligned(sizeof(REAL)), may_alias));
+typedef REAL quarter_vec __attribute__((vector_size(VECTOR_BYTES / 4), aligned(sizeof(REAL)), may_alias));
 
 enum kind { POLYNOMIAL, PIECEWISE, FOURIER, IDENTITY };
 
@@ -189,7 +192,7 @@ INLINE const vec *table_row(const Plan *p, const Scratch *s, const REAL *table, 
     return (const vec *)(table + row * padded(p->num_outputs) + o);
 }
 
-INLINE void link(const Plan *p, const Scratch *s, const REAL *weigh, const REAL *table, int sparse, int64_t i, int64_t r,
+INLINE void weigh_rows(const Plan *p, const Scratch *s, const REAL *weigh, const REAL *table, int sparse, int64_t i, int64_t r,
                  int64_t o, int NV, int NR, vec f[][MOST_VECTORS]) {
     int64_t n = p->num_values, step = padded(p->num_outputs) / LANES;
     const REAL *v = weigh + i * n * CHUNK + r;
@@ -216,12 +219,12 @@ INLINE void forward_block(const Plan *p, Scratch *s, const REAL *table, REAL *ou
             UNROLL for (int c = 0; c < NV; c++) total[q][c] = (vec){0} + (REAL)product;
         for (int64_t i = 0; i < p->num_inputs; i++) {
             if (!product) {
-                link(p, s, s->values, table, sparse, i, r, o, NV, NR, total);
+                weigh_rows(p, s, s->values, table, sparse, i, r, o, NV, NR, total);
                 continue;
             }
             UNROLL for (int q = 0; q < NR; q++)
                 UNROLL for (int c = 0; c < NV; c++) f[q][c] = (vec){0} + (REAL)1;
-            link(p, s, s->values, table, sparse, i, r, o, NV, NR, f);
+            weigh_rows(p, s, s->values, table, sparse, i, r, o, NV, NR, f);
             UNROLL for (int q = 0; q < NR; q++)
                 UNROLL for (int c = 0; c < NV; c++) total[q][c] *= f[q][c];
         }
@@ -233,12 +236,19 @@ INLINE void forward_block(const Plan *p, Scratch *s, const REAL *table, REAL *ou
     }
 }
 
-INLINE REAL sum_lanes(const REAL *lanes) {
-    REAL quarter[4];
-    for (int l = 0; l < 4; l++) quarter[l] = lanes[l];
-    for (int64_t g = 4; g < LANES; g += 4)
-        for (int l = 0; l < 4; l++) quarter[l] += lanes[g + l];
-    return (quarter[0] + quarter[1]) + (quarter[2] + quarter[3]);
+INLINE REAL sum_lanes(const vec *lanes) {
+    const half_vec *halves = (const half_vec *)lanes;
+    half_vec half = halves[0] + halves[1];
+#if VECTOR_BYTES == 64
+    const quarter_vec *quarters = (const quarter_vec *)&half;
+    quarter_vec quarter = quarters[0] + quarters[1];
+    const REAL *e = (const REAL *)&quarter;
+    const int count = LANES / 4;
+#else
+    const REAL *e = (const REAL *)&half;
+    const int count = LANES / 2;
+#endif
+    return e[0] + e[count / 2] + (count == 4 ? e[1] + e[3 % count] : 0);
 }
 
 /* The slope of one input's link, weighed by the gradient, as a vector whose lanes are still to be added. */
@@ -246,7 +256,7 @@ INLINE vec link_slope(const Plan *p, Scratch *s, const REAL *table, const vec *g
                       int sparse, int NV) {
     vec f[1][MOST_VECTORS], total = {0};
     UNROLL for (int c = 0; c < NV; c++) f[0][c] = (vec){0};
-    link(p, s, s->slopes, table, sparse, i, r, o, NV, 1, f);
+    weigh_rows(p, s, s->slopes, table, sparse, i, r, o, NV, 1, f);
     UNROLL for (int c = 0; c < NV; c++) total += f[0][c] * grad[c];
     return total;
 }
@@ -289,7 +299,7 @@ INLINE void sum_backward(const Plan *p, Scratch *s, const REAL *table, REAL *gra
             if (sparse) add_to_rows(p, s, grad_table, grad, i, r, o, 1, NV);
             if (!grad_x) continue;
             vec lanes = link_slope(p, s, table, grad, i, r, o, sparse, NV);
-            grad_x[r * in + i] += sum_lanes((const REAL *)&lanes);
+            grad_x[r * in + i] += sum_lanes(&lanes);
         }
 }
 
@@ -304,7 +314,7 @@ INLINE void product_backward(const Plan *p, Scratch *s, const REAL *table, REAL 
         for (int64_t i = 0; i < in; i++) {
             vec f[1][MOST_VECTORS];
             UNROLL for (int c = 0; c < NV; c++) f[0][c] = (vec){0} + (REAL)1, before[i][c] = running[c];
-            link(p, s, s->values, table, sparse, i, r, o, NV, 1, f);
+            weigh_rows(p, s, s->values, table, sparse, i, r, o, NV, 1, f);
             UNROLL for (int c = 0; c < NV; c++) factor[i][c] = f[0][c], running[c] *= f[0][c];
         }
         UNROLL for (int c = 0; c < NV; c++) running[c] = *(vec *)(s->grad + r * width + o + c * LANES);
@@ -314,7 +324,7 @@ INLINE void product_backward(const Plan *p, Scratch *s, const REAL *table, REAL 
             add_to_rows(p, s, grad_table, grad, i, r, o, sparse, NV);
             if (!grad_x) continue;
             vec lanes = link_slope(p, s, table, grad, i, r, o, sparse, NV);
-            grad_x[r * in + i] += sum_lanes((const REAL *)&lanes);
+            grad_x[r * in + i] += sum_lanes(&lanes);
         }
     }
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import torch
@@ -76,6 +75,8 @@ def _build_upstream(config: NetworkConfig, *, in_width: int, out_width: int) -> 
             f"upstream has one layer type behind the input layer, got hidden '{hidden.layer_type}' and output "
             f"'{last.layer_type}'; give both the same"
         )
+    if "polynomial_prod" in (first.layer_type, hidden.layer_type):
+        raise RequestError("upstream's polynomial_prod fails to build (its basis lacks num_basis); take polynomial")
     if config.periodicity is not None and "fourier" in (first.layer_type, hidden.layer_type):
         raise RequestError("upstream's fourier layers drop periodicity; leave network.periodicity out")
     try:
@@ -83,7 +84,7 @@ def _build_upstream(config: NetworkConfig, *, in_width: int, out_width: int) -> 
         from high_order_layers_torch.networks import HighOrderMLP
     except ImportError as error:
         raise RequestError(f"upstream is not installed ({error}); run: pip install hoir-ray[upstream]") from error
-    normalization: Any = None if config.normalization == "none" else partial(normalization_layers[config.normalization])
+    normalization: Any = None if config.normalization == "none" else normalization_layers[config.normalization]
     return HighOrderMLP(
         layer_type=_NAMES.get(hidden.layer_type, hidden.layer_type),
         layer_type_in=_NAMES.get(first.layer_type, first.layer_type),
