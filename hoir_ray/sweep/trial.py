@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import traceback
 from typing import Any
 
@@ -9,6 +10,7 @@ from hoir_ray.errors import DivergedError, HoirError
 from hoir_ray.sweep.job import Job
 
 JOB_KEY = "job"
+MESSAGE = "message"  # one JSON text per report, so that nothing of ours mixes with Tune's own keys
 
 
 def run_trial(config: dict[str, Any]) -> None:
@@ -16,17 +18,20 @@ def run_trial(config: dict[str, Any]) -> None:
     from ray import tune
 
     job = Job.model_validate(config[JOB_KEY])
+
+    def report(message: dict[str, Any]) -> None:
+        tune.report({MESSAGE: json.dumps({"trial": job.trial, **message})})
+
     try:
-        _fit(job, report=tune.report)
+        _fit(job, report=report)
     except HoirError as error:
         again = not isinstance(error, DivergedError) and error.exit_code != 2
-        tune.report({"trial": job.trial, "failed": str(error), "retry": again, "state": "FAILED", "error": None})
+        report({"failed": str(error), "retry": again, "state": "FAILED", "error": None})
     except Exception as error:
         oom = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
         oom = oom or "can't allocate memory" in str(error)
-        tune.report(
+        report(
             {
-                "trial": job.trial,
                 "failed": f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}",
                 "retry": True,
                 "state": "OOM" if oom else "FAILED",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +14,7 @@ from ray.tune.search import Searcher
 from hoir_ray.ledger import TrialRecord
 from hoir_ray.sweep.driver import Driver
 from hoir_ray.sweep.job import Job
-from hoir_ray.sweep.trial import JOB_KEY
+from hoir_ray.sweep.trial import JOB_KEY, MESSAGE
 
 _log = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ class TuneSearcher(Searcher):
     """Gives Tune the driver's next trial, as long as fewer than `slots` are under way."""
 
     def __init__(self, driver: Driver, *, slots: int, job: Callable[[TrialRecord], Job]) -> None:
-        super().__init__(metric="row", mode="max")
+        super().__init__(metric=MESSAGE, mode="max")
         self._driver, self._slots, self._job = driver, slots, job
         self.names: dict[str, str] = {}
 
@@ -53,19 +54,20 @@ class TuneScheduler(FIFOScheduler):
         self._driver = driver
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        name = result.get("trial")
-        if name is None or name not in self._driver.running:
+        message = json.loads(result[MESSAGE])
+        name = message["trial"]
+        if name not in self._driver.running:
             return self.CONTINUE
-        if "row" in result:
-            if not self._driver.records[name].node:
-                self._driver.placed(name, node=result["node"], notes=result["notes"])
-            stop = self._driver.reported(name, result["row"], curve=result.get("curve"))
+        if "node" in message:
+            self._driver.placed(name, node=message["node"], notes=message["notes"])
+        if "row" in message:
+            stop = self._driver.reported(name, message["row"], curve=message.get("curve"))
             return self.STOP if stop else self.CONTINUE
-        if "finished" in result:
-            self._driver.succeeded(name, reason=result["finished"], model=result["model"])
-        elif "failed" in result:
+        if "finished" in message:
+            self._driver.succeeded(name, reason=message["finished"], model=message["model"])
+        elif "failed" in message:
             self._driver.failed(
-                name, reason=result["failed"], error=result["error"], state=result["state"], retry=result["retry"]
+                name, reason=message["failed"], error=message["error"], state=message["state"], retry=message["retry"]
             )
         return self.CONTINUE
 

@@ -40,7 +40,7 @@ def train_worker(job: Job, report: Report) -> None:
         checkpoints = Checkpoints(storage, trial=job.trial, attempt=job.attempt)
         resumed = checkpoints.fetch(work / CHECKPOINT)
         curve = list(resumed.curve)
-        first: dict[str, Any] = {"node": socket.gethostname(), "notes": resumed.notes, "curve": resumed.curve}
+        first: dict[str, Any] = {"node": f"{socket.gethostname()}, process {os.getpid()}", "notes": resumed.notes, "curve": resumed.curve}
         data = task.data(config)
         torch.manual_seed(config.training.seed)
         network = task.network(config)
@@ -48,7 +48,7 @@ def train_worker(job: Job, report: Report) -> None:
         def on_epoch(epoch: Epoch) -> None:
             row = {"epoch": float(epoch.epoch), **epoch.metrics}
             curve.append(row)
-            report({"trial": job.trial, "pid": os.getpid(), "row": row, **first})
+            report({"row": row, **first})
             first.clear()
 
         fit = train(
@@ -76,7 +76,7 @@ def train_worker(job: Job, report: Report) -> None:
         checkpoints.keep_newest()
     reason = f"best {job.metric} {fit.best_metrics[job.metric]:.6g} at epoch {fit.best_epoch} of {fit.epochs}"
     early = ", stopped early" if fit.stopped_early else ""
-    report({"trial": job.trial, "finished": reason + early, "model": f"models/{job.trial}", **first})
+    report({"finished": reason + early, "model": f"models/{job.trial}", **first})
 
 
 def publish(
