@@ -25,8 +25,11 @@ class Samples(nn.Module, ABC):
             index: int64 of shape (b,), values in [0, num_samples), on the samples' device.
 
         Returns:
-            `(inputs, target)`; each input and the target have b rows.
+            `(inputs, target)`; the target has b rows, and so has each input that is not the same for every sample.
         """
+
+    def start_epoch(self, epoch: int) -> None:
+        """Told of every training epoch before its first batch; samples that are drawn at random change with it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,20 @@
+"""An associative dictionary: many pictures in one network, each called up by its caption."""
+
+from __future__ import annotations
+
+from hoir_ray.task import TRAINING_METRICS, Task, deferred
+from hoir_ray.tasks.text_to_image.config import RenderOptions, TextToImageConfig
+
+TASK = Task(
+    name="text_to_image",
+    summary="many pictures in one network, each called up by its caption",
+    config=TextToImageConfig,
+    data=deferred(__name__, "data:load"),
+    network=deferred(__name__, "network:build_network"),
+    num_parameters=deferred(__name__, "network:num_parameters"),
+    metrics=TRAINING_METRICS | {"val_loss", "val_psnr_db", "val_psnr_worst_db"},
+    score=deferred(__name__, "data:score"),
+    pictures=deferred(__name__, "render:pictures"),
+    render_options=RenderOptions,
+    render=deferred(__name__, "render:render"),
+)

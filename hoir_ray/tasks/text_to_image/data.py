@@ -1,0 +1,175 @@
+"""Pixels of all pictures of a dictionary in one table; a batch is looked up in it."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor
+
+from hoir_ray.errors import DataError
+from hoir_ray.metrics import mse, psnr_db
+from hoir_ray.tasks.text_to_image.config import SAMPLE_PHOTOS, TextToImageConfig, TextToImageData
+from hoir_ray.tasks.text_to_image.dictionary import Entry, read_entries
+from hoir_ray.tasks.text_to_image.embedding import check_size, embed
+from hoir_ray.training.data import Batch, Facts, Samples, TaskData
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Album:
+    """Captions, their embeddings, and their pictures as one run of pixels, each row by row.
+
+    Attributes:
+        sizes: Height and width of each picture in pixels.
+    """
+
+    captions: tuple[str, ...]
+    dictionary: Float[Tensor, "captions embedding"]
+    sizes: tuple[tuple[int, int], ...]
+    colours: UInt8[Tensor, "pixels 3"]
+
+
+class Pixels(Samples):
+    """Inputs are the dictionary, one and the same for a whole batch, each pixel's caption number, and its position.
+
+    Kept are three bytes a pixel and, per picture, where it lies, its width and its axes. Colours come out in [-1, 1].
+    """
+
+    dictionary: Tensor
+    colours: Tensor
+    ends: Tensor
+    row_lengths: Tensor
+    axes: Tensor
+    chosen: Tensor | None
+
+    def __init__(self, album: Album, *, num_rotations: int, per_picture: int | None = None) -> None:
+        """Every pixel, or no more than `per_picture` of each picture, evenly spread."""
+        super().__init__()
+        self.album = album
+        lengths = torch.tensor([height * width for height, width in album.sizes])
+        self.num_samples = int(lengths.sum())
+        self.register_buffer("dictionary", album.dictionary)
+        self.register_buffer("colours", album.colours)
+        self.register_buffer("ends", lengths.cumsum(0))
+        self.register_buffer("row_lengths", torch.tensor([width for _, width in album.sizes]))
+        axes = [pixel_axes(height, width, num_rotations=num_rotations) for height, width in album.sizes]
+        self.register_buffer("axes", torch.stack(axes))
+        self.register_buffer("chosen", None)
+        if per_picture is not None and int(lengths.max()) > per_picture:
+            ends = zip(self.ends.tolist(), lengths.tolist(), strict=True)
+            self.chosen = torch.cat([_spread(end - n, end, num=min(per_picture, n)) for end, n in ends])
+            self.num_samples = len(self.chosen)
+
+    def forward(self, index: Tensor) -> Batch:
+        pixel = index if self.chosen is None else self.chosen[index]
+        caption = self.picture_of(pixel)
+        from_end = pixel - self.ends[caption]
+        row_length = self.row_lengths[caption]
+        # Counted from the picture's end, so that one table says where a picture lies: the last row is row -1.
+        row = from_end.div(row_length, rounding_mode="floor")
+        column = from_end - row * row_length
+        by_column, by_row, origin = self.axes[caption].unbind(1)
+        position = torch.addcmul(torch.addcmul(origin, by_row, row.unsqueeze(1)), by_column, column.unsqueeze(1))
+        return (self.dictionary, caption, position), self.colours.index_select(0, pixel).float().mul_(2 / 255).sub_(1)
+
+    def picture_of(self, pixel: Int64[Tensor, " batch"]) -> Int64[Tensor, " batch"]:
+        return torch.bucketize(pixel, self.ends, right=True)
+
+    def picture_of_samples(self) -> Int64[Tensor, " samples"]:
+        pixel = torch.arange(self.num_samples, device=self.ends.device) if self.chosen is None else self.chosen
+        return self.picture_of(pixel)
+
+
+def _spread(start: int, stop: int, *, num: int) -> Tensor:
+    return torch.linspace(start, stop - 1, num, dtype=torch.float64).round().long()
+
+
+def pixel_axes(height: int, width: int, *, num_rotations: int) -> Float[Tensor, "3 2*{num_rotations}"]:
+    """How positions follow from a column and a row counted from below the picture: factors of both, and an origin.
+
+    The same positions as `coordinates.pixel_positions`, for pictures too many to keep all their positions.
+    """
+    longest = max(height, width) - 1
+    axes = torch.empty(3, 2 * num_rotations, dtype=torch.float64)
+    for rotation in range(num_rotations):
+        cos, sin = math.cos(math.pi / 2 * rotation / num_rotations), math.sin(math.pi / 2 * rotation / num_rotations)
+        for number, (along_x, along_y) in enumerate([(cos, sin), (-sin, cos)]):
+            reach = (abs(along_x) * (width - 1) + abs(along_y) * (height - 1)) / longest
+            by_column, by_row = 2 * along_x / longest / reach, 2 * along_y / longest / reach
+            origin = -by_column * (width - 1) / 2 + by_row * (height + 1) / 2
+            axes[:, 2 * rotation + number] = torch.tensor([by_column, by_row, origin], dtype=torch.float64)
+    return axes.float()
+
+
+def load(config: TextToImageConfig) -> TaskData:
+    """All pixels to train on, and evenly spread ones of each picture to validate with.
+
+    Raises:
+        DataError: If the data or its embeddings are missing or broken.
+    """
+    data = config.data
+    entries = read_entries(data)
+    album = Album(
+        captions=tuple(entry.caption for entry in entries),
+        dictionary=_embeddings(entries, config=data),
+        sizes=tuple((entry.picture.shape[0], entry.picture.shape[1]) for entry in entries),
+        colours=torch.cat([entry.picture.flatten(0, 1) for entry in entries]),
+    )
+    return TaskData(
+        train=Pixels(album, num_rotations=data.num_rotations),
+        val=Pixels(album, num_rotations=data.num_rotations, per_picture=data.val_pixels_per_picture),
+        facts={
+            "captions": album.captions,
+            "sizes": tuple(f"{width}x{height}" for height, width in album.sizes),
+            "embeddings_f32_base64": base64.b64encode(album.dictionary.numpy().astype("<f4").tobytes()).decode(),
+        },
+    )
+
+
+def _embeddings(entries: Sequence[Entry], *, config: TextToImageData) -> Float[Tensor, "captions embedding"]:
+    given = [entry.embedding for entry in entries if entry.embedding is not None]
+    if len(given) == len(entries):
+        odd = next((vector for vector in given if len(vector) != len(given[0])), given[0])
+        if len(odd) != len(given[0]):
+            raise DataError(f"data.embedding_column: all must have {len(given[0])} numbers, one has {len(odd)}")
+        vectors = torch.stack(given)
+        check_size(vectors, config=config, source=f"data.embedding_column '{config.embedding_column}'")
+        return vectors
+    first = config.files[0]
+    beside = None if first == SAMPLE_PHOTOS else Path(first).expanduser().parent
+    return embed([entry.caption for entry in entries], config=config, beside=beside)
+
+
+def dictionary_of(facts: Facts) -> dict[str, Float[Tensor, " embedding"]]:
+    """Captions and their embeddings, as a model pack remembers them."""
+    captions = facts["captions"]
+    assert isinstance(captions, (tuple, list))
+    stored = np.frombuffer(base64.b64decode(str(facts["embeddings_f32_base64"])), dtype="<f4")
+    vectors = torch.from_numpy(stored.reshape(len(captions), -1).astype(np.float32))
+    return dict(zip(captions, vectors, strict=True))
+
+
+def score(prediction: Tensor, target: Tensor, data: TaskData) -> dict[str, float]:
+    """Mean squared error over all pixels, and the mean and the lowest of the pictures' PSNRs."""
+    assert isinstance(data.val, Pixels)
+    picture = data.val.picture_of_samples().to(target.device)
+    num_of_each = torch.bincount(picture, minlength=len(data.val.album.captions)).tolist()
+    drawn = torch.split(((prediction + 1) / 2).clamp(0, 1), num_of_each)
+    true = torch.split((target + 1) / 2, num_of_each)
+    psnrs = [psnr_db(of_one, true_one) for of_one, true_one in zip(drawn, true, strict=True)]
+    worst = min(range(len(psnrs)), key=psnrs.__getitem__)
+    _log.info("the worst picture, at %.2f dB, is '%s'", psnrs[worst], data.val.album.captions[worst])
+    return {
+        "val_loss": mse(prediction, target),
+        "val_psnr_db": sum(psnrs) / len(psnrs),
+        "val_psnr_worst_db": psnrs[worst],
+    }
