@@ -1,1 +1,65 @@
 """Trackers, one file each; the listing of this folder is the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from hoir_ray.config import Config, explain, nearest
+from hoir_ray.errors import SpecError
+from hoir_ray.tracker import Tracker
+
+
+def tracker_names() -> list[str]:
+    """Every tracker's name, without importing any of them."""
+    return sorted(file.stem for file in Path(__file__).parent.glob("*.py") if not file.stem.startswith("_"))
+
+
+def tracker_config(name: str, options: Mapping[str, Any]) -> Config:
+    """A tracker's options, checked.
+
+    Raises:
+        SpecError: If there is no such tracker, or it has no such option.
+    """
+    known = tracker_names()
+    if name not in known:
+        raise SpecError(f"trackers.{name}: unknown tracker.{nearest(name, known)} Known: {', '.join(known)}")
+    model: type[Config] = _module(name).Config
+    try:
+        return model.model_validate(dict(options))
+    except ValidationError as error:
+        found = explain(error, known=model.model_fields)
+        raise SpecError("\n".join(f"trackers.{name}.{path}: {complaint}" for path, complaint in found)) from None
+
+
+def build_trackers(
+    configs: Mapping[str, Mapping[str, Any]],
+    *,
+    directory: Path,
+    sweep: str,
+    trial: str,
+    parameters: Mapping[str, Any],
+) -> list[Tracker]:
+    """The trackers that watch one trial.
+
+    Args:
+        configs: Name -> options, as under `trackers:` of a sweep YAML.
+        directory: The sweep's folder for what trackers write; each makes its own folder in it, one per trial.
+        parameters: What the sweep chose for this trial, by dotted path.
+
+    Raises:
+        SpecError: As `tracker_config`.
+    """
+    checked = {name: tracker_config(name, options) for name, options in configs.items()}
+    return [
+        _module(name).build(config, directory=directory, sweep=sweep, trial=trial, parameters=parameters)
+        for name, config in checked.items()
+    ]
+
+
+def _module(name: str) -> Any:
+    return import_module(f"{__name__}.{name}")

@@ -1,4 +1,4 @@
-"""How a network is trained: epochs, batch size, optimizer, schedule and early stopping, each with its own parameters."""
+"""How a network is trained: epochs, batch size, optimizer, schedule and early stopping."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class LionConfig(Config):
 
 
 class SparseLionConfig(Config):
-    """Lion that leaves alone every weight whose gradient is exactly zero; the links' inactive segments stay as they are."""
+    """Lion that leaves alone every weight whose gradient is exactly zero: segments without samples stay as they are."""
 
     name: Literal["sparse_lion"]
     lr: LearningRate = 1e-4

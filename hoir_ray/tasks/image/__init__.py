@@ -1,0 +1,20 @@
+"""A picture as a function of position: where a pixel lies goes in, its colour comes out."""
+
+from __future__ import annotations
+
+from hoir_ray.task import TRAINING_METRICS, Task, deferred
+from hoir_ray.tasks.image.config import ImageConfig, RenderOptions
+
+TASK = Task(
+    name="image",
+    summary="one picture as a function of position, to be drawn again at any size",
+    config=ImageConfig,
+    data=deferred(__name__, "data:load"),
+    network=deferred(__name__, "network:build_network"),
+    num_parameters=deferred(__name__, "network:num_parameters"),
+    metrics=TRAINING_METRICS | {"val_loss", "val_psnr_db", "val_ssim", "bits_per_pixel"},
+    score=deferred(__name__, "data:score"),
+    pictures=deferred(__name__, "render:pictures"),
+    render_options=RenderOptions,
+    render=deferred(__name__, "render:render"),
+)

@@ -1,0 +1,37 @@
+"""The image task's config: which picture, how large, and what `hoir render` takes."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from hoir_ray.config import Config, InputPath
+from hoir_ray.task import TaskConfig
+
+
+class ImageData(Config):
+    """One picture.
+
+    Attributes:
+        image: A file that Pillow reads, or `sample:<name>` for a photograph of scikit-image's, such as
+            `sample:astronaut`. Transparent parts are laid on white.
+        max_side: Longest side in pixels that the picture is shrunk to; None keeps it as it is.
+        num_rotations: Axis pairs that go in; 1 is (x, y), 2 adds the diagonals.
+    """
+
+    image: InputPath = "sample:astronaut"
+    max_side: int | None = Field(default=None, ge=2)
+    num_rotations: int = Field(default=2, ge=1, le=64)
+
+
+class ImageConfig(TaskConfig):
+    data: ImageData = ImageData()
+
+
+class RenderOptions(Config):
+    """How the picture is drawn.
+
+    Attributes:
+        size: `<width>x<height>` in pixels; None draws it as large as the one it was trained on.
+    """
+
+    size: str | None = Field(default=None, pattern=r"^[1-9]\d{0,4}x[1-9]\d{0,4}$")

@@ -1,0 +1,59 @@
+"""The picture as the network draws it, at any size, and next to the original."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from hoir_ray.coordinates import pixel_positions
+from hoir_ray.errors import RequestError
+from hoir_ray.pictures import MAX_PIXELS
+from hoir_ray.tasks.image.config import ImageConfig, RenderOptions
+from hoir_ray.tasks.image.data import Pixels
+from hoir_ray.training.data import Facts, TaskData
+from hoir_ray.training.predict import device_and_dtype, predict
+
+ERROR_GAIN = 4  # a difference of a quarter of the range is already white
+_ROWS_AT_A_TIME = 65_536
+_GAP = 4
+
+
+def render(
+    network: nn.Module, config: ImageConfig, facts: Facts, options: RenderOptions
+) -> Float[Tensor, "1 height width 3"]:
+    """One frame in [0, 1] on the CPU.
+
+    Raises:
+        RequestError: If the size asked for has a side shorter than 2 pixels, or more pixels than a picture may have.
+    """
+    width, height = _size(facts, options)
+    positions = pixel_positions(height, width, num_rotations=config.data.num_rotations)
+    device, dtype = device_and_dtype(network)
+    with torch.inference_mode():
+        blocks = [network(p.to(device, dtype)).float().cpu() for p in torch.split(positions, _ROWS_AT_A_TIME)]
+    return _shown(torch.cat(blocks)).view(1, height, width, 3)
+
+
+def _size(facts: Facts, options: RenderOptions) -> tuple[int, int]:
+    if options.size is None:
+        return int(facts["width"]), int(facts["height"])  # type: ignore[arg-type]
+    width, height = map(int, options.size.split("x"))
+    if min(width, height) < 2 or width * height > MAX_PIXELS:
+        raise RequestError(f"--size: sides must be >= 2 and pixels <= {MAX_PIXELS:,}, got {options.size}")
+    return width, height
+
+
+def pictures(network: nn.Module, data: TaskData) -> dict[str, Tensor]:
+    """`preview`: the fit; `comparison`: original, fit, and four times their difference, side by side."""
+    assert isinstance(data.val, Pixels)
+    prediction, target = predict(network, data.val)
+    height, width = int(data.facts["height"]), int(data.facts["width"])  # type: ignore[arg-type]
+    fit, original = (_shown(x).view(height, width, 3).cpu() for x in (prediction, target))
+    error = ((fit - original).abs() * ERROR_GAIN).clamp(0, 1)
+    gap = torch.ones(height, _GAP, 3)
+    return {"preview": fit, "comparison": torch.cat([original, gap, fit, gap, error], dim=1)}
+
+
+def _shown(colours: Tensor) -> Tensor:
+    return ((colours + 1) / 2).clamp(0, 1)

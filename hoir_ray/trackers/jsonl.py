@@ -1,0 +1,88 @@
+"""Curves as JSON lines, pictures as PNG files: readable without a program and easy to load into any."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import Logger
+from torch import Tensor
+
+from hoir_ray import config as configuration
+from hoir_ray.pictures import save_picture
+from hoir_ray.tracker import Tracker
+
+
+class Config(configuration.Config):
+    """Options under `trackers.jsonl`."""
+
+    images: bool = True
+
+
+class JsonlLogger(Logger):
+    """One line per epoch in `metrics.jsonl`; a trial that goes on from a checkpoint replaces what it repeats."""
+
+    def __init__(self, folder: Path, *, trial: str) -> None:
+        super().__init__()
+        self._folder, self._trial = folder, trial
+        self._file = folder / "metrics.jsonl"
+        self._last_epoch: int | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def name(self) -> str:
+        return "jsonl"
+
+    @property
+    def version(self) -> str:
+        return self._trial
+
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        values = vars(params) if isinstance(params, Namespace) else params
+        (self._folder / "parameters.json").write_text(json.dumps(values, indent=2) + "\n")
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        epoch = int(step or 0)
+        if self._last_epoch is None or epoch <= self._last_epoch:
+            self._drop_from(epoch)
+        with self._file.open("a") as file:
+            file.write(json.dumps({"epoch": epoch, **metrics}) + "\n")
+        self._last_epoch = epoch
+
+    def _drop_from(self, epoch: int) -> None:
+        if not self._file.exists():
+            return
+        whole = [line for line in self._file.read_text().splitlines(keepends=True) if line.endswith("\n")]
+        kept = [line for line in whole if json.loads(line)["epoch"] < epoch]
+        part = self._file.with_suffix(".part")
+        part.write_text("".join(kept))
+        part.replace(self._file)
+
+
+class JsonlTracker:
+    """`<trial>/metrics.jsonl`, `<trial>/parameters.json` and `<trial>/images/<name>-<epoch>.png`."""
+
+    def __init__(self, folder: Path, *, trial: str, config: Config) -> None:
+        self._logger = JsonlLogger(folder, trial=trial)
+        self._images = folder / "images" if config.images else None
+
+    @property
+    def logger(self) -> Logger:
+        return self._logger
+
+    def log_images(self, images: Mapping[str, Tensor], *, step: int) -> None:
+        for name, image in images.items() if self._images else ():
+            assert self._images is not None
+            save_picture(image, self._images / f"{name}-{step:06d}.png")
+
+    def close(self) -> None:
+        """Every line is already in its file."""
+
+
+def build(config: Config, *, directory: Path, sweep: str, trial: str, parameters: Mapping[str, Any]) -> Tracker:
+    tracker = JsonlTracker(directory / "jsonl" / trial, trial=trial, config=config)
+    tracker.logger.log_hyperparams({"sweep": sweep, "trial": trial, **parameters})
+    return tracker

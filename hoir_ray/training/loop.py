@@ -1,0 +1,165 @@
+"""Train one network, with or without Ray, on one device or several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import Trainer
+from torch import Tensor, nn
+
+from hoir_ray.errors import PackError
+from hoir_ray.tracker import Tracker
+from hoir_ray.training.checkpoints import read_checkpoint
+from hoir_ray.training.config import TrainingConfig
+from hoir_ray.training.data import TaskData
+from hoir_ray.training.module import RegressionModule
+from hoir_ray.training.quiet import quiet_lightning
+from hoir_ray.training.recorder import Epoch, Goal, History, Pictures, Recorder, Score, Watching
+
+__all__ = ["Distributed", "Epoch", "Fit", "train"]
+
+_PRECISIONS: dict[str, Literal["32-true", "64-true", "bf16-mixed"]] = {
+    "32": "32-true",
+    "64": "64-true",
+    "bf16": "bf16-mixed",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distributed:
+    """How several workers train one network: a Lightning strategy and its plugins, such as Ray Train's."""
+
+    strategy: Any
+    plugins: Sequence[Any] = ()
+    accelerator: str = "auto"
+    devices: Any = "auto"
+    num_nodes: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """What training left behind.
+
+    Attributes:
+        epochs: How many were trained, over all attempts.
+        best_epoch: The one with the best value of the chosen metric, whose metrics and weights these are.
+        metrics: Of the last validated epoch.
+        state: The best weights, float32 on the CPU.
+        stopped_early: Whether early stopping ended it before `max_epochs`.
+    """
+
+    epochs: int
+    best_epoch: int
+    best_metrics: dict[str, float]
+    metrics: dict[str, float]
+    state: dict[str, Tensor]
+    stopped_early: bool
+
+
+def train(
+    network: nn.Module,
+    data: TaskData,
+    config: TrainingConfig,
+    *,
+    score: Score,
+    pictures: Pictures | None = None,
+    trackers: Sequence[Tracker] = (),
+    metric: str = "val_psnr_db",
+    goal: Goal = "maximize",
+    on_epoch: Callable[[Epoch], None] | None = None,
+    checkpoint: Path | None = None,
+    checkpoint_every_s: float = 10.0,
+    on_checkpoint: Callable[[Path, int], None] | None = None,
+    hyperparameters: Mapping[str, Any] = {},
+    distributed: Distributed | None = None,
+    progress: bool = False,
+) -> Fit:
+    """Train `network` in place; afterwards it holds the best epoch's weights, on the CPU.
+
+    Args:
+        score: (prediction, target, data) over the whole validation split -> metrics.
+        metric: What decides which epoch is best; one of the score's or of the loop's own.
+        on_epoch: Told of every validated epoch, while `network` still holds that epoch's weights. May raise
+            SystemExit to end training there.
+        checkpoint: Where to keep what a restart needs. If the file is there, training goes on from it, exactly.
+        on_checkpoint: Told of each written file and its epoch, in the first worker only; may move the file away.
+        hyperparameters: Plain JSON values for the trackers and the checkpoint.
+
+    Raises:
+        DivergedError: If the loss or a metric became NaN or infinite.
+        SpecError: If `metric` or the early stopping's is not measured.
+        PackError: If the checkpoint is damaged or belongs to another network.
+    """
+    history = _resume(checkpoint, network)
+    watching = Watching(
+        score=score,
+        pictures=pictures,
+        trackers=trackers,
+        metric=metric,
+        goal=goal,
+        on_epoch=on_epoch,
+        checkpoint=checkpoint,
+        checkpoint_every_s=checkpoint_every_s,
+        on_checkpoint=on_checkpoint,
+        hyperparameters=hyperparameters,
+    )
+    recorder = Recorder(watching, history)
+    try:
+        if history.epochs < config.max_epochs and not history.stopped_early:
+            module = RegressionModule(network, data, config=config)
+            resumed_from = str(checkpoint) if checkpoint is not None and history.epochs else None
+            _fit(module, recorder, config=config, distributed=distributed, resumed_from=resumed_from, progress=progress)
+    finally:
+        recorder.close()
+    network.float().load_state_dict(history.state)
+    return Fit(**{f.name: getattr(history, f.name) for f in fields(Fit)})
+
+
+def _resume(checkpoint: Path | None, network: nn.Module) -> History:
+    if checkpoint is None or not checkpoint.exists():
+        return History()
+    saved = read_checkpoint(checkpoint)
+    try:
+        history = History(**{f.name: saved["callbacks"]["Recorder"][f.name] for f in fields(History)})
+        weights = {k.removeprefix("network."): v.shape for k, v in saved["state_dict"].items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise PackError(f"{checkpoint}: not a checkpoint of this program's training ({error!r})") from error
+    if weights != {k: v.shape for k, v in network.state_dict().items()}:
+        raise PackError(f"{checkpoint}: was written for another network; delete it to start the trial over")
+    return history
+
+
+def _fit(
+    module: RegressionModule,
+    recorder: Recorder,
+    *,
+    config: TrainingConfig,
+    distributed: Distributed | None,
+    resumed_from: str | None,
+    progress: bool,
+) -> None:
+    has_cuda = torch.cuda.is_available()
+    devices = list(range(torch.cuda.device_count())) if has_cuda else []
+    # Neither Lightning's loggers nor its checkpoint callback: the recorder does both, on its own terms.
+    with quiet_lightning(), torch.random.fork_rng(devices=devices):
+        trainer = Trainer(
+            max_epochs=config.max_epochs,
+            precision=_PRECISIONS[config.precision],
+            accelerator=distributed.accelerator if distributed else ("gpu" if has_cuda else "cpu"),
+            devices=distributed.devices if distributed else 1,
+            num_nodes=distributed.num_nodes if distributed else 1,
+            strategy=distributed.strategy if distributed else "auto",
+            plugins=list(distributed.plugins) if distributed else None,
+            callbacks=[recorder],
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=progress,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+        )
+        trainer.fit(module, ckpt_path=resumed_from, weights_only=True if resumed_from else None)

@@ -1,0 +1,40 @@
+"""Predictions over a whole split, in blocks that bound memory."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from hoir_ray.training.data import Batch, Samples
+
+
+def cast(batch: Batch, dtype: torch.dtype) -> Batch:
+    """The batch with its floating-point tensors in the network's precision."""
+    inputs, target = batch
+    return tuple(x.to(dtype) if x.is_floating_point() else x for x in inputs), target.to(dtype)
+
+
+def device_and_dtype(network: nn.Module) -> tuple[torch.device, torch.dtype]:
+    """Where a network computes and in what precision, read from its first parameter."""
+    parameter = next(network.parameters(), torch.empty(0))
+    return parameter.device, parameter.dtype
+
+
+@torch.inference_mode()
+def predict(network: nn.Module, samples: Samples, *, max_rows: int = 8192) -> tuple[Tensor, Tensor]:
+    """Predictions and targets of all samples in order, float32, on the samples' device.
+
+    Args:
+        max_rows: Samples taken at a time; the layers' intermediate values are many times larger than their inputs.
+    """
+    was_training = network.training
+    network.eval()
+    device, dtype = device_and_dtype(network)
+    samples.to(device)
+    predictions, targets = [], []
+    for index in torch.split(torch.arange(samples.num_samples, device=device), max_rows):
+        inputs, target = cast(samples(index), dtype)
+        predictions.append(network(*inputs).float())
+        targets.append(target.float())
+    network.train(was_training)
+    return torch.cat(predictions), torch.cat(targets)
