@@ -1,4 +1,4 @@
-"""One optimizer step as a CUDA graph: a small network on a GPU spends its time on starting kernels, a graph does not."""
+"""One optimizer step as a CUDA graph: small networks on a GPU spend their time on starting kernels."""
 
 from __future__ import annotations
 
