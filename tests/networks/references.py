@@ -44,7 +44,7 @@ def build_pair(layer: ResolvedLayer, *, in_width: int, out_width: int) -> tuple[
     """Our layer with normal weights, so that no two are alike, and upstream's with the same."""
     ours = build_layer(layer, in_width=in_width, out_width=out_width)
     assert isinstance(ours, Links)
-    theirs = (
+    theirs: Any = (
         _PolynomialProd(layer, in_width=in_width, out_width=out_width)
         if layer.layer_type == "polynomial_prod"
         else high_order_fc_layers(
@@ -72,7 +72,8 @@ class _PolynomialProd(nn.Module):
 
     def __init__(self, layer: ResolvedLayer, *, in_width: int, out_width: int) -> None:
         super().__init__()
-        self.basis, self.periodicity = LagrangePolyFlatProd(layer.num_nodes), layer.periodicity
+        self.basis: Any = LagrangePolyFlatProd(layer.num_nodes)
+        self.periodicity = layer.periodicity
         self.w = nn.Parameter(torch.empty(out_width, in_width, layer.num_nodes))
 
     def forward(self, x: Tensor) -> Tensor:
