@@ -68,8 +68,7 @@ def explain(error: ValidationError, *, known: Iterable[str] = ()) -> list[tuple[
     """
     findings = []
     for item in error.errors():
-        parts = [str(p) for p in item["loc"] if not (isinstance(p, str) and p.startswith("function-"))]
-        path = ".".join(parts)
+        path = _written(item["loc"], known=known)
         if item["type"] == "extra_forbidden":
             findings.append((path, f"unknown key{_did_you_mean(path, known)}"))
         elif item["type"] == "missing":
@@ -81,9 +80,21 @@ def explain(error: ValidationError, *, known: Iterable[str] = ()) -> list[tuple[
     return findings
 
 
+def _written(location: Iterable[int | str], *, known: Iterable[str]) -> str:
+    """The path as a user writes it: pydantic also names the member of a union that it tried."""
+    parts = [str(p) for p in location if not str(p).startswith("function-")]
+    prefixes = {k.rsplit(".", keep)[0] for k in known for keep in range(k.count(".") + 1)}
+    for end in range(1, len(parts)):
+        if ".".join(parts[:end]) in prefixes and end + 1 < len(parts) and ".".join(parts[: end + 1]) not in prefixes:
+            return ".".join(parts[:end] + parts[end + 1 :])
+    return ".".join(parts)
+
+
 def _did_you_mean(path: str, known: Iterable[str]) -> str:
     parent, _, last = path.rpartition(".")
     siblings = {k.removeprefix(f"{parent}.").split(".")[0] for k in known if not parent or k.startswith(f"{parent}.")}
+    if last in siblings:
+        return f" here: '{last}' goes with another choice of {parent}"
     if nearest(last, siblings):
         return "." + nearest(last, siblings)
     return f". Known here: {', '.join(sorted(siblings))}" if siblings else ""

@@ -90,10 +90,11 @@ def print_plan(plan: Plan, *, measured: dict[str, dict[str, float]] | None, file
     goals = ", ".join(f"{m.goal} {m.name}" for m in spec.metrics)
     budget = [f"{spec.budget.max_trials} trials"] if spec.budget.max_trials else []
     budget += [wording.duration(spec.budget.wall_clock)] if spec.budget.wall_clock else []
+    searched = sorted({d.path for d in plan.space.dimensions if len(d.corners()) > 1})
     rows = {
         "sweep": f"{spec.name}, task {spec.task}",
         "search": f"{spec.method}: {goals}",
-        "searched": ", ".join(wording.short_name(p) for p in sorted({d.path for d in plan.space.dimensions})),
+        "searched": ", ".join(map(wording.short_name, searched)),
         "networks": f"{plan.smallest.num_parameters:,} to {plan.largest.num_parameters:,} parameters",
         "budget": " or ".join(budget),
         "storage": spec.storage.uri,

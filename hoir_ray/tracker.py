@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from lightning.pytorch.loggers import Logger
-from torch import Tensor
+if TYPE_CHECKING:
+    from lightning.pytorch.loggers import Logger
+    from torch import Tensor
 
 
 class Tracker(Protocol):

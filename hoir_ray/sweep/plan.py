@@ -19,6 +19,7 @@ from hoir_ray.spec import Scalar, SweepSpec
 from hoir_ray.sweep.space import MAX_GRID, Dimension, Space, build_space
 from hoir_ray.task import Task, TaskConfig
 from hoir_ray.tasks import load_task
+from hoir_ray.trackers import tracker_names
 
 MAX_CORNERS = 2_000
 NUM_SAMPLES = 200
@@ -83,6 +84,7 @@ def plan_sweep(spec: SweepSpec, document: Document | None = None) -> Plan:
         assert isinstance(data_type, type)
         spec = spec.model_copy(update={"data": absolute_paths(data_type, spec.data, base=base)})
     _check_metrics(spec, task, document)
+    _check_trackers(spec, document)
     space = build_space(spec, task.config, document)
     smallest, largest = _sizes(spec, task, space, document)
     grid_size = space.grid_size() if spec.method == "grid" else None
@@ -143,6 +145,15 @@ def _check_metrics(spec: SweepSpec, task: Task[Any], document: Document | None) 
         except Exception as error:
             place = f" ({document.place('constraints')})" if document else ""
             raise SpecError(f"constraints: {error}{place}") from None
+
+
+def _check_trackers(spec: SweepSpec, document: Document | None) -> None:
+    known = tracker_names()
+    for name in spec.trackers:
+        if name not in known:
+            place = f" ({document.place('trackers', name)})" if document else ""
+            shown = ", ".join(known)
+            raise SpecError(f"trackers.{name}: unknown tracker.{nearest(name, known)} Known: {shown}{place}")
 
 
 def _sizes(spec: SweepSpec, task: Task[Any], space: Space, document: Document | None) -> tuple[Size, Size]:

@@ -28,6 +28,7 @@ from hoir_ray.sweep.cluster import Cluster, connect
 from hoir_ray.sweep.driver import Driver, Listener
 from hoir_ray.sweep.job import Job
 from hoir_ray.sweep.plan import Plan
+from hoir_ray.trackers import tracker_config
 
 # Parts of a spec that may differ when a sweep goes on: they change how much is done and where, not what is searched.
 CHANGEABLE = frozenset({"budget", "resources", "failures", "trackers", "storage", "provenance"})
@@ -50,6 +51,8 @@ def run_sweep(
         StorageError: If storage cannot be written or read.
     """
     spec = plan.spec
+    for name, options in spec.trackers.items():
+        tracker_config(name, options)
     root = open_storage(spec.storage.uri, endpoint_url=spec.storage.endpoint_url)
     check(root)
     storage = root.child(spec.name)

@@ -108,7 +108,7 @@ def publish(
 
 
 def _tracker_folder(storage: Storage, job: Job, work: Path) -> Path:
-    """Beside the trial's other results where storage is a folder, so that curves are there while it runs."""
+    """In the sweep's own folder where storage is one, so that curves are there while it runs."""
     if storage.uri.startswith("s3://"):
         return work / "trackers"
-    return Path(storage.uri) / "trials" / job.trial
+    return Path(storage.uri) / "trackers"

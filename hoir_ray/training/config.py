@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from hoir_ray.config import Config
 
@@ -118,3 +118,11 @@ class TrainingConfig(Config):
     optimizer: OptimizerConfig = AdamConfig()
     scheduler: SchedulerConfig = CosineSchedule()
     early_stopping: EarlyStoppingConfig | None = None
+
+    @field_validator("optimizer", "scheduler", mode="before")
+    @classmethod
+    def _default_kind(cls, value: object, info: ValidationInfo) -> object:
+        """`optimizer: {lr: 0.01}` without a name is the default optimizer with that rate."""
+        if isinstance(value, dict) and "name" not in value:
+            return {"name": cls.model_fields[str(info.field_name)].default.name, **value}
+        return value

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from torch import nn
+from typing import TYPE_CHECKING
 
 from hoir_ray import networks
 from hoir_ray.tasks.image.config import ImageConfig
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def build_network(config: ImageConfig) -> nn.Module:
