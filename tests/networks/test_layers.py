@@ -31,7 +31,7 @@ def inputs(batch: int, width: int, *, layer: ResolvedLayer, seed: int) -> torch.
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("layer_type", LINK_TYPES)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(
     num_nodes=st.integers(2, 31),
     segments=st.integers(1, 200),
