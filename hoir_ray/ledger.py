@@ -86,7 +86,7 @@ class Ledger:
 
     def save(self, record: TrialRecord) -> None:
         """Rewrite the trial's object whole."""
-        self._storage.put(f"{FOLDER}/{record.trial}.json", record.model_dump_json(exclude_defaults=True).encode())
+        self._storage.put(f"{FOLDER}/{record.trial}.json", record.model_dump_json(exclude_none=True).encode())
 
     def load(self) -> list[TrialRecord]:
         """All records, by number.

@@ -304,7 +304,7 @@ _KNOWN = [
     *(f"budget.{k}" for k in Budget.model_fields),
     *(f"failures.{k}" for k in Failures.model_fields),
     *(f"storage.{k}" for k in StorageSpec.model_fields),
-    *(f"early_terminate.{t}.{k}" for t in ("asha", "median") for k in AshaSpec.model_fields | MedianSpec.model_fields),
+    *(f"early_terminate.{k}" for k in AshaSpec.model_fields | MedianSpec.model_fields),
 ]
 
 
