@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import zipfile
@@ -61,5 +62,5 @@ def write_checkpoint(trainer: Trainer, path: Path) -> None:
     except OSError as error:
         raise WorkError(f"{path}: the checkpoint could not be written: {error.strerror or error}") from error
     finally:
-        if trainer.is_global_zero:
-            part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()

@@ -144,6 +144,8 @@ def _fit(
 ) -> None:
     has_cuda = torch.cuda.is_available()
     devices = list(range(torch.cuda.device_count())) if has_cuda else []
+    if config.precision == "64":
+        module.network.double()  # Lightning would do so only after it has put a checkpoint's weights into float32
     # Neither Lightning's loggers nor its checkpoint callback: the recorder does both, on its own terms.
     with quiet_lightning(), torch.random.fork_rng(devices=devices):
         trainer = Trainer(

@@ -15,7 +15,8 @@ class SparseLion(Optimizer):
 
     Without it, a segment that no sample of the batch falls into would still move along its old momentum.
 
-    Source: SparseLion of high-order-layers-torch 2.6.0, the same numbers; Chen et al. 2023, arXiv 2302.06675, for Lion.
+    Source: SparseLion of high-order-layers-torch 2.6.0, the same numbers but for its weight decay, which there shrinks
+    a copy and so does nothing; Chen et al. 2023, arXiv 2302.06675, for Lion.
     """
 
     def __init__(
