@@ -257,7 +257,7 @@ def main() -> None:
     except HoirError as error:
         output.fail(str(error))
         code = error.exit_code
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         output.fail("interrupted")
         code = INTERRUPTED
     except BrokenPipeError:

@@ -85,7 +85,9 @@ def _written(location: Iterable[int | str], *, known: Iterable[str]) -> str:
     parts = [str(p) for p in location if not str(p).startswith("function-")]
     prefixes = {k.rsplit(".", keep)[0] for k in known for keep in range(k.count(".") + 1)}
     for end in range(1, len(parts)):
-        if ".".join(parts[:end]) in prefixes and end + 1 < len(parts) and ".".join(parts[: end + 1]) not in prefixes:
+        parent, member = ".".join(parts[:end]), ".".join(parts[: end + 1])
+        has_children = any(p.startswith(f"{parent}.") for p in prefixes)
+        if has_children and end + 1 < len(parts) and member not in prefixes:
             return ".".join(parts[:end] + parts[end + 1 :])
     return ".".join(parts)
 

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 from hoir_ray.errors import HoirError
@@ -67,7 +68,7 @@ def _torch() -> str:
 
 def _lightning() -> str:
     try:
-        import lightning.pytorch
+        import_module("lightning.pytorch")
     except RuntimeError as error:
         if "torchvision" in str(error):
             raise HoirError(

@@ -37,13 +37,12 @@ def fail(message: str) -> None:
 
 def fail_unexpectedly(error: Exception) -> int:
     """An error that is ours: one line, and the traceback for those who set HOIR_TRACEBACK=1. Returns the exit code."""
-    import click
-
-    if isinstance(error, (click.exceptions.Exit, click.exceptions.Abort)):
-        return getattr(error, "exit_code", 130)
-    if isinstance(error, click.ClickException):
-        error.show()
-        return 2
+    show = getattr(error, "show", None)
+    if show is not None and hasattr(
+        error, "exit_code"
+    ):  # the command line parser's own, which knows how to show itself
+        show()
+        return int(error.exit_code)
     if os.environ.get("HOIR_TRACEBACK"):
         errors.print_exception()
     fail(f"{type(error).__name__}: {error}; this is a bug, HOIR_TRACEBACK=1 shows where")
