@@ -21,7 +21,7 @@ def neighborhood(folder: Path) -> dict[str, Any]:
 
 
 def random_interpolation(folder: Path) -> dict[str, Any]:
-    return {}
+    return {"data": {"size": 8, "num_feature_pixels": 4, "samples_per_picture": 32, "val_samples_per_picture": 16}}
 
 
 def text_to_image(folder: Path) -> dict[str, Any]:
