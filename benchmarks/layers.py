@@ -1,8 +1,8 @@
 """A training step of each network against upstream's, interleaved, beside what the machine could do at most.
 
-Networks are those of upstream's README for its newt: 4 inputs, 40 units, one hidden layer, 3 outputs. A step is forward,
-backward and Adam, on one thread. The floor is the step's multiply-adds at the measured rate of a matrix product, or its
-traffic at the measured rate of a copy, whichever takes longer.
+Networks are those of upstream's README for its newt: 4 inputs, 40 units, one hidden layer, 3 outputs. A step is
+forward, backward and Adam, on one thread. The floor is the step's multiply-adds at the measured rate of a matrix
+product, or its traffic at the measured rate of a copy, whichever takes longer.
 """
 
 import argparse

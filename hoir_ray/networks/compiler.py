@@ -23,12 +23,13 @@ COMPILE_TIMEOUT_S = 120
 def load(source: Path, *, defines: tuple[str, ...] = ()) -> ctypes.CDLL | None:
     """The compiled library, or None, with a warning in the log, where this machine cannot compile.
 
-    Its file is named after the source, the flags and the processor, so machines that share a home do not mix theirs up.
-    Processes may compile at the same time; each puts its file in place whole.
+    Its file is named after the sources beside it, the flags and the processor, so that machines sharing a home do not
+    mix theirs up. Processes may compile at the same time; each puts its file in place whole.
     """
     compiler = next((path for name in ("cc", "gcc", "clang") if (path := shutil.which(name))), None)
     command = [*FLAGS, *(f"-D{define}" for define in defines)]
-    key = "\0".join([source.read_text(), *command, _processor()])
+    sources = [path.read_text() for path in sorted(source.parent.glob("*.[ch]"))]
+    key = "\0".join([*sources, *command, _processor()])
     target = _cache_folder() / f"{source.stem}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
     try:
         if not target.exists():

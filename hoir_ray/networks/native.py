@@ -1,4 +1,4 @@
-"""The layers' links compiled for the CPU: `combine`'s numbers from links.c, several times faster than torch alone."""
+"""The layers' links compiled for the CPU: `combine`'s numbers from kernels/links.c, in a fraction of torch's time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _KINDS = (Polynomial, Piecewise, Fourier, Identity)
 
 
 class _Plan(ctypes.Structure):
-    """`Plan` of links.c."""
+    """`Plan` of kernels/layout.h."""
 
     _fields_ = (
         *((name, ctypes.c_int64) for name in ("kind", "is_product", "num_inputs", "num_outputs")),
@@ -111,7 +111,13 @@ def _check_memory(ran_out: int) -> None:
 
 @functools.cache
 def _library(dtype: torch.dtype) -> ctypes.CDLL | None:
-    library = compiler.load(Path(__file__).with_name("links.c"), defines=(f"REAL={_TYPES[dtype][0]}",))
+    return load_library(dtype)
+
+
+def load_library(dtype: torch.dtype, *, defines: tuple[str, ...] = ()) -> ctypes.CDLL | None:
+    """links.c for this precision; `defines` may set VECTOR_BYTES, to run what shorter vectors run."""
+    source = Path(__file__).parent / "kernels" / "links.c"
+    library = compiler.load(source, defines=(f"REAL={_TYPES[dtype][0]}", *defines))
     if library is not None:
         pointer, count = ctypes.c_void_p, ctypes.c_int64
         library.forward.argtypes = [pointer, pointer, pointer, pointer, count]

@@ -5,15 +5,14 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from hoir_ray.networks.config import Normalization
-
-EPS = 1e-6  # upstream's, in each of them
+from hoir_ray.networks.max_abs import EPS, max_abs
 
 
 class MaxAbs(nn.Module):
     """Divides by the largest magnitude; of equal ones the gradient goes to the one `max` picks, as upstream."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return x / (x.abs().max(dim=1, keepdim=True)[0] + EPS)
+        return max_abs(x)
 
 
 class MaxCenter(nn.Module):

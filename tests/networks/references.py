@@ -12,7 +12,7 @@ from high_order_layers_torch.layers import high_order_fc_layers
 from high_order_layers_torch.utils import make_periodic
 from torch import Tensor, nn
 
-from hoir_ray.networks import native
+from hoir_ray.networks import max_abs, native
 from hoir_ray.networks.layers import Links, build_layer
 from hoir_ray.networks.resolve import ResolvedLayer
 
@@ -32,7 +32,7 @@ LINK_TYPES = [
 def only(path: str) -> Iterator[None]:
     """Layers by the compiled code ("native") or by plain torch ("torch") alone."""
     if path == "torch":
-        with patch.object(native, "takes", lambda *_: False):
+        with patch.object(native, "takes", lambda *_: False), patch.object(max_abs, "_library", lambda _: None):
             yield
     else:
         if native._library(torch.float32) is None:

@@ -1,13 +1,16 @@
 """Our layers against upstream's: outputs, gradients, zeros, edges, precisions, and what they refuse."""
 
 import copy
+import itertools
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from hoir_ray.networks import native
 from hoir_ray.networks.basis import Piecewise, nodes
 from hoir_ray.networks.layers import Links, Switch, build_layer
 from hoir_ray.networks.resolve import ResolvedLayer
@@ -36,12 +39,13 @@ def inputs(batch: int, width: int, *, layer: ResolvedLayer, seed: int) -> torch.
     num_nodes=st.integers(2, 31),
     segments=st.integers(1, 200),
     in_width=st.integers(1, 9),
-    out_width=st.integers(1, 70),
+    out_width=st.integers(1, 5) | st.integers(6, 70),
     batch=st.integers(1, 140),
     seed=st.integers(0, 2**31),
 )
 @example(num_nodes=3, segments=100, in_width=4, out_width=40, batch=256, seed=0)
 @example(num_nodes=3, segments=2, in_width=40, out_width=40, batch=64, seed=1)
+@example(num_nodes=3, segments=2, in_width=40, out_width=3, batch=130, seed=3)
 @example(num_nodes=31, segments=1, in_width=4, out_width=3, batch=65, seed=2)
 def test_same_numbers_as_upstream(
     path: str,
@@ -104,19 +108,39 @@ def test_fourier_folds_too() -> None:
     assert_close(ours(x)[3:4], ours(x)[0:1])
 
 
+@pytest.mark.parametrize("out_width", [1, 3, 20])
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("layer_type", LINK_TYPES)
-def test_float64_is_float64(path: str, layer_type: Any) -> None:
+def test_float64_is_float64(path: str, layer_type: Any, out_width: int) -> None:
     torch.manual_seed(0)
-    layer = ResolvedLayer(layer_type=layer_type, num_nodes=5, segments=7)
-    ours = build_pair(layer, in_width=3, out_width=5)[0].double()
-    x, grad = torch.rand(70, 3, dtype=torch.float64) * 2.2 - 1.1, torch.randn(70, 5, dtype=torch.float64)
+    layer = ResolvedLayer(layer_type=layer_type, num_nodes=5, segments=3)
+    ours = build_pair(layer, in_width=3, out_width=out_width)[0].double()
+    x, grad = torch.rand(70, 3).double() * 2.2 - 1.1, torch.randn(70, out_width).double()
     with only(path):
         got = run(ours, x, grad)
     with only("torch"):
         expected = run(ours, x, grad)
     for mine, plain in zip(got, expected, strict=True):
         assert_close(mine, plain, tolerance=1e-13)
+
+
+@pytest.mark.parametrize("vector_bytes", [32, 64])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_vectors_of_any_machine_give_the_same_numbers(vector_bytes: int, dtype: torch.dtype) -> None:
+    library = native.load_library(dtype, defines=(f"VECTOR_BYTES={vector_bytes}",))
+    if library is None:
+        pytest.skip("no C compiler on this machine")
+    torch.manual_seed(0)
+    for layer_type, in_width, out_width in itertools.product(LINK_TYPES, (1, 6), (1, 2, 3, 4, 5, 17, 33, 64, 81, 130)):
+        layer = ResolvedLayer(layer_type=layer_type, num_nodes=3, segments=2)  # type: ignore[arg-type]
+        ours = build_pair(layer, in_width=in_width, out_width=out_width)[0].to(dtype)
+        x, grad = torch.rand(66, in_width).to(dtype) * 2 - 1, torch.randn(66, out_width).to(dtype)
+        with patch.object(native, "_library", lambda _: library):
+            got = run(ours, x, grad)
+        with only("torch"):
+            expected = run(ours, x, grad)
+        for mine, plain in zip(got, expected, strict=True):
+            assert_close(mine, plain, tolerance=1e-5 if dtype == torch.float32 else 1e-13, at_least=1.0)
 
 
 @pytest.mark.parametrize("path", PATHS)
