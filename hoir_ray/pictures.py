@@ -73,6 +73,12 @@ def decode_picture(encoded: bytes, *, name: str, max_side: int | None = None) ->
     return _decode(io.BytesIO(encoded), name=name, max_side=max_side)
 
 
+def load_square(source: str | Path, *, side: int) -> UInt8[Tensor, "{side} {side} 3"]:
+    """The middle of the picture, its shorter side scaled to `side` pixels; errors as in `load_picture`."""
+    picture = Image.fromarray(load_picture(source).numpy())
+    return torch.from_numpy(np.array(ImageOps.fit(picture, (side, side), Image.Resampling.LANCZOS)))
+
+
 def picture_path(source: str | Path) -> Path:
     """The file that a path or `sample:<name>` stands for.
 

@@ -1,0 +1,20 @@
+"""A generative model: each pixel from random others around it, learned from a folder of pictures."""
+
+from __future__ import annotations
+
+from hoir_ray.task import TRAINING_METRICS, Task, deferred
+from hoir_ray.tasks.random_interpolation.config import RandomInterpolationConfig, RenderOptions
+
+TASK = Task(
+    name="random_interpolation",
+    summary="a pixel from random others around it, learned from a folder, to draw pictures from noise or from pictures",
+    config=RandomInterpolationConfig,
+    data=deferred(__name__, "data:load"),
+    network=deferred(__name__, "network:build_network"),
+    num_parameters=deferred(__name__, "network:num_parameters"),
+    metrics=TRAINING_METRICS | {"val_loss", "val_psnr_db"},
+    score=deferred(__name__, "data:score"),
+    pictures=deferred(__name__, "render:pictures"),
+    render_options=RenderOptions,
+    render=deferred(__name__, "render:render"),
+)
