@@ -11,7 +11,7 @@ from torch.nn import functional
 
 _LOWEST_MSE = 1e-12  # of exact equality; 120 dB, so that a perfect fit is a number and not infinity
 _SSIM_WINDOW, _SSIM_SIGMA = 11, 1.5
-_SSIM_ROWS = 256
+_SSIM_ROWS, _SSIM_TILE = 256, 64
 
 
 def mse(prediction: Tensor, target: Tensor) -> float:
@@ -57,11 +57,19 @@ def ssim(prediction: Float[Tensor, "height width channels"], target: Float[Tenso
 
 
 def _ssim_map(a: Tensor, b: Tensor, window: Tensor) -> Tensor:
-    maps = torch.stack([a, b, a * a, b * b, a * b]).flatten(0, 1)[:, None]
-    blurred = functional.conv2d(functional.conv2d(maps, window.view(1, 1, -1, 1)), window.view(1, 1, 1, -1))
+    maps = torch.stack([a, b, a * a, b * b, a * b]).flatten(0, 1)
+    blurred = _blur_rows(_blur_rows(maps, window).transpose(-1, -2), window).transpose(-1, -2)
     mean_a, mean_b, square_a, square_b, product = blurred.view(5, len(a), *blurred.shape[-2:])
     c1, c2 = 0.01**2, 0.03**2
     covariance = product - mean_a * mean_b
     variances = square_a - mean_a**2 + square_b - mean_b**2
     likeness = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
     return likeness / ((mean_a**2 + mean_b**2 + c1) * (variances + c2))
+
+
+def _blur_rows(maps: Tensor, window: Tensor) -> Tensor:
+    """Windows inside the last axis, as products of tiles with a band matrix: much faster than a convolution."""
+    size, length = len(window), maps.shape[-1] - len(window) + 1
+    band = torch.stack([functional.pad(window, (j, _SSIM_TILE - 1 - j)) for j in range(_SSIM_TILE)], dim=1)
+    padded = functional.pad(maps, (0, -length % _SSIM_TILE))
+    return (padded.unfold(-1, _SSIM_TILE + size - 1, _SSIM_TILE) @ band).flatten(-2)[..., :length]

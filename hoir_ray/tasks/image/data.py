@@ -32,7 +32,7 @@ class Pixels(Samples):
         self.register_buffer("colours", colours)
 
     def forward(self, index: Tensor) -> Batch:
-        return (self.positions[index],), self.colours[index]
+        return (self.positions.index_select(0, index),), self.colours.index_select(0, index)
 
 
 def load(config: ImageConfig) -> TaskData:
