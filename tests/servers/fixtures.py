@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.servers.s3_proxy import S3Proxy
 from tests.servers.seaweedfs import OWNER, SeaweedFS
+from tests.servers.wandb_backend import WandbBackend
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +36,19 @@ def s3_bucket(s3_server: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> str:
     bucket = f"hoir-{uuid.uuid4().hex[:12]}"
     s3_server.client().create_bucket(Bucket=bucket)
     return bucket
+
+
+@pytest.fixture
+def wandb_backend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[WandbBackend]:
+    """The backend that the SDK of this process and its children talk to, with their folders in the test's own."""
+    for name in [n for n in os.environ if n.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    with WandbBackend() as backend:
+        for name, value in backend.environment.items():
+            monkeypatch.setenv(name, value)
+        for name in ("WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_CONFIG_DIR"):
+            monkeypatch.setenv(name, str(tmp_path / "wandb-folders"))
+        yield backend
+        import wandb  # here, because it takes most of a second
+
+        wandb.teardown()  # the SDK keeps its settings and its service for the process

@@ -13,8 +13,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import boto3
-
 from tests.servers.ports import free_ports, wait_for_status
 
 
@@ -91,6 +89,8 @@ class SeaweedFS:
 
     def client(self, user: User = OWNER) -> Any:
         """A plain boto3 client, to look at the server from outside of what is tested."""
+        import boto3  # here, because every test session loads this file
+
         if user not in self._clients:
             session = boto3.session.Session(user.access_key, user.secret_key, region_name="us-east-1")
             self._clients[user] = session.client("s3", endpoint_url=self.endpoint_url)

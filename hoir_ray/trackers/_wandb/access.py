@@ -1,0 +1,109 @@
+"""Whether W&B can be reached with the user's key, asked in bounded time before its SDK gets to wait or to prompt."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import netrc
+import os
+import threading
+import time
+import urllib.error
+import urllib.request
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from hoir_ray.trackers._wandb.config import Config
+
+_REMEMBERED_S = 300.0
+_QUESTION = json.dumps({"query": "query Viewer { viewer { id } }", "variables": {}}).encode()
+
+
+@dataclass(frozen=True)
+class Access:
+    """How runs will be recorded, and why not as asked for, where that is so."""
+
+    mode: Literal["online", "offline"]
+    reason: str | None = None
+
+
+_lock = threading.Lock()
+_found: dict[tuple[str, str | None], tuple[float, Access]] = {}
+
+
+def import_sdk() -> Any:
+    """The SDK, which reads these switches from the environment alone: no reports to its makers, nothing printed."""
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    os.environ.setdefault("WANDB_SILENT", "true")
+    import wandb
+
+    return wandb
+
+
+def find_access(config: Config, *, timeout_s: float = 5.0) -> Access:
+    """Ask W&B who we are. The answer is remembered for some minutes: in an outage, few trials wait for it."""
+    if config.mode != "online" or os.environ.get("WANDB_MODE") in {"offline", "dryrun", "disabled"}:
+        return Access("offline")
+    url = _server()
+    key = _api_key(url)
+    with _lock:
+        seen, access = _found.get((url, key), (0.0, Access("offline")))
+        if not seen or time.monotonic() - seen > _REMEMBERED_S:
+            access = _ask(url, key, timeout_s=timeout_s)
+            _found[url, key] = (time.monotonic(), access)
+    return access
+
+
+def forget() -> None:
+    """Ask anew the next time."""
+    with _lock:
+        _found.clear()
+
+
+def remember_outage(reason: str) -> None:
+    """Let the next trials of this process go offline at once, after the SDK has failed where the question succeeded."""
+    url = _server()
+    with _lock:
+        _found[url, _api_key(url)] = (time.monotonic(), Access("offline", reason))
+
+
+def _ask(url: str, key: str | None, *, timeout_s: float) -> Access:
+    if key is None:
+        return Access("offline", f"no key for {url}; set WANDB_API_KEY or run `wandb login`")
+    token = base64.b64encode(f"api:{key}".encode()).decode()
+    headers = {"Content-Type": "application/json", "Authorization": f"Basic {token}"}
+    request = urllib.request.Request(f"{url}/graphql", data=_QUESTION, headers=headers)  # noqa: S310  # http(s) only
+    try:
+        with urllib.request.urlopen(request, timeout=timeout_s) as answer:  # noqa: S310
+            viewer = json.load(answer)["data"]["viewer"]
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code in {401, 403}:
+            return Access("offline", f"{url} refused the key ({error.code})")
+        return Access("offline", f"{url} answered {error.code}")
+    except (OSError, http.client.HTTPException):
+        return Access("offline", f"{url} cannot be reached, or did not answer within {timeout_s:g} s")
+    except (ValueError, KeyError, TypeError):
+        return Access("offline", f"{url} did not answer as W&B does")
+    return Access("online") if viewer else Access("offline", f"{url} does not know the key")
+
+
+def _server() -> str:
+    url = str(import_sdk().setup().settings.base_url).rstrip("/")
+    return url if url.startswith(("http://", "https://")) else "https://api.wandb.ai"
+
+
+def _api_key(url: str) -> str | None:
+    if key := os.environ.get("WANDB_API_KEY"):
+        return key
+    files = [os.environ["NETRC"]] if os.environ.get("NETRC") else ["~/.netrc", "~/_netrc"]
+    for file in files:
+        with suppress(OSError, netrc.NetrcParseError):
+            found = netrc.netrc(str(Path(file).expanduser())).authenticators(urlsplit(url).hostname or "")
+            if found and found[2]:
+                return found[2]
+    return None

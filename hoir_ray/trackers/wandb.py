@@ -1,0 +1,11 @@
+"""W&B: one run per trial, grouped by sweep. It never holds up a training; what is not sent waits for `hoir sync`."""
+
+from __future__ import annotations
+
+from hoir_ray.trackers._wandb.access import find_access
+from hoir_ray.trackers._wandb.config import Config
+from hoir_ray.trackers._wandb.summary import summary_run
+from hoir_ray.trackers._wandb.sync import sync, unsent_runs
+from hoir_ray.trackers._wandb.tracker import WandbTracker, build
+
+__all__ = ["Config", "WandbTracker", "build", "find_access", "summary_run", "sync", "unsent_runs"]
