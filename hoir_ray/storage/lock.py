@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from hoir_ray.errors import RequestError, StorageError
+from hoir_ray.processes import process_start
 from hoir_ray.storage.contract import MissingObjectError
 from hoir_ray.storage.store import Storage
 
@@ -126,7 +127,7 @@ def _claim(*, owner: str, lease_s: float) -> dict[str, Any]:
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "machine": _machine(),
-        "process_start": _process_start(os.getpid()),
+        "process_start": process_start(os.getpid()),
         "token": uuid.uuid4().hex,
         "since": datetime.now(UTC).isoformat(timespec="seconds"),
         "lease_s": lease_s,
@@ -139,7 +140,7 @@ def _is_held(found: dict[str, Any]) -> bool:
     if found.get("released") or time.time() > found.get("expires", math.inf):
         return False
     here = found.get("machine") is not None and found["machine"] == _machine()
-    return not here or _process_start(found.get("pid", 0)) == found.get("process_start")
+    return not here or process_start(found.get("pid", 0)) == found.get("process_start")
 
 
 def _machine() -> str | None:
@@ -147,14 +148,6 @@ def _machine() -> str | None:
     with contextlib.suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot}/{Path('/proc/self/ns/pid').readlink()}"
-    return None
-
-
-def _process_start(pid: int) -> str | None:
-    """When a process of this machine started, in clock ticks since boot; None if there is no such process."""
-    with contextlib.suppress(OSError, IndexError):
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return None if fields[0] == "Z" else fields[19]
     return None
 
 

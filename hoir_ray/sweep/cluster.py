@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from hoir_ray.errors import RequestError
 from hoir_ray.spec import Resources
+from hoir_ray.sweep.local_ray import local_ray
 
 
 @dataclass(frozen=True)
@@ -59,39 +57,25 @@ def connect(address: str | None = None) -> Iterator[Cluster]:
         RequestError: If there is no cluster at the address.
     """
     _quiet()
-    import ray
+    with local_ray() if address is None else _joined(address):
+        import ray
 
-    temp = Path(tempfile.mkdtemp(prefix="hoir-"))
-    try:
-        if address is None:
-            _start_here(temp)
-        else:
-            try:
-                ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
-            except (ConnectionError, OSError, ValueError, RuntimeError) as error:
-                raise RequestError(f"--address {address}: no Ray cluster answers there: {error}") from None
         nodes: Any = ray.nodes()  # type: ignore[no-untyped-call]
         yield Cluster(tuple(dict(n["Resources"]) for n in nodes if n["Alive"]))
-    finally:
-        ray.shutdown()
-        shutil.rmtree(temp, ignore_errors=True)
 
 
-def _start_here(temp: Path) -> None:
+@contextmanager
+def _joined(address: str) -> Iterator[None]:
     import ray
 
-    os.environ.pop("RAY_ADDRESS", None)
-    # Ray's memory monitor kills a whole sweep for one trial's appetite; see `Failures.on_oom` for what is done instead.
-    os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")
-    ray.init(
-        address="local",
-        include_dashboard=False,
-        logging_level=logging.ERROR,
-        log_to_driver=False,
-        _node_ip_address="127.0.0.1",
-        _temp_dir=str(temp),
-        object_store_memory=256 * 2**20,
-    )
+    try:
+        try:
+            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+        except (ConnectionError, OSError, ValueError, RuntimeError) as error:
+            raise RequestError(f"--address {address}: no Ray cluster answers there: {error}") from None
+        yield
+    finally:
+        ray.shutdown()
 
 
 def _quiet() -> None:
@@ -105,6 +89,8 @@ def _quiet() -> None:
         "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
         "TUNE_WARN_THRESHOLD_S": "30",
         "TUNE_GLOBAL_CHECKPOINT_S": "86400",
+        # How long a warm process waits for the trial before to leave, which may still be uploading.
+        "TUNE_FUNCTION_THREAD_TIMEOUT_S": "120",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     }
     for name, value in defaults.items():

@@ -1,0 +1,112 @@
+"""A Ray of this machine alone: on loopback, behind a token of its own, in a folder of its own, gone with its sweep."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from hoir_ray.processes import process_start
+
+_PREFIX = "hoir-ray-"
+_OWNER = "owner"
+_MAX_FOLDER = 40  # Ray's socket names add 66 characters, and the system takes 107
+
+
+@contextmanager
+def local_ray() -> Iterator[None]:
+    """Ray for the time of the block. Its processes end with this one, even if this one is killed."""
+    _remove_leftovers()
+    home = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_temporary_folder()))  # mode 0700: Ray opens its own to everybody
+    try:
+        (home / _OWNER).write_text(f"{os.getpid()} {process_start(os.getpid())}")
+        (home / "work").mkdir()
+        with _environment(_settings(home)):
+            _start(home / "ray")
+            yield
+            _stop()
+    finally:
+        _stop()
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _start(folder: Path) -> None:
+    import ray
+    from ray._private import ray_constants
+    from ray._raylet import AuthenticationTokenLoader, Config
+
+    # Both are read from the environment when ray is first imported, which may have been before.
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
+    ray.init(
+        address="local",
+        include_dashboard=False,
+        logging_level=logging.ERROR,
+        log_to_driver=False,
+        _node_ip_address="127.0.0.1",
+        _temp_dir=str(folder),
+        object_store_memory=256 * 2**20,
+    )
+
+
+def _stop() -> None:
+    import ray
+
+    ray.shutdown()
+
+
+def _settings(home: Path) -> dict[str, str | None]:
+    token = home / "token"
+    descriptor = os.open(token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secrets.token_hex(32))
+    return {
+        "RAY_ADDRESS": None,
+        # Ray's word for "this machine only"; `_node_ip_address="127.0.0.1"` alone is turned into the outer address.
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": None,
+        "RAY_AUTH_TOKEN_PATH": str(token),
+        # Ray's memory monitor ends a whole sweep for one trial's appetite; see `failures.memory_limit`.
+        "RAY_memory_monitor_refresh_ms": "0",
+        "TMPDIR": str(home / "work"),
+    }
+
+
+@contextmanager
+def _environment(settings: Mapping[str, str | None]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in settings}
+    _set(settings)
+    try:
+        yield
+    finally:
+        _set(before)
+
+
+def _set(settings: Mapping[str, str | None]) -> None:
+    for name, value in settings.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+def _temporary_folder() -> Path:
+    folder = Path(tempfile.gettempdir())
+    return folder if len(str(folder)) + len(_PREFIX) + 12 <= _MAX_FOLDER else Path("/tmp")  # noqa: S108
+
+
+def _remove_leftovers() -> None:
+    """Folders of killed sweeps; their processes have ended by themselves."""
+    for folder in _temporary_folder().glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError, ValueError):
+            pid, started = (folder / _OWNER).read_text().split()
+            if folder.stat().st_uid == os.getuid() and process_start(int(pid)) != started:
+                shutil.rmtree(folder, ignore_errors=True)
