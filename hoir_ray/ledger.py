@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from pydantic import ConfigDict, ValidationError
@@ -13,11 +13,13 @@ from pydantic import ConfigDict, ValidationError
 from hoir_ray.config import Config
 from hoir_ray.errors import StorageError
 from hoir_ray.spec import Scalar
-from hoir_ray.storage import Storage
+from hoir_ray.storage import BackgroundUploader, MissingObjectError, Storage
 
 State = Literal["PENDING", "RUNNING", "FINISHED", "PRUNED", "FAILED", "TIMEOUT", "OOM"]
 ENDED: frozenset[State] = frozenset(("FINISHED", "PRUNED", "FAILED", "TIMEOUT", "OOM"))
 FOLDER = "ledger"
+SNAPSHOT = f"{FOLDER}/snapshot.jsonl"
+CLOCK_TOLERANCE = timedelta(seconds=5)
 
 
 def now() -> str:
@@ -36,6 +38,7 @@ class TrialRecord(Config):
         charged: How many of its attempts ended by the trial's own fault; a lost machine is nobody's fault.
         curve: One row per validated epoch: `epoch` and its metrics.
         best: The row of the best epoch by the sweep's first metric.
+        replicate_of: The trial whose settings it runs again with another seed; such a trial is no part of the search.
         history: What happened to it, in order, each line with its time.
     """
 
@@ -50,6 +53,7 @@ class TrialRecord(Config):
     attempt: int = 0
     charged: int = 0
     seed: int = 0
+    replicate_of: str | None = None
     node: str = ""
     num_parameters: int | None = None
     batch_size: int | None = None
@@ -79,14 +83,26 @@ class TrialRecord(Config):
 
 
 class Ledger:
-    """Reads and writes trial records under `ledger/`."""
+    """Reads and writes trial records under `ledger/`.
 
-    def __init__(self, storage: Storage) -> None:
+    Beside the objects lies a snapshot of all records, so that a sweep of thousands of trials is read at once; an object
+    counts instead when it is newer.
+
+    Args:
+        uploader: Takes the writing off the caller's hands; without one, every save waits for storage.
+    """
+
+    def __init__(self, storage: Storage, *, uploader: BackgroundUploader | None = None) -> None:
         self._storage = storage
+        self._put: Callable[[str, bytes], object] = uploader.put if uploader is not None else storage.put
 
     def save(self, record: TrialRecord) -> None:
         """Rewrite the trial's object whole."""
-        self._storage.put(f"{FOLDER}/{record.trial}.json", record.model_dump_json(exclude_none=True).encode())
+        self._put(key_of(record), to_bytes(record))
+
+    def save_snapshot(self, records: Iterable[TrialRecord]) -> None:
+        """Rewrite the snapshot."""
+        self._put(SNAPSHOT, b"\n".join(map(to_bytes, records)))
 
     def load(self) -> list[TrialRecord]:
         """All records, by number.
@@ -94,9 +110,26 @@ class Ledger:
         Raises:
             StorageError: If one cannot be read or is not a record.
         """
-        keys = [o.key for o in self._storage.list(FOLDER) if o.key.endswith(".json")]
+        listed = {o.key: o.modified for o in self._storage.list(FOLDER)}
+        records = self._load_snapshot() if SNAPSHOT in listed else {}
+        taken = listed.get(SNAPSHOT, datetime.min.replace(tzinfo=UTC)) - CLOCK_TOLERANCE
+        keys = [
+            key
+            for key, modified in listed.items()
+            if key.endswith(".json") and (modified >= taken or key not in records)
+        ]
         with ThreadPoolExecutor(32) as pool:
-            return sorted(pool.map(self._read, keys), key=lambda r: r.number)
+            for key, record in zip(keys, pool.map(self._read, keys), strict=True):
+                if key not in records or progress(record) >= progress(records[key]):
+                    records[key] = record
+        return sorted(records.values(), key=lambda r: r.number)
+
+    def _load_snapshot(self) -> dict[str, TrialRecord]:
+        try:
+            records = [TrialRecord.model_validate_json(line) for line in self._storage.get(SNAPSHOT).splitlines()]
+        except (ValidationError, MissingObjectError):
+            return {}  # the objects hold everything
+        return {key_of(r): r for r in records}
 
     def _read(self, key: str) -> TrialRecord:
         data = self._storage.get(key)
@@ -106,6 +139,20 @@ class Ledger:
             problem = error.errors()[0]
             where = ".".join(map(str, problem["loc"]))
             raise StorageError(f"{self._storage.uri}/{key}: not a trial record: {where} {problem['msg']}") from None
+
+
+def key_of(record: TrialRecord) -> str:
+    """Where a record lies in its sweep's storage."""
+    return f"{FOLDER}/{record.trial}.json"
+
+
+def to_bytes(record: TrialRecord) -> bytes:
+    return record.model_dump_json(exclude_none=True).encode()
+
+
+def progress(record: TrialRecord) -> tuple[int, int, int]:
+    """Grows with every change of a record; of two versions, the one with more is the newer."""
+    return (record.attempt, len(record.history), len(record.curve))
 
 
 def better(value: float, than: float, *, goal: str) -> bool:

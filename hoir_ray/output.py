@@ -134,11 +134,9 @@ def print_trials(opened: OpenedSweep, *, where: Condition | None, as_json: bool)
 def print_best(opened: OpenedSweep, *, pareto: bool, where: Condition | None, top: int, as_json: bool) -> None:
     """The leaderboard, or the Pareto front."""
     from hoir_ray.errors import RequestError
-    from hoir_ray.registry import pareto_front, table_rows
+    from hoir_ray.registry import table_rows
 
-    leaders = opened.finished(where)
-    if pareto:
-        leaders = pareto_front(leaders, metrics=opened.spec.metrics)
+    leaders = opened.front(where) if pareto else opened.finished(where)
     if not leaders:
         condition = f" for which {where.text}" if where else ""
         raise RequestError(f"sweep '{opened.spec.name}' has no finished trial{condition} yet")

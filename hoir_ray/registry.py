@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ from hoir_ray.config import nearest
 from hoir_ray.document import parse_document
 from hoir_ray.errors import RequestError
 from hoir_ray.expression import Condition
-from hoir_ray.ledger import Ledger, TrialRecord, better, to_json
-from hoir_ray.spec import MetricSpec, SweepSpec, build_spec
+from hoir_ray.ledger import Ledger, TrialRecord, to_json
+from hoir_ray.ranking import Spread, broken_constraint, knee, metrics_of, pareto_front, ranked, spreads, ties
+from hoir_ray.spec import SweepSpec, build_spec
 from hoir_ray.storage import MissingObjectError, Storage, open_storage
 
 SPEC = "spec.yaml"
@@ -32,8 +33,12 @@ class OpenedSweep:
     records: tuple[TrialRecord, ...]
 
     def finished(self, where: Condition | None = None) -> list[TrialRecord]:
-        """Trials that trained to their end, best first, those that meet `where`."""
-        return ranked(self.records, metric=self.spec.metric, where=where)
+        """Trials that trained to their end and break no constraint, best first, those that meet `where`."""
+        return ranked(self.records, spec=self.spec, where=where)
+
+    def front(self, where: Condition | None = None) -> list[TrialRecord]:
+        """Finished trials that no other one beats in every metric, best first."""
+        return pareto_front(self.finished(where), metrics=self.spec.metrics)
 
     def trial(self, name: str) -> TrialRecord:
         """The trial of that name.
@@ -77,27 +82,6 @@ def read_spec(storage: Storage) -> SweepSpec | None:
     return build_spec(parse_document(text, name=f"{storage.uri}/{SPEC}"))
 
 
-def ranked(records: Iterable[TrialRecord], *, metric: MetricSpec, where: Condition | None = None) -> list[TrialRecord]:
-    """Finished trials, best first by the best epoch's `metric`; equals in the order they were created."""
-    finished = [r for r in records if r.state == "FINISHED" and r.best is not None and metric.name in r.best]
-    if where is not None:
-        finished = [r for r in finished if where.holds(_metrics(r))]
-    sign = -1.0 if metric.goal == "maximize" else 1.0
-    return sorted(finished, key=lambda r: (sign * _metrics(r)[metric.name], r.number))
-
-
-def pareto_front(records: Iterable[TrialRecord], *, metrics: Sequence[MetricSpec]) -> list[TrialRecord]:
-    """Finished trials that no other one beats in one metric without being beaten in another, best first."""
-    names = [m.name for m in metrics]
-    candidates = [r for r in ranked(records, metric=metrics[0]) if all(n in _metrics(r) for n in names)]
-
-    def dominates(a: TrialRecord, b: TrialRecord) -> bool:
-        pairs = [(_metrics(a)[m.name], _metrics(b)[m.name], m.goal) for m in metrics]
-        return all(not better(y, x, goal=g) for x, y, g in pairs) and any(better(x, y, goal=g) for x, y, g in pairs)
-
-    return [r for r in candidates if not any(dominates(other, r) for other in candidates)]
-
-
 def table_rows(records: Iterable[TrialRecord]) -> list[dict[str, Any]]:
     """One flat row per trial: what it is, its parameters by path, and its best epoch's metrics."""
     return [
@@ -109,13 +93,14 @@ def table_rows(records: Iterable[TrialRecord]) -> list[dict[str, Any]]:
             "best_epoch": int(r.best["epoch"]) if r.best else None,
             "attempts": r.attempt,
             "seed": r.seed,
+            "replicate_of": r.replicate_of,
             "node": r.node,
             "created_at": r.created_at,
             "started_at": r.started_at,
             "ended_at": r.ended_at,
             "model": r.model,
             **{f"parameter.{k}": v for k, v in r.parameters.items()},
-            **{f"metric.{k}": v for k, v in _metrics(r).items() if k != "epoch"},
+            **{f"metric.{k}": v for k, v in metrics_of(r).items() if k != "epoch"},
         }
         for r in records
     ]
@@ -125,15 +110,20 @@ def write_summary(storage: Storage, spec: SweepSpec, records: Sequence[TrialReco
     """Write `best.json` and `trials.parquet` from the records."""
     import pandas as pd
 
-    leaders = ranked(records, metric=spec.metric)
-    front = pareto_front(records, metrics=spec.metrics)
+    leaders = ranked(records, spec=spec)
+    front = pareto_front(leaders, metrics=spec.metrics) if len(spec.metrics) > 1 else []
+    bend = knee(front, metrics=spec.metrics)
+    seeds = {m.name: spreads(records, metric=m.name) for m in spec.metrics}
     summary = {
         "sweep": spec.name,
         "metrics": [m.model_dump() for m in spec.metrics],
-        "best": _leader(leaders[0]) if leaders else None,
-        "pareto": [_leader(r) for r in front] if len(spec.metrics) > 1 else [],
+        "best": _leader(leaders[0], seeds) if leaders else None,
+        "not_told_apart_from_best": ties(leaders, records, metric=spec.metric.name),
+        "pareto": [_leader(r, seeds) for r in front],
+        "knee": bend.trial if bend else None,
         "num_trials": len(records),
-        "num_finished": len(leaders),
+        "num_finished": sum(r.state == "FINISHED" for r in records),
+        "infeasible": {r.trial: b for r in records if r.state == "FINISHED" and (b := broken_constraint(r, spec))},
     }
     storage.put(BEST, to_json(summary))
     rows = table_rows(records)
@@ -178,14 +168,15 @@ def pull(sweep: OpenedSweep, *, to: Path, trial: str | None = None) -> TrialReco
     return record
 
 
-def _metrics(record: TrialRecord) -> dict[str, float]:
-    extra = {"num_parameters": float(record.num_parameters)} if record.num_parameters is not None else {}
-    return {**extra, **(record.best or {})}
-
-
-def _leader(record: TrialRecord) -> dict[str, Any]:
-    metrics = {k: v for k, v in _metrics(record).items() if v == v}
-    return {"trial": record.trial, "model": record.model, "parameters": record.parameters, "metrics": metrics}
+def _leader(record: TrialRecord, seeds: Mapping[str, Mapping[str, Spread]]) -> dict[str, Any]:
+    metrics = {k: v for k, v in metrics_of(record).items() if v == v}
+    leader = {"trial": record.trial, "model": record.model, "parameters": record.parameters, "metrics": metrics}
+    over_seeds = {
+        name: {"mean": s.mean, "deviation": s.deviation if s.num_seeds > 1 else None, "num_seeds": s.num_seeds}
+        for name, known in seeds.items()
+        if (s := known.get(record.trial)) is not None
+    }
+    return {**leader, "over_seeds": over_seeds} if over_seeds else leader
 
 
 def _sweeps_nearby(storage: Storage) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from hoir_ray.config import Config, explain, nearest
 from hoir_ray.document import Document, dump_document, load_document, parse_document
@@ -18,6 +18,7 @@ from hoir_ray.expression import parse_condition
 Scalar = bool | int | float | str | None
 Distribution = Literal["uniform", "q_uniform", "log_uniform_values", "q_log_uniform_values"]
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZES = {f"{u}{i}": (1024 if i else 1000) ** n for n, u in enumerate("KMGT", start=1) for i in ("", "i")}
 
 
 def seconds(value: object) -> float:
@@ -39,6 +40,27 @@ def seconds(value: object) -> float:
 
 
 Duration = Annotated[float, BeforeValidator(seconds)]
+
+
+def size_bytes(value: object) -> int:
+    """`512MiB`, `4GiB`, `4GB` or a plain number of bytes.
+
+    Raises:
+        ValueError: For anything else, or less than 16 MiB, in which nothing can be trained.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        total = value
+    else:
+        match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT]i?)B", str(value))
+        if match is None:
+            raise ValueError("must be a size such as 512MiB or 4GiB")
+        total = int(float(match[1]) * _SIZES[match[2]])
+    if total < _SIZES["Mi"] * 16:
+        raise ValueError("must be at least 16MiB")
+    return total
+
+
+Size = Annotated[int, BeforeValidator(size_bytes)]
 
 
 class ParameterCase(Config):
@@ -115,6 +137,12 @@ class AshaSpec(Config):
     eta: int = Field(default=3, ge=2)
 
 
+class MoAshaSpec(AshaSpec):
+    """As `asha`, with the trials at a rung ranked by all metrics: by non-domination, then by distance to others."""
+
+    type: Literal["mo_asha"]  # type: ignore[assignment]
+
+
 class MedianSpec(Config):
     """Stop a trial whose best value is worse than the median of the others' means up to the same epoch."""
 
@@ -161,11 +189,40 @@ class Budget(Config):
 
 
 class Failures(Config):
-    """What is done when trials fail."""
+    """What is done when trials fail, and what counts as failing.
+
+    Attributes:
+        max_retries: How often a trial that failed by its own fault is tried again; a lost machine is not its fault.
+        trial_timeout: How long one attempt at a trial may take.
+        hang_timeout: How long a trial may be silent; longer than its slowest validated epoch takes.
+        memory_limit: How much memory a trial may take, so that only the guilty one fails.
+        on_oom: What is done with a trial that ran out of memory.
+        abort_if_failed_fraction: The sweep is given up when more than this share of its trials has failed.
+    """
 
     max_retries: int = Field(default=2, ge=0)
+    trial_timeout: Duration | None = None
+    hang_timeout: Duration | None = 3600.0
+    memory_limit: Size | None = None
     on_oom: Literal["fail", "halve_batch"] = "halve_batch"
     abort_if_failed_fraction: float = Field(default=0.5, gt=0, le=1)
+
+
+class ReplicateTop(Config):
+    """After the search, the best trials are run again with other seeds, and compared by the mean of those runs."""
+
+    num_trials: int = Field(default=3, ge=1, le=100)
+    num_seeds: int = Field(default=3, ge=1, le=100)
+
+
+class WarmStart(Config):
+    """An earlier sweep to learn from: its best points are tried first; `observe` also tells the sampler its results."""
+
+    model_config = ConfigDict(serialize_by_alias=True, validate_by_name=True, validate_by_alias=True)
+
+    source: str = Field(alias="from", min_length=1)
+    top_k: int = Field(default=8, ge=1, le=1000)
+    mode: Literal["enqueue", "observe"] = "enqueue"
 
 
 class StorageSpec(Config):
@@ -185,7 +242,9 @@ class SweepSpec(Config):
     metrics: tuple[MetricSpec, ...] = Field(min_length=1)
     constraints: tuple[str, ...] = ()
     parameters: dict[str, tuple[ParameterCase, ...]] = Field(min_length=1)
-    early_terminate: AshaSpec | MedianSpec | NoStopSpec = Field(default=NoStopSpec(), discriminator="type")
+    early_terminate: AshaSpec | MoAshaSpec | MedianSpec | NoStopSpec = Field(default=NoStopSpec(), discriminator="type")
+    replicate_top: ReplicateTop | None = None
+    warm_start: WarmStart | None = None
     resources: Resources = Resources()
     budget: Budget
     failures: Failures = Failures()
@@ -203,6 +262,12 @@ class SweepSpec(Config):
                 "it names a folder in storage"
             )
         return name
+
+    @model_validator(mode="after")
+    def _mo_asha_has_a_front(self) -> SweepSpec:
+        if isinstance(self.early_terminate, MoAshaSpec) and len(self.metrics) < 2:
+            raise ValueError("early_terminate: mo_asha ranks by several metrics, and there is one; use asha")
+        return self
 
     @field_validator("parameters", mode="before")
     @classmethod
@@ -304,6 +369,8 @@ _KNOWN = [
     *(f"budget.{k}" for k in Budget.model_fields),
     *(f"failures.{k}" for k in Failures.model_fields),
     *(f"storage.{k}" for k in StorageSpec.model_fields),
+    *(f"replicate_top.{k}" for k in ReplicateTop.model_fields),
+    *(f"warm_start.{k}" for k in ("from", "top_k", "mode")),
     *(f"early_terminate.{k}" for k in AshaSpec.model_fields | MedianSpec.model_fields),
 ]
 

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from hoir_ray import wording
 from hoir_ray.ledger import TrialRecord, better
-from hoir_ray.registry import ranked
+from hoir_ray.ranking import ranked
 from hoir_ray.sweep.cluster import Cluster
 from hoir_ray.sweep.driver import Driver, Listener
 
@@ -75,7 +75,7 @@ class LiveView:
     def _render(self) -> Group:
         records = list(self._driver.records.values())
         parts: list[RenderableType] = [self._header(records), self._running(records)]
-        leaders = ranked(records, metric=self._metric)
+        leaders = ranked(records, spec=self._driver.spec)
         if leaders:
             best = leaders[0]
             assert best.best is not None
