@@ -40,13 +40,17 @@ def train_worker(job: Job, report: Report) -> None:
         checkpoints = Checkpoints(storage, trial=job.trial, attempt=job.attempt)
         resumed = checkpoints.fetch(work / CHECKPOINT)
         curve = list(resumed.curve)
-        first: dict[str, Any] = {"node": f"{socket.gethostname()}, process {os.getpid()}", "notes": resumed.notes, "curve": resumed.curve}
+        first: dict[str, Any] = {
+            "node": f"{socket.gethostname()}, process {os.getpid()}",
+            "notes": resumed.notes,
+            "curve": resumed.curve,
+        }
         data = task.data(config)
         torch.manual_seed(config.training.seed)
         network = task.network(config)
 
         def on_epoch(epoch: Epoch) -> None:
-            row = {"epoch": float(epoch.epoch), **epoch.metrics}
+            row = {"epoch": float(epoch.epoch), **{name: float(value) for name, value in epoch.metrics.items()}}
             curve.append(row)
             report({"row": row, **first})
             first.clear()
