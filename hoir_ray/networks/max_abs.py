@@ -31,8 +31,8 @@ def max_abs(x: Tensor) -> Tensor:
 class _MaxAbs(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)  # as given: a copy would have no history to differentiate twice
         x = x.contiguous()
-        ctx.save_for_backward(x)
         library, output = _library(x.dtype), torch.empty_like(x)
         assert library is not None
         library.forward(x.data_ptr(), output.data_ptr(), *x.shape, EPS)
@@ -43,7 +43,7 @@ class _MaxAbs(torch.autograd.Function):
         (x,) = ctx.saved_tensors
         if torch.is_grad_enabled():
             return torch.autograd.grad(plain(x), x, grad, create_graph=True)[0]
-        grad = grad.contiguous()
+        x, grad = x.contiguous(), grad.contiguous()
         library, grad_x = _library(x.dtype), torch.empty_like(x)
         assert library is not None
         library.backward(x.data_ptr(), grad.data_ptr(), grad_x.data_ptr(), *x.shape, EPS)

@@ -49,8 +49,8 @@ def evaluate(x: Tensor, table: Tensor, *, basis: Basis, join: Join) -> Tensor:
 class _Links(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, table: Tensor, basis: Basis, join: Join) -> Tensor:
+        ctx.save_for_backward(x, table)  # as given: a copy would have no history to differentiate twice
         x, table = x.contiguous(), table.contiguous()
-        ctx.save_for_backward(x, table)
         ctx.basis, ctx.join = basis, join
         plan, library = _plan(basis, join, *table.shape[::2], x.dtype), _library(x.dtype)
         assert library is not None
@@ -70,7 +70,7 @@ class _Links(torch.autograd.Function):
         if torch.is_grad_enabled():
             given = (x, table, grad)
             return *differentiable_gradients(*given, basis=ctx.basis, join=ctx.join, needed=needed), None, None
-        grad = grad.contiguous()
+        x, table, grad = x.contiguous(), table.contiguous(), grad.contiguous()
         plan, library = _plan(ctx.basis, ctx.join, *table.shape[::2], x.dtype), _library(x.dtype)
         assert library is not None
         grad_x = torch.empty_like(x) if needed[0] else None

@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from hoir_ray.networks import NetworkConfig, build_mlp
+from tests.networks.references import assert_close, only
 
 CONFIG = NetworkConfig.model_validate({"input": {"segments": 20}, "hidden": {"width": 8}})
 
@@ -37,6 +38,25 @@ def test_weights_survive_files_vectors_and_copies(tmp_path: Path) -> None:
     vector_to_parameters(parameters_to_vector(network.parameters()) * 2, other.parameters())
     assert not torch.equal(network(x), other(x))
     assert torch.equal(network(x), copy.deepcopy(network)(x))
+
+
+def test_second_derivatives_are_those_of_plain_torch() -> None:
+    """What AdaHessian asks for: the gradient's own gradient along a direction, through all layers."""
+    torch.manual_seed(0)
+    network = build_mlp(CONFIG, in_width=4, out_width=3).double()
+    parameters = list(network.parameters())
+    x = (torch.rand(4, 30).double() * 2 - 1).T.requires_grad_()  # strided, so that a copy is made inside
+    products = []
+    for path in ("native", "torch"):
+        with only(path):
+            loss = network(x).square().sum()
+            gradients = torch.autograd.grad(loss, [x, *parameters], create_graph=True)
+            along = sum((gradient * gradient.detach().sin()).sum() for gradient in gradients)
+            assert isinstance(along, torch.Tensor)
+            products.append(torch.autograd.grad(along, [x, *parameters]))
+    for native, plain in zip(*products, strict=True):
+        assert plain.any()
+        assert_close(native, plain, tolerance=1e-10)
 
 
 def test_learns() -> None:

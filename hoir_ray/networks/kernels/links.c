@@ -19,7 +19,7 @@ int forward(const Plan *p, const REAL *x, const REAL *table, REAL *output, int64
     int narrow = is_narrow(p);
     REAL *wide = narrow ? 0 : pad_table(p, table);
     int64_t in = p->num_inputs, out = p->num_outputs, width = padded(out);
-    int ready = open_scratch(p, s, narrow) && (narrow || wide);
+    int ready = open_scratch(p, s) && (narrow || wide);
     for (int64_t start = 0; ready && start < batch; start += CHUNK) {
         int64_t rows = batch - start < CHUNK ? batch - start : CHUNK;
         REAL *to = output + start * out;
@@ -47,7 +47,7 @@ int backward(const Plan *p, const REAL *x, const REAL *table, const REAL *grad, 
     REAL *wide = narrow ? 0 : pad_table(p, table);
     int64_t in = p->num_inputs, out = p->num_outputs, width = padded(out), all_rows = in * p->num_rows;
     REAL *sums = narrow || width == out ? grad_table : allocate(all_rows * width, sizeof(REAL));
-    int ready = open_scratch(p, s, narrow) && (narrow || wide) && sums;
+    int ready = open_scratch(p, s) && (narrow || wide) && sums;
     if (ready) memset(sums, 0, all_rows * (narrow ? out : width) * sizeof(REAL));
     if (grad_x) memset(grad_x, 0, batch * in * sizeof(REAL));
     for (int64_t start = 0; ready && start < batch; start += CHUNK) {

@@ -1,39 +1,14 @@
 /* Joining links whose outputs are too few to fill a vector, such as a picture's three: rows side by side instead.
  *
- * Each input's values are spread over all its V table rows, zero where they do not reach, so every row of the batch
- * weighs the same numbers. That is worth it while V is not many times n. */
+ * Each input's values are spread over all its V table rows, zero where they do not reach, so that every row of the
+ * batch weighs the same numbers. */
 
 #pragma once
 
 #include "layout.h"
 
-#define MOST_OUTPUTS 4
-#define MOST_ROWS_PER_VALUE 4
 #define GROUPS ((int)(CHUNK / LANES))
 #define TOGETHER (VECTOR_BYTES == 64 && GROUPS >= 4 ? 4 : 2) /* vectors of rows, MOST_OUTPUTS times in registers */
-
-static int is_narrow(const Plan *p) {
-    return !p->is_product && p->num_outputs <= MOST_OUTPUTS && p->num_rows <= MOST_ROWS_PER_VALUE * p->num_values;
-}
-
-/* Values [in, n, CHUNK] at their rows of [in, V, CHUNK]; where n = V, as they are. */
-static const REAL *spread(const Plan *p, const Scratch *s, const REAL *values, REAL *all) {
-    int64_t in = p->num_inputs, n = p->num_values, num_rows = p->num_rows;
-    if (p->kind != PIECEWISE) return values;
-    memset(all, 0, in * num_rows * CHUNK * sizeof(REAL));
-    for (int64_t i = 0; i < in; i++) {
-        const int32_t *first = s->first + i * CHUNK;
-        for (int32_t segment = 0; segment < p->segments; segment++) {
-            int32_t start = segment * (int32_t)p->stride;
-            for (int64_t k = 0; k < n; k++) {
-                const REAL *from = values + (i * n + k) * CHUNK;
-                REAL *to = all + (i * num_rows + start + k) * CHUNK;
-                for (int r = 0; r < CHUNK; r++) to[r] += first[r] == start ? from[r] : 0;
-            }
-        }
-    }
-    return all;
-}
 
 INLINE void narrow_forward(const Plan *p, Scratch *s, const REAL *table, REAL *output, int64_t rows, int NO) {
     const vec *values = (const vec *)spread(p, s, s->values, s->spread);

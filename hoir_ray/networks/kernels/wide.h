@@ -92,8 +92,8 @@ INLINE void add_to_rows(const Plan *p, Scratch *s, REAL *grad_table, const vec *
         UNROLL for (int c = 0; c < NV; c++) row[k * step + c] += v[k * CHUNK] * grad[c];
 }
 
-/* Basis functions that are the same table rows for every row of the batch: their gradients stay in registers. */
-INLINE void add_dense(const Plan *p, Scratch *s, REAL *grad_table, int64_t rows, int64_t m, int64_t o, int NV, int NM) {
+/* Table rows that every row of the batch weighs: their gradients stay in registers. */
+INLINE void add_dense(const Plan *p, Scratch *s, const REAL *values, REAL *grad_table, int64_t rows, int64_t m, int64_t o, int NV, int NM) {
     int64_t width = padded(p->num_outputs);
     vec total[4][MOST_VECTORS];
     UNROLL for (int j = 0; j < NM; j++)
@@ -101,7 +101,7 @@ INLINE void add_dense(const Plan *p, Scratch *s, REAL *grad_table, int64_t rows,
     for (int64_t r = 0; r < rows; r++) {
         const vec *grad = (const vec *)(s->grad + r * width + o);
         UNROLL for (int j = 0; j < NM; j++)
-            UNROLL for (int c = 0; c < NV; c++) total[j][c] += s->values[(m + j) * CHUNK + r] * grad[c];
+            UNROLL for (int c = 0; c < NV; c++) total[j][c] += values[(m + j) * CHUNK + r] * grad[c];
     }
     UNROLL for (int j = 0; j < NM; j++)
         UNROLL for (int c = 0; c < NV; c++) *(vec *)(grad_table + (m + j) * width + o + c * LANES) = total[j][c];
@@ -109,16 +109,18 @@ INLINE void add_dense(const Plan *p, Scratch *s, REAL *grad_table, int64_t rows,
 
 INLINE void sum_backward(const Plan *p, Scratch *s, const REAL *table, REAL *grad_x, REAL *grad_table, int64_t rows,
                          int64_t o, int sparse, int NV) {
-    int64_t in = p->num_inputs, width = padded(p->num_outputs), m = 0, all = in * p->num_values;
-    if (!sparse) {
-        for (; m + 4 <= all; m += 4) add_dense(p, s, grad_table, rows, m, o, NV, 4);
-        for (; m < all; m++) add_dense(p, s, grad_table, rows, m, o, NV, 1);
+    int64_t in = p->num_inputs, width = padded(p->num_outputs), m = 0, all = in * p->num_rows;
+    int dense = !sparse || is_spread(p);
+    if (dense) {
+        const REAL *values = spread(p, s, s->values, s->spread);
+        for (; m + 4 <= all; m += 4) add_dense(p, s, values, grad_table, rows, m, o, NV, 4);
+        for (; m < all; m++) add_dense(p, s, values, grad_table, rows, m, o, NV, 1);
         if (!grad_x) return;
     }
     for (int64_t i = 0; i < in; i++)
         for (int64_t r = 0; r < rows; r++) {
             const vec *grad = (const vec *)(s->grad + r * width + o);
-            if (sparse) add_to_rows(p, s, grad_table, grad, i, r, o, 1, NV);
+            if (!dense) add_to_rows(p, s, grad_table, grad, i, r, o, 1, NV);
             if (!grad_x) continue;
             vec lanes = link_slope(p, s, table, grad, i, r, o, sparse, NV);
             grad_x[r * in + i] += sum_lanes(&lanes);
