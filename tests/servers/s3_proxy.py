@@ -46,14 +46,14 @@ class Fault:
     hits: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass
 class Request:
-    """One request as it was answered; status 0 stands for no answer."""
+    """One request, logged as it comes in; status 0 stands for no answer, or none yet."""
 
     method: str
     path: str
-    status: int
     fault: Mode | None
+    status: int = 0
 
 
 class S3Proxy:
@@ -131,17 +131,17 @@ class _Handler(BaseHTTPRequestHandler):
         proxy = self.server.proxy
         fault = proxy.fault_for(f"{self.command} {self.path}")
         mode = fault.mode if fault else None
+        request = Request(self.command, self.path, mode)
+        proxy.record(request)
         if fault and mode in {"slow", "hang"}:
             proxy.stopping.wait(fault.seconds)
         if mode in {"reset", "hang"}:
             self._reset()
-            status = 0
         elif mode in _CODES:
             self._body()
-            status = self._refuse(int(mode or 0))
+            request.status = self._refuse(int(mode or 0))
         else:
-            status = self._forward(mode)
-        proxy.record(Request(self.command, self.path, status, mode))
+            request.status = self._forward(mode)
 
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _handle  # noqa: N815  # http.server's names
 

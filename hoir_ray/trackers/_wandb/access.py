@@ -103,7 +103,7 @@ def _api_key(url: str) -> str | None:
     files = [os.environ["NETRC"]] if os.environ.get("NETRC") else ["~/.netrc", "~/_netrc"]
     for file in files:
         with suppress(OSError, netrc.NetrcParseError):
-            found = netrc.netrc(str(Path(file).expanduser())).authenticators(urlsplit(url).hostname or "")
+            found = netrc.netrc(str(Path(file).expanduser())).authenticators(urlsplit(url).netloc)
             if found and found[2]:
                 return found[2]
     return None

@@ -94,6 +94,8 @@ class WandbTracker:
         }
 
         def message(run: wandb.Run) -> None:
+            if step <= self.known_epoch:
+                return
             wandb = import_sdk()
             pictures = {f"pictures/{name}": wandb.Image(array) for name, array in arrays.items()}
             run.log({**pictures, "epoch": step}, step=max(step, _next_step(run)))
@@ -121,8 +123,8 @@ class WandbTracker:
             self._messages.put(None)
             self._thread.join(timeout=self._config.finish_timeout_s)
             if self._thread.is_alive():
-                self._given_up = True
                 self._warn(f"did not finish within {self._config.finish_timeout_s:g} s")
+                self._given_up = True
 
     def _work(self) -> None:
         try:
@@ -135,8 +137,7 @@ class WandbTracker:
         except TimeoutError:
             self._warn(f"could not send everything within {self._config.finish_timeout_s:g} s")
         except Exception as error:
-            if not self._given_up:
-                self._warn(_shorten(error))
+            self._warn(_shorten(error))
         finally:
             self._ended = True
 
@@ -185,8 +186,8 @@ class WandbTracker:
         return run
 
     def _warn(self, reason: str) -> None:
-        """Say once per process and reason what happened and what remains to be done."""
-        if reason not in _told:
+        """Say once per process and reason what happened and what remains to be done; not after the trial has ended."""
+        if reason not in _told and not self._given_up:
             _told.add(reason)
             where = self._directory
             _log.warning("W&B: %s. Training goes on; runs are kept in %s, `hoir sync` sends them.", reason, where)
