@@ -157,6 +157,19 @@ def _narrow(picture: Image.Image, *, name: str) -> Image.Image:
     return Image.fromarray((pixels * (255 / white)).round().astype(np.uint8)).convert("RGB")
 
 
+def file_stamps(paths: Sequence[str | Path]) -> tuple[tuple[int, int], ...]:
+    """Time of change and size of each file, which tell whether a kept reading still holds; (0, 0) where there is none."""
+    stamps = []
+    for path in paths:
+        try:
+            stat = Path(path).expanduser().stat()
+        except OSError:
+            stamps.append((0, 0))
+        else:
+            stamps.append((stat.st_mtime_ns, stat.st_size))
+    return tuple(stamps)
+
+
 def check_unusable(problems: Sequence[str], *, num_pictures: int, where: str) -> None:
     """Pass over a few unusable pictures with a warning that names them; stop at more than a tenth.
 

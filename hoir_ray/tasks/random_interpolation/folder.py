@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import functools
 import os
 from collections import deque
 from collections.abc import Sequence
@@ -14,14 +14,12 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from hoir_ray.errors import DataError
-from hoir_ray.pictures import SAMPLE_PREFIX, SAMPLES, check_unusable, load_square
+from hoir_ray.pictures import SAMPLE_PREFIX, SAMPLES, check_unusable, file_stamps, load_square
 from hoir_ray.tasks.random_interpolation.config import SAMPLE_PHOTOS
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 NUM_THREADS = min(8, os.cpu_count() or 1)
 READ_AHEAD = 8 * NUM_THREADS
-
-_log = logging.getLogger(__name__)
 
 
 def find_pictures(folder: str) -> list[str]:
@@ -44,11 +42,16 @@ def find_pictures(folder: str) -> list[str]:
 
 
 def read_all(paths: Sequence[str], *, side: int, where: str) -> UInt8[Tensor, "pictures bytes"]:
-    """All pictures as squares, those left out that cannot be read.
+    """All pictures as squares, those left out that cannot be read. The last two readings are kept for later trials.
 
     Raises:
         DataError: If more than a tenth cannot be read.
     """
+    return _read_all(tuple(paths), file_stamps(paths), side, where)
+
+
+@functools.lru_cache(maxsize=2)
+def _read_all(paths: tuple[str, ...], stamps: tuple[tuple[int, int], ...], side: int, where: str) -> Tensor:
     with ThreadPoolExecutor(NUM_THREADS) as threads:
         read = list(threads.map(lambda path: _try_to_read(path, side=side), paths))
     problems = [str(result) for result in read if isinstance(result, DataError)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import logging
 import math
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from hoir_ray.errors import DataError
 from hoir_ray.metrics import mse, psnr_db
+from hoir_ray.pictures import file_stamps
 from hoir_ray.tasks.text_to_image.config import SAMPLE_PHOTOS, TextToImageConfig, TextToImageData
 from hoir_ray.tasks.text_to_image.dictionary import Entry, read_entries
 from hoir_ray.tasks.text_to_image.embedding import check_size, embed
@@ -117,12 +119,9 @@ def load(config: TextToImageConfig) -> TaskData:
         DataError: If the data or its embeddings are missing or broken.
     """
     data = config.data
-    entries = read_entries(data)
-    album = Album(
-        captions=tuple(entry.caption for entry in entries),
-        dictionary=_embeddings(entries, config=data),
-        sizes=tuple((entry.picture.shape[0], entry.picture.shape[1]) for entry in entries),
-        colours=torch.cat([entry.picture.flatten(0, 1) for entry in entries]),
+    # What later trials may change without another album being needed is set to one value.
+    album = load_album(
+        data.model_copy(update={"num_rotations": 1, "val_pixels_per_picture": 1}), file_stamps(data.files)
     )
     return TaskData(
         train=Pixels(album, num_rotations=data.num_rotations),
@@ -132,6 +131,18 @@ def load(config: TextToImageConfig) -> TaskData:
             "sizes": tuple(f"{width}x{height}" for height, width in album.sizes),
             "embeddings_f32_base64": base64.b64encode(album.dictionary.numpy().astype("<f4").tobytes()).decode(),
         },
+    )
+
+
+@functools.lru_cache(maxsize=2)
+def load_album(config: TextToImageData, stamps: tuple[tuple[int, int], ...]) -> Album:
+    """Pictures and embeddings; kept for the later trials of this process as long as the files' stamps are the same."""
+    entries = read_entries(config)
+    return Album(
+        captions=tuple(entry.caption for entry in entries),
+        dictionary=_embeddings(entries, config=config),
+        sizes=tuple((entry.picture.shape[0], entry.picture.shape[1]) for entry in entries),
+        colours=torch.cat([entry.picture.flatten(0, 1) for entry in entries]),
     )
 
 
