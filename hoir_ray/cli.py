@@ -180,33 +180,25 @@ def pull(
     output.print_pulled(record, to)
 
 
-@app.command()
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def render(
+    context: typer.Context,
     pack: PackFolder,
-    out: Annotated[Path, typer.Option("--out", help="Picture to write: .png .jpg .webp .gif", show_default=False)],
-    size: Annotated[str | None, typer.Option(help="WxH in pixels.", show_default="the picture's own")] = None,
-    input: Annotated[str | None, typer.Option(help="A picture to start from, or noise.", show_default=False)] = None,
-    caption: Annotated[str | None, typer.Option(help="What to draw, for text_to_image.", show_default=False)] = None,
-    num_frames: Annotated[int | None, typer.Option(help="How often to apply the network.", show_default=False)] = None,
-    alpha: Annotated[
-        float | None, typer.Option(help="Share of the new picture in each frame.", show_default=False)
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of noise and sampling.", show_default=False)] = None,
+    out: Annotated[
+        Path,
+        typer.Option("--out", help="Picture: .png .jpg, or .gif .webp that move.", show_default=False),
+    ],
 ) -> None:
-    """Draw what a network has learned, at any size; 'hoir tasks' lists each task's flags."""
-    from hoir_ray.checkpoint import load_pack
-    from hoir_ray.drawing import draw
+    """Draw what a network has learned, at any size.
 
-    flags = {
-        "size": size,
-        "input": input,
-        "caption": caption,
-        "num_frames": num_frames,
-        "alpha": alpha,
-        "seed": seed,
-    }
-    given = {k: v for k, v in flags.items() if v is not None}
-    output.print_written(draw(load_pack(pack), given, out=out))
+    Further flags are the task's own, and 'hoir tasks' lists them: image takes --size 1024x768; neighborhood
+    --input photo.jpg --num-frames 12 --alpha 0.75; text_to_image --caption "a cat"; random_interpolation --input noise.
+    """
+    from hoir_ray.checkpoint import load_pack
+    from hoir_ray.drawing import draw, read_flags
+
+    loaded = load_pack(pack)
+    output.print_written(draw(loaded, read_flags(context.args, loaded.task), out=out))
 
 
 @app.command()
