@@ -16,7 +16,7 @@ from hoir_ray.training.predict import device_and_dtype, predict
 
 ERROR_GAIN = 4  # a difference of a quarter of the range is already white
 _ROWS_AT_A_TIME = 65_536
-_GAP = 4
+PANEL_GAP = 4
 
 
 def render(
@@ -51,7 +51,7 @@ def pictures(network: nn.Module, data: TaskData) -> dict[str, Tensor]:
     height, width = int(data.facts["height"]), int(data.facts["width"])  # type: ignore[arg-type]
     fit, original = (_shown(x).view(height, width, 3).cpu() for x in (prediction, target))
     error = ((fit - original).abs() * ERROR_GAIN).clamp(0, 1)
-    gap = torch.ones(height, _GAP, 3)
+    gap = torch.ones(height, PANEL_GAP, 3)
     return {"preview": fit, "comparison": torch.cat([original, gap, fit, gap, error], dim=1)}
 
 

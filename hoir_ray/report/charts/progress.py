@@ -1,0 +1,52 @@
+"""Best over time: what each finished trial brought, and the best so far."""
+
+from __future__ import annotations
+
+from hoir_ray import wording
+from hoir_ray.ledger import better
+from hoir_ray.ranking import broken_constraint
+from hoir_ray.registry import OpenedSweep
+from hoir_ray.report.chart import ACCENT, COLOURS, Chart, axis, plain, seconds_between, value_of
+
+
+def draw(sweep: OpenedSweep) -> Chart:
+    metric = sweep.spec.metric
+    title = f"Best {metric.name} over time"
+    ended = [
+        r
+        for r in sweep.records
+        if r.state == "FINISHED" and not r.replicate_of and r.ended_at and broken_constraint(r, sweep.spec) is None
+    ]
+    ended = sorted((r for r in ended if value_of(r, metric.name) is not None), key=lambda r: r.ended_at or "")
+    if not ended:
+        return Chart(title=title, summary="No trial has finished within the constraints yet.")
+    begin = min(r.created_at for r in sweep.records)
+    minutes = [seconds_between(begin, r.ended_at) / 60 for r in ended]
+    values = [value_of(r, metric.name) or 0.0 for r in ended]
+    best, steps = values[0], []
+    rows: list[tuple[str, str, str]] = []
+    for record, minute, value in zip(ended, minutes, values, strict=True):
+        if not rows or better(value, best, goal=metric.goal):
+            best = value
+            rows.append((record.trial, wording.duration(minute * 60), wording.number(value)))
+        steps.append(best)
+    hover = f"<b>%{{customdata}}</b><br>{plain(metric.name)} %{{y:.4~g}}<br>after %{{x:.1f}} min<extra></extra>"
+    names = [r.trial for r in ended]
+    data = [
+        {
+            "type": "scatter", "mode": "markers", "name": "finished trial", "x": minutes, "y": values,
+            "customdata": names, "marker": {"color": COLOURS["FINISHED"], "size": 8}, "hovertemplate": hover,
+        },
+        {
+            "type": "scatter", "mode": "lines", "name": "best so far", "x": minutes, "y": steps, "hoverinfo": "skip",
+            "line": {"shape": "hv", "color": ACCENT, "width": 2},
+        },
+    ]  # fmt: skip
+    return Chart(
+        title=title,
+        summary=f"{rows[-1][0]} reached {metric.name} {rows[-1][2]} after {rows[-1][1]}; "
+        f"the best changed {len(rows)} time{'' if len(rows) == 1 else 's'} among {len(ended)} finished trials.",
+        figure={"data": data, "layout": {"xaxis": axis("minutes since the first trial"), "yaxis": axis(metric.name)}},
+        header=("new best", "after", metric.name),
+        rows=rows,
+    )

@@ -1,0 +1,97 @@
+"""The pictures of a report: scaled, each stored once, the best trials' first, within a budget of bytes."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from PIL import Image
+
+from hoir_ray.errors import HoirError
+from hoir_ray.ledger import TrialRecord
+from hoir_ray.storage import Storage
+
+GALLERY_SIZE = 12
+GALLERY_SIDE = 640
+HOVER_SIDE = 240
+MAX_BYTES = 5_500_000
+PANELS = ("original", "fit", "error")
+
+
+@dataclass(frozen=True)
+class Album:
+    """Pictures as data URIs under the hash of their content.
+
+    Attributes:
+        shown: Trial -> name of a picture (`original`, `fit`, `error`, or `picture` where it is not of these three) ->
+            hash.
+        missing: Trials whose picture is not in storage or cannot be read.
+        left_out: Trials whose picture would have made the file too large.
+    """
+
+    files: dict[str, str] = field(default_factory=dict)
+    shown: dict[str, dict[str, str]] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+
+
+def collect(storage: Storage, records: Sequence[TrialRecord], *, task: str) -> Album:
+    """The pictures that `records` left, those of the first ones large enough to compare by eye."""
+    album, used = Album(), 0
+    with ThreadPoolExecutor(16) as pool:
+        for place, (record, picture) in enumerate(
+            zip(records, pool.map(lambda r: _read(storage, r), records), strict=True)
+        ):
+            if picture is None:
+                album.missing.append(record.trial)
+                continue
+            large = place < GALLERY_SIZE
+            panels = _panels(picture, task=task)
+            if not large:
+                panels = {name: p for name, p in panels.items() if name in ("fit", "picture")}
+            encoded = {name: _encode(p, side=GALLERY_SIDE if large else HOVER_SIDE) for name, p in panels.items()}
+            new = sum(len(data) for key, data in encoded.values() if key not in album.files)
+            if used + new > MAX_BYTES:
+                album.left_out.append(record.trial)
+                continue
+            used += new
+            album.files.update(encoded.values())
+            album.shown[record.trial] = {name: key for name, (key, _) in encoded.items()}
+    return album
+
+
+def _read(storage: Storage, record: TrialRecord) -> Image.Image | None:
+    from hoir_ray.pictures import decode_picture  # here because it imports torch
+
+    key = f"trials/{record.trial}/render.png"
+    try:
+        return Image.fromarray(decode_picture(storage.get(key), name=key).numpy())
+    except HoirError:
+        return None
+
+
+def _panels(picture: Image.Image, *, task: str) -> dict[str, Image.Image]:
+    """The image task's comparison in its three parts; another task's picture as it is."""
+    from hoir_ray.tasks.image.render import PANEL_GAP
+
+    width, rest = divmod(picture.width - 2 * PANEL_GAP, 3)
+    if task != "image" or rest or width < 2:
+        return {"picture": picture}
+    lefts = (i * (width + PANEL_GAP) for i in range(3))
+    return {n: picture.crop((x, 0, x + width, picture.height)) for n, x in zip(PANELS, lefts, strict=True)}
+
+
+def _encode(picture: Image.Image, *, side: int) -> tuple[str, str]:
+    """Hash and data URI; WebP, without loss where the picture is small enough for that to cost little."""
+    if max(picture.size) > side:
+        picture = picture.copy()
+        picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    small = picture.width * picture.height <= 128 * 128
+    picture.save(buffer, "WEBP", lossless=small, quality=75 if small else 88, method=4)
+    content = buffer.getvalue()
+    return hashlib.sha256(content).hexdigest()[:16], "data:image/webp;base64," + base64.b64encode(content).decode()
