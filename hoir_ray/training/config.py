@@ -14,18 +14,20 @@ NonNegative = Annotated[float, Field(ge=0)]
 
 
 class AdamConfig(Config):
+    """The rate and beta2 are those that drew pictures best in 5 epochs, over five layer types."""
+
     name: Literal["adam"] = "adam"
-    lr: LearningRate = 1e-3
+    lr: LearningRate = 1e-2
     beta1: Beta = 0.9
-    beta2: Beta = 0.999
+    beta2: Beta = 0.99
     eps: Annotated[float, Field(gt=0)] = 1e-8
 
 
 class AdamWConfig(Config):
     name: Literal["adamw"]
-    lr: LearningRate = 1e-3
+    lr: LearningRate = 1e-2
     beta1: Beta = 0.9
-    beta2: Beta = 0.999
+    beta2: Beta = 0.99
     eps: Annotated[float, Field(gt=0)] = 1e-8
     weight_decay: NonNegative = 1e-2
 
