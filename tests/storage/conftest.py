@@ -17,11 +17,11 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
     if request.param == "local":
         return open_storage(str(tmp_path / "runs"))
     server: SeaweedFS = request.getfixturevalue("s3_server")
-    bucket: str = request.getfixturevalue("s3_bucket")
-    return open_storage(f"s3://{bucket}/some/prefix", endpoint_url=server.endpoint_url)
+    folder: str = request.getfixturevalue("s3_folder")
+    return open_storage(f"s3://{folder}/deeper", endpoint_url=server.endpoint_url)
 
 
 @pytest.fixture
-def faulty_storage(s3_proxy: S3Proxy, s3_bucket: str) -> Storage:
+def faulty_storage(s3_proxy: S3Proxy, s3_folder: str) -> Storage:
     """S3 through the proxy, with short timeouts and four attempts."""
-    return impatient(s3_proxy, s3_bucket, attempts=4)
+    return impatient(s3_proxy, s3_folder, attempts=4)

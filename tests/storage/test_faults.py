@@ -53,18 +53,18 @@ def test_slow_answers_are_waited_for(s3_proxy: S3Proxy, faulty_storage: Storage)
         ("reset", "the connection broke off"),
     ],
 )
-def test_faults_without_end_become_one_line(s3_proxy: S3Proxy, s3_bucket: str, mode: Mode, cause: str) -> None:
-    storage = impatient(s3_proxy, s3_bucket)
+def test_faults_without_end_become_one_line(s3_proxy: S3Proxy, s3_folder: str, mode: Mode, cause: str) -> None:
+    storage = impatient(s3_proxy, s3_folder)
     with s3_proxy.faulty(mode), pytest.raises(StorageError) as caught:
         storage.put("ledger/t1.json", b"x")
     message = str(caught.value)
     assert cause in message
-    assert message.startswith(f"s3://{s3_bucket}/sweeps at {s3_proxy.endpoint_url}: cannot write 'ledger/t1.json': ")
+    assert message.startswith(f"s3://{s3_folder} at {s3_proxy.endpoint_url}: cannot write 'ledger/t1.json': ")
     assert "\n" not in message
 
 
-def test_download_cut_every_time_leaves_no_file(s3_proxy: S3Proxy, s3_bucket: str, tmp_path: Path) -> None:
-    storage = impatient(s3_proxy, s3_bucket)
+def test_download_cut_every_time_leaves_no_file(s3_proxy: S3Proxy, s3_folder: str, tmp_path: Path) -> None:
+    storage = impatient(s3_proxy, s3_folder)
     storage.put("k", b"x" * 3_000_000)
     with s3_proxy.faulty("truncate_download", match="GET"):
         with pytest.raises(StorageError, match="the connection broke off"):

@@ -90,9 +90,9 @@ def test_broken_manifest_is_refused(storage: Storage, tmp_path: Path) -> None:
 
 
 def test_upload_that_stops_midway_leaves_no_manifest(
-    s3_proxy: S3Proxy, s3_bucket: str, pack: Path, tmp_path: Path
+    s3_proxy: S3Proxy, s3_folder: str, pack: Path, tmp_path: Path
 ) -> None:
-    storage = impatient(s3_proxy, s3_bucket)
+    storage = impatient(s3_proxy, s3_folder)
     with s3_proxy.faulty("500", match="PUT .*preview"), pytest.raises(StorageError):
         storage.put_folder("models/t1", pack)
     with pytest.raises(MissingObjectError):

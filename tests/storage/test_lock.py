@@ -118,8 +118,8 @@ def test_lock_deleted_by_hand_is_taken_again(storage: Storage) -> None:
         assert not lock.lost.is_set()
 
 
-def test_outage_longer_than_the_lease_does_not_lose_the_lock(s3_proxy: S3Proxy, s3_bucket: str) -> None:
-    storage = impatient(s3_proxy, s3_bucket)
+def test_outage_longer_than_the_lease_does_not_lose_the_lock(s3_proxy: S3Proxy, s3_folder: str) -> None:
+    storage = impatient(s3_proxy, s3_folder)
     with acquire_lock(storage, owner="me", lease_s=0.6) as lock:
         before = storage.get("lock.json")
         with s3_proxy.faulty("503"):
@@ -131,8 +131,8 @@ def test_outage_longer_than_the_lease_does_not_lose_the_lock(s3_proxy: S3Proxy, 
         assert not lock.lost.is_set()
 
 
-def test_release_in_an_outage_does_not_raise(s3_proxy: S3Proxy, s3_bucket: str) -> None:
-    storage = impatient(s3_proxy, s3_bucket)
+def test_release_in_an_outage_does_not_raise(s3_proxy: S3Proxy, s3_folder: str) -> None:
+    storage = impatient(s3_proxy, s3_folder)
     lock = acquire_lock(storage, owner="me")
     with s3_proxy.faulty("500"):
         lock.release()

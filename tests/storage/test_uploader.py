@@ -28,8 +28,8 @@ def test_everything_is_there_after_flush(storage: Storage, tmp_path: Path) -> No
     assert list(tmp_path.glob("pack")) == list(tmp_path.glob("file")) == []
 
 
-def test_only_the_newest_version_is_uploaded(s3_proxy: S3Proxy, s3_bucket: str, tmp_path: Path) -> None:
-    storage = impatient(s3_proxy, s3_bucket)
+def test_only_the_newest_version_is_uploaded(s3_proxy: S3Proxy, s3_folder: str, tmp_path: Path) -> None:
+    storage = impatient(s3_proxy, s3_folder)
     with BackgroundUploader(storage) as uploads, s3_proxy.faulty("slow", match="first", seconds=0.5):
         uploads.put("first", b"x")
         for version in range(20):
@@ -41,8 +41,8 @@ def test_only_the_newest_version_is_uploaded(s3_proxy: S3Proxy, s3_bucket: str, 
     assert list(tmp_path.glob("v*")) == []
 
 
-def test_full_queue_makes_the_caller_wait(s3_proxy: S3Proxy, s3_bucket: str) -> None:
-    storage = impatient(s3_proxy, s3_bucket)
+def test_full_queue_makes_the_caller_wait(s3_proxy: S3Proxy, s3_folder: str) -> None:
+    storage = impatient(s3_proxy, s3_folder)
     with BackgroundUploader(storage, max_queued=2) as uploads, s3_proxy.faulty("slow", seconds=0.1):
         for number in range(8):
             uploads.put(f"k{number}", b"x")
@@ -50,8 +50,8 @@ def test_full_queue_makes_the_caller_wait(s3_proxy: S3Proxy, s3_bucket: str) -> 
     assert len(storage.list()) == 8
 
 
-def test_failure_is_told_once_the_attempts_are_used_up(s3_proxy: S3Proxy, s3_bucket: str) -> None:
-    uploads = BackgroundUploader(impatient(s3_proxy, s3_bucket), attempts=2, backoff_s=0.01)
+def test_failure_is_told_once_the_attempts_are_used_up(s3_proxy: S3Proxy, s3_folder: str) -> None:
+    uploads = BackgroundUploader(impatient(s3_proxy, s3_folder), attempts=2, backoff_s=0.01)
     with s3_proxy.faulty("500", match="bad"):
         uploads.put("bad", b"x")
         uploads.put("good", b"x")
@@ -66,8 +66,8 @@ def test_failure_is_told_once_the_attempts_are_used_up(s3_proxy: S3Proxy, s3_buc
         uploads.put("late", b"x")
 
 
-def test_flush_has_an_end(s3_proxy: S3Proxy, s3_bucket: str) -> None:
-    uploads = BackgroundUploader(impatient(s3_proxy, s3_bucket))
+def test_flush_has_an_end(s3_proxy: S3Proxy, s3_folder: str) -> None:
+    uploads = BackgroundUploader(impatient(s3_proxy, s3_folder))
     with s3_proxy.faulty("slow", seconds=0.9):
         uploads.put("a", b"x")
         uploads.put("b", b"x")
