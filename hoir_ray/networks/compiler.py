@@ -39,11 +39,14 @@ def load(source: Path, *, defines: tuple[str, ...] = ()) -> ctypes.CDLL | None:
         return ctypes.CDLL(str(target))
     except (OSError, subprocess.SubprocessError) as error:
         stderr = getattr(error, "stderr", None) or ""
-        reason = " ".join(f"{error} {stderr}".split())[:300]
-        logger.warning(
-            "layers run in plain torch on the CPU, several times slower, for want of a C compiler: %s", reason
-        )
+        _warn(" ".join(f"{error} {stderr}".split())[:300])
         return None
+
+
+@functools.cache
+def _warn(reason: str) -> None:
+    """Once for each reason, not once for each file that it keeps from being compiled."""
+    logger.warning("layers run in plain torch on the CPU, several times slower, for want of a C compiler: %s", reason)
 
 
 def _compile(command: list[str], target: Path) -> None:

@@ -49,9 +49,7 @@ class Links(nn.Module):
             self.bias.uniform_(-bound, bound)
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.device != self.weight.device:
-            raise ValueError(f"inputs must be on {self.weight.device}, where the layer is, got {x.device}")
-        autocast = torch.is_autocast_enabled(x.device.type)
+        autocast = torch.is_autocast_enabled(self.weight.device.type)
         self._check(x, autocast=autocast)
         if not autocast:
             return self._evaluate(x)
@@ -71,6 +69,8 @@ class Links(nn.Module):
         return output.to(self.weight.dtype) if half else output
 
     def _check(self, x: Tensor, *, autocast: bool) -> None:
+        if x.device != self.weight.device:
+            raise ValueError(f"inputs must be on {self.weight.device}, where the layer is, got {x.device}")
         if x.dim() != 2 or x.shape[1] != self.in_width:
             raise ValueError(f"inputs must have the shape [batch, {self.in_width}], got {list(x.shape)}")
         if x.dtype != self.weight.dtype and not (autocast and x.is_floating_point()):

@@ -74,18 +74,19 @@ class _Links(torch.autograd.Function):
         plan, library = _plan(ctx.basis, ctx.join, *table.shape[::2], x.dtype), _library(x.dtype)
         assert library is not None
         grad_x = torch.empty_like(x) if needed[0] else None
-        sums: list[Tensor] = []
+        sums: dict[int, Tensor] = {}
 
         def part(start: int, stop: int) -> None:
-            grad_table = torch.empty_like(table)
-            sums.append(grad_table)
+            grad_table = sums[start] = torch.empty_like(table)
             to_x = None if grad_x is None else _at(grad_x, start)
             _check_memory(
                 library.backward(plan, _at(x, start), _at(table), _at(grad, start), to_x, _at(grad_table), stop - start)
             )
 
         _in_parts(part, x.shape[0])
-        return grad_x, sum(sums[1:], start=sums[0]) if needed[1] else None, None, None
+        # In order of their rows, whichever thread was done first, so that a run can be repeated to the bit.
+        grad_table = functools.reduce(torch.add, [sums[start] for start in sorted(sums)])
+        return grad_x, grad_table if needed[1] else None, None, None
 
 
 def _at(tensor: Tensor, row: int = 0) -> int:
