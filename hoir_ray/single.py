@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,22 +58,28 @@ def train_one(
     data = task.data(config)
     torch.manual_seed(config.training.seed)
     network = task.network(config)
-    folder.mkdir(parents=True, exist_ok=True)
     parameters = flatten(config.model_dump(mode="json", exclude_unset=True))
-    fit = train(
-        network,
-        data,
-        config.training,
-        score=task.score,
-        pictures=task.pictures,
-        trackers=build_trackers(
-            {t: {} for t in trackers}, directory=folder / "trackers", sweep="train", trial=name, parameters=parameters
-        ),
-        metric="val_loss",
-        goal="minimize",
-        on_epoch=lambda epoch: show(epoch, config.training.max_epochs),
-        hyperparameters=config.model_dump(mode="json"),
+    watchers = build_trackers(
+        {t: {} for t in trackers}, directory=folder / "trackers", sweep="train", trial=name, parameters=parameters
     )
+    with _interruptible() as interrupted:
+
+        def on_epoch(epoch: Epoch) -> bool:
+            show(epoch, config.training.max_epochs)
+            return not interrupted.is_set()
+
+        fit = train(
+            network,
+            data,
+            config.training,
+            score=task.score,
+            pictures=task.pictures,
+            trackers=watchers,
+            metric="val_loss",
+            goal="minimize",
+            on_epoch=on_epoch,
+            hyperparameters=config.model_dump(mode="json"),
+        )
     write_pack(
         folder,
         task=task,
@@ -81,3 +90,23 @@ def train_one(
         preview=task.pictures(network, data)["preview"],
     )
     return folder, fit
+
+
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """The first Ctrl-C ends training after the epoch under way, with the best so far kept; the second one at once."""
+    interrupted = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupted
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def interrupt(number: int, frame: object) -> None:
+        interrupted.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -70,7 +70,7 @@ def train(
     trackers: Sequence[Tracker] = (),
     metric: str = "val_psnr_db",
     goal: Goal = "maximize",
-    on_epoch: Callable[[Epoch], None] | None = None,
+    on_epoch: Callable[[Epoch], bool | None] | None = None,
     checkpoint: Path | None = None,
     checkpoint_every_s: float = 10.0,
     on_checkpoint: Callable[[Path, int], None] | None = None,
@@ -83,8 +83,8 @@ def train(
     Args:
         score: (prediction, target, data) over the whole validation split -> metrics.
         metric: What decides which epoch is best; one of the score's or of the loop's own.
-        on_epoch: Told of every validated epoch, while `network` still holds that epoch's weights. May raise
-            SystemExit to end training there.
+        on_epoch: Told of every validated epoch, while `network` still holds that epoch's weights. Returning False ends
+            training in order, as early stopping does; raising SystemExit ends it there.
         checkpoint: Where to keep what a restart needs. If the file is there, training goes on from it, exactly.
         on_checkpoint: Told of each written file and its epoch, in the first worker only; may move the file away.
         hyperparameters: Plain JSON values for the trackers and the checkpoint.

@@ -47,7 +47,7 @@ class Watching:
     trackers: Sequence[Tracker]
     metric: str
     goal: Goal
-    on_epoch: Callable[[Epoch], None] | None
+    on_epoch: Callable[[Epoch], bool | None] | None
     checkpoint: Path | None
     checkpoint_every_s: float
     on_checkpoint: Callable[[Path, int], None] | None
@@ -141,7 +141,8 @@ class Recorder(Callback):
         if trainer.is_global_zero:
             self._track(metrics, module)
         if watching.on_epoch is not None:
-            watching.on_epoch(Epoch(epoch=history.epochs, metrics=dict(metrics), is_best=is_best))
+            go_on = watching.on_epoch(Epoch(epoch=history.epochs, metrics=dict(metrics), is_best=is_best))
+            history.stopped_early = history.stopped_early or go_on is False
 
     def _value(self, metric: str, metrics: Mapping[str, float]) -> float:
         if metric not in metrics:
