@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hoir_ray import output
-from hoir_ray.errors import HoirError
+from hoir_ray.errors import HoirError, StorageError
 
 if TYPE_CHECKING:
     from hoir_ray.registry import OpenedSweep
@@ -81,10 +81,12 @@ def sweep(
 
 
 def _sweep_exit_code(opened: OpenedSweep, driver: Driver) -> int:
-    if driver.interrupted_by:
-        return INTERRUPTED
+    if driver.storage_problem:
+        return StorageError.exit_code
+    if driver.stop_code:
+        return driver.stop_code
     failed = [r for r in opened.records if r.state in ("FAILED", "TIMEOUT", "OOM")]
-    if not opened.finished() or (driver.stop_reason and "abort_if_failed_fraction" in driver.stop_reason):
+    if not opened.finished():
         return 1
     return SOME_FAILED if failed else 0
 
@@ -199,6 +201,28 @@ def render(
 
     loaded = load_pack(pack)
     output.print_written(draw(loaded, read_flags(context.args, loaded.task), out=out))
+
+
+@app.command()
+def report(
+    sweep: SweepPlace,
+    out: Annotated[Path, typer.Option("--out", help="HTML file to write.")] = Path("report.html"),
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Keep it fresh while the sweep runs, and show it on this machine.")
+    ] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of the page with --watch; 0 takes a free one.")] = 0,
+    endpoint_url: Endpoint = None,
+) -> None:
+    """Write one HTML file about a sweep: its front, pictures, curves, failures and cost. It opens offline."""
+    from hoir_ray.registry import open_sweep
+    from hoir_ray.report import watch_report, write_report
+
+    if watch:
+        watch_report(
+            lambda: open_sweep(sweep, endpoint_url=endpoint_url), out=out, port=port, show=output.print_watching
+        )
+    else:
+        output.print_report(write_report(open_sweep(sweep, endpoint_url=endpoint_url), out))
 
 
 @app.command()

@@ -198,6 +198,14 @@ def print_written(written: tuple[Path, tuple[int, int, int]]) -> None:
     console.print(f"wrote {out}: {width} x {height} pixels{many}")
 
 
+def print_report(out: Path) -> None:
+    console.print(f"wrote {escape(str(out))}: {out.stat().st_size / 1e6:.1f} MB; open it in a browser")
+
+
+def print_watching(address: str) -> None:
+    errors.print(f"the report is at {address} and follows the sweep; Ctrl-C ends it")
+
+
 def print_metrics(metrics: Mapping[str, float], *, as_json: bool) -> None:
     if as_json:
         print_json(dict(metrics))

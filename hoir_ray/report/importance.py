@@ -15,7 +15,7 @@ import numpy as np
 from hoir_ray.ledger import TrialRecord
 from hoir_ray.spec import MetricSpec, Scalar, SweepSpec
 
-MIN_TRIALS = 4
+MIN_TRIALS = 8
 NUM_GROUPS = 4
 
 

@@ -76,17 +76,15 @@ def _summary(front: list[TrialRecord], *, metrics: tuple[MetricSpec, ...], best:
 
 def _front(sweep: OpenedSweep, front: list[TrialRecord], *, x: str, y: str) -> dict[str, Any]:
     seeds = spreads(sweep.records, metric=y)
+    front = sorted(front, key=lambda r: value_of(r, x) or 0.0)
     deviations = [s.deviation if (s := seeds.get(r.trial)) and s.num_seeds > 1 else None for r in front]
+    # What is reached at least: from each point on, until the next one is better.
+    shape = "linear" if len(axes_of(sweep)) > 2 else "hv" if axes_of(sweep)[1].goal == "minimize" else "vh"
     trace = {
         **_points(front, x=x, y=y),
         "name": "front",
         "mode": "lines+markers",
-        "line": {
-            "color": ACCENT,
-            "width": 1.5,
-            "shape": "hv" if len(sweep.spec.metrics) <= 2 else "linear",
-            "dash": "dot",
-        },
+        "line": {"color": ACCENT, "width": 1.5, "shape": shape, "dash": "dot"},
         "marker": {"color": ACCENT, "size": 11, "symbol": "circle"},
     }
     if any(d is not None for d in deviations):

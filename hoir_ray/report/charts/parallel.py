@@ -63,7 +63,7 @@ def _axis(name: str, values: dict[str, Scalar], num_trials: int) -> _Axis:
     if all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values.values()):
         numbers = {k: float(v) for k, v in values.items()}  # type: ignore[arg-type]
         low, high = min(numbers.values()), max(numbers.values())
-        log = low > 0 and high / low > 20
+        log = low > 0 and high / low > 10
 
         def scaled(v: float) -> float:
             return math.log(v) if log else v

@@ -32,7 +32,7 @@
   }
   for (const button of $$("#gallery [data-trial]")) button.addEventListener("click", () => look(button.dataset.trial));
   const first = $("#gallery [data-trial]");
-  if (first) look(first.dataset.trial);
+  if (first) { look(first.dataset.trial); pick(first.dataset.trial); }
 
   const slider = $("#slider");
   if (slider) {
