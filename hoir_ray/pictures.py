@@ -158,7 +158,7 @@ def _narrow(picture: Image.Image, *, name: str) -> Image.Image:
 
 
 def file_stamps(paths: Sequence[str | Path]) -> tuple[tuple[int, int], ...]:
-    """Time of change and size of each file, which tell whether a kept reading still holds; (0, 0) where there is none."""
+    """Time of change and size of each file, (0, 0) where there is none; while they stay, what was read holds."""
     stamps = []
     for path in paths:
         try:

@@ -7,6 +7,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from hoir_ray.metrics import mse, psnr_db
+from hoir_ray.tasks.random_interpolation import native
 from hoir_ray.tasks.random_interpolation.config import RandomInterpolationConfig, RandomInterpolationData
 from hoir_ray.tasks.random_interpolation.folder import PictureStream, find_pictures, read_all
 from hoir_ray.tasks.random_interpolation.sampling import NeighbourSampler, mix, salt_for
@@ -53,6 +54,27 @@ class RandomPixels(Samples):
     def forward(self, index: Tensor) -> Batch:
         if self._stream is not None:
             self._advance(len(index))
+        if index.device.type == "cpu" and native.library() is not None:
+            features, target = self._draw_natively(index)
+            return (features,), target
+        return self._draw(index)
+
+    def _draw_natively(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        sampler = self.sampler
+        numbers = {
+            "side": sampler.side,
+            "num": sampler.num,
+            "num_axes": sampler.relative.shape[1],
+            "per_picture": self.per_picture,
+            "num_pictures": self.num_pictures,
+            "num_slots": len(self.table),
+            "steps_per_pixel": len(sampler.steps) // sampler.num if sampler.radial else 0,
+            "flips": int(self.random_flips),
+        }
+        tables = {"steps": sampler.steps, "relative": sampler.relative, "table": self.table}
+        return native.draw(index, numbers=numbers, salt=int(self.salt), **tables)
+
+    def _draw(self, index: Tensor) -> Batch:
         side = self.config.size
         hashed = mix(index.int() ^ self.salt)
         picture = index.div(self.per_picture, rounding_mode="floor")
