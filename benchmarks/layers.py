@@ -1,8 +1,9 @@
 """A training step of each network against upstream's, interleaved, beside what the machine could do at most.
 
 Networks are those of upstream's README for its newt: 4 inputs, 40 units, one hidden layer, 3 outputs. A step is
-forward, backward and Adam, on one thread. The floor is the step's multiply-adds at the measured rate of a matrix
-product, or its traffic at the measured rate of a copy, whichever takes longer.
+forward, backward and Adam, on one thread, in that thread's CPU time, which other work on the machine lengthens least.
+The floor is the step's multiply-adds at the measured rate of a matrix product, or its traffic at the measured rate of a
+copy, whichever takes longer.
 """
 
 import argparse
@@ -61,7 +62,10 @@ def compare(name: str, config: NetworkConfig, *, batch: int, floor_s: float, dev
         steps["upstream"] = build_step(to_upstream(network), batch=batch, device=device)
         steps["plain"] = plain_torch(build_step(network, batch=batch, device=device))
     rounds = max(1, min(20, 40_000 // batch) // (2 if quick else 1))
-    times = time_interleaved(steps, rounds=rounds, repeats={"ours": 5, "plain": 2 if batch < 10_000 else 1})
+    clock = time.thread_time if device == "cpu" else time.perf_counter
+    times = time_interleaved(
+        steps, clock=clock, rounds=rounds, repeats={"ours": 5, "plain": 2 if batch < 10_000 else 1}
+    )
     memory = {key: measure_extra_memory_mb(step, device) for key, step in steps.items() if key != "plain"}
     ours = times["ours"]
     upstream, plain = times.get("upstream"), times.get("plain")
@@ -107,7 +111,9 @@ def plain_torch(step: Callable[[], None]) -> Callable[[], None]:
     return without_native
 
 
-def time_interleaved(steps: dict[str, Callable[[], None]], *, rounds: int, repeats: dict[str, int]) -> dict[str, float]:
+def time_interleaved(
+    steps: dict[str, Callable[[], None]], *, clock: Callable[[], float], rounds: int, repeats: dict[str, int]
+) -> dict[str, float]:
     """Median seconds a step; all take turns, so that a slow moment of the machine slows all of them."""
     times: dict[str, list[float]] = {name: [] for name in steps}
     for name, step in steps.items():
@@ -116,9 +122,9 @@ def time_interleaved(steps: dict[str, Callable[[], None]], *, rounds: int, repea
     for _ in range(rounds):
         for name, step in steps.items():
             for _ in range(repeats.get(name, 1)):
-                start = time.perf_counter()
+                start = clock()
                 step()
-                times[name].append(time.perf_counter() - start)
+                times[name].append(clock() - start)
     return {name: statistics.median(found) for name, found in times.items()}
 
 
@@ -172,14 +178,19 @@ def measure_copy_rate(device: str, *, num_floats: int = 2**25) -> float:
     return 8 * num_floats / fastest(lambda: b.copy_(a), device)
 
 
+def clock_of(device: str) -> Callable[[], float]:
+    return time.thread_time if device == "cpu" else time.perf_counter
+
+
 def fastest(function: Callable[[], object], device: str) -> float:
+    clock = clock_of(device)
     times = []
     for _ in range(8):
-        start = time.perf_counter()
+        start = clock()
         function()
         if device == "cuda":
             torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
+        times.append(clock() - start)
     return min(times)
 
 
