@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Int32, Int64, UInt8
 from torch import Tensor
 
 from hoir_ray.errors import DataError
@@ -16,76 +16,64 @@ from hoir_ray.pictures import load_picture
 from hoir_ray.tasks.neighborhood.config import NeighborhoodConfig, NeighborhoodData
 from hoir_ray.training.data import Batch, Samples, TaskData
 
-# Bytes are numbered with 32 bits, three to a pixel.
-MAX_PIXELS = (2**31 - 1) // 3
+MAX_PIXELS = 2**31 - 1  # numbered with 32 bits
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gallery:
-    """Several pictures as one run of RGB bytes, and where in it every patch starts.
+    """Several pictures, one below the other in one as wide as the widest, and where in it every patch starts.
 
     Attributes:
-        pixels: The pictures one after the other, row by row, r g b.
+        pixels: RGB bytes row by row; what is right of a narrower picture is never read.
+        row_length: Width in pixels.
         starts: Number of the pixel at the top left of each patch.
-        row_lengths: Width in pixels of the picture each patch lies in.
         first_size: Height and width of the first picture.
     """
 
     pixels: UInt8[Tensor, " bytes"]
-    starts: Int[Tensor, " positions"]
-    row_lengths: Int[Tensor, " positions"]
+    row_length: int
+    starts: Int32[Tensor, " positions"]
     first_size: tuple[int, int]
 
 
 class Patches(Samples):
     """Features are the ring of a patch, targets its block, both row by row with r g b together, in [-1, 1].
 
-    Kept are the pixels and eight bytes for each position, not the patches, which would be hundreds of bytes each.
+    Kept are the pixels and four bytes for each position, not the patches, which would be hundreds of bytes each.
     """
-
-    def __init__(self, gallery: Gallery, positions: Int[Tensor, " samples"], *, config: NeighborhoodData) -> None:
-        super().__init__()
-        self.config = config
-        self.num_samples = len(positions)
-        self._first_size = gallery.first_size
-        self.register_buffer("pixels", gallery.pixels)
-        self.register_buffer("starts", gallery.starts[positions])
-        self.register_buffer("row_lengths", gallery.row_lengths[positions])
-        # Ring and block are both made of runs of this many neighbouring pixels, which are copied whole.
-        self._ring_run = math.gcd(config.width, config.outside)
-        rows, columns = run_offsets(config, run=self._ring_run, ring=True)
-        self.register_buffer("ring_rows", rows)
-        self.register_buffer("ring_columns", columns)
-        rows, columns = run_offsets(config, run=config.width, ring=False)
-        self.register_buffer("block_rows", rows)
-        self.register_buffer("block_columns", columns)
 
     pixels: Tensor
     starts: Tensor
-    row_lengths: Tensor
-    ring_rows: Tensor
-    ring_columns: Tensor
-    block_rows: Tensor
-    block_columns: Tensor
+    ring: Tensor
+    block: Tensor
+
+    def __init__(self, gallery: Gallery, positions: Int64[Tensor, " samples"], *, config: NeighborhoodData) -> None:
+        super().__init__()
+        self.config, self.gallery = config, gallery
+        self.num_samples = len(positions)
+        self.register_buffer("pixels", gallery.pixels)
+        self.register_buffer("starts", gallery.starts[positions])
+        # Ring and block are both made of runs of this many neighbouring pixels, which are copied whole.
+        self._run = math.gcd(config.width, config.outside)
+        for name, ring in (("ring", True), ("block", False)):
+            rows, columns = run_offsets(config, run=self._run, ring=ring)
+            self.register_buffer(name, rows * gallery.row_length + columns)
 
     def forward(self, index: Tensor) -> Batch:
         start = self.starts[index].unsqueeze(1)
-        row_length = self.row_lengths[index].unsqueeze(1)
-        ring = self._cut(start + torch.addcmul(self.ring_columns, self.ring_rows, row_length), run=self._ring_run)
-        block = self._cut(start + torch.addcmul(self.block_columns, self.block_rows, row_length), run=self.config.width)
-        return (ring,), block
+        return (self._cut(start + self.ring),), self._cut(start + self.block)
+
+    def _cut(self, first_pixel: Int32[Tensor, "batch runs"]) -> Tensor:
+        # Overlapping windows of the byte run: a row copy of several pixels costs as much as one of a single byte.
+        windows = self.pixels.as_strided((len(self.pixels) // 3 - self._run + 1, 3 * self._run), (3, 1))
+        cut = windows.index_select(0, first_pixel.flatten()).view(len(first_pixel), -1)
+        # Converting first and scaling in place is sixty times faster than letting the arithmetic promote the bytes.
+        return cut.float().mul_(2 / 255).sub_(1)
 
     @property
     def first_picture(self) -> UInt8[Tensor, "height width 3"]:
-        height, width = self._first_size
-        return self.pixels[: height * width * 3].view(height, width, 3)
-
-    def _cut(self, first_pixel: Tensor, *, run: int) -> Tensor:
-        # Overlapping windows of the byte run: a row copy of `run` pixels costs as much as one of a single byte.
-        windows = self.pixels.as_strided((len(self.pixels) - 3 * run + 1, 3 * run), (1, 1))
-        cut = windows.index_select(0, first_pixel.flatten() * 3).view(len(first_pixel), -1)
-        # Converting first and scaling in place is sixty times faster than letting the arithmetic promote the bytes.
-        return cut.float().mul_(2 / 255).sub_(1)
+        height, width = self.gallery.first_size
+        return self.pixels.view(-1, self.gallery.row_length, 3)[:height, :width]
 
 
 def run_offsets(config: NeighborhoodData, *, run: int, ring: bool) -> tuple[Tensor, Tensor]:
@@ -122,27 +110,29 @@ def load(config: NeighborhoodConfig) -> TaskData:
 
 def load_gallery(sources: Sequence[str], *, config: NeighborhoodData) -> tuple[Gallery, list[int]]:
     """The pictures with every position at which a whole patch lies within one of them, and how many each has."""
-    pixels, starts, row_lengths, sizes, num_pixels = [], [], [], [], 0
-    for source in sources:
-        picture = load_picture(source, max_side=config.max_side)
+    pictures = [load_picture(source, max_side=config.max_side) for source in sources]
+    for source, picture in zip(sources, pictures, strict=True):
         height, width, _ = picture.shape
         if min(height, width) < config.span:
             raise DataError(
                 f"{source}: must be at least {config.span} x {config.span} pixels for data.width {config.width} "
                 f"and data.outside {config.outside}, got {width} x {height}"
             )
-        if num_pixels + height * width > MAX_PIXELS:
-            raise DataError(f"data.images: must have at most {MAX_PIXELS:,} pixels together; set data.max_side")
+    row_length = max(picture.shape[1] for picture in pictures)
+    num_rows = sum(picture.shape[0] for picture in pictures)
+    if num_rows * row_length > MAX_PIXELS:
+        raise DataError(f"data.images: must have at most {MAX_PIXELS:,} pixels together; set data.max_side")
+    pixels = torch.zeros(num_rows, row_length, 3, dtype=torch.uint8)
+    starts, top = [], 0
+    for picture in pictures:
+        height, width, _ = picture.shape
+        pixels[top : top + height, :width] = picture
         rows = torch.arange(0, height - config.span + 1, config.stride, dtype=torch.int32)
         columns = torch.arange(0, width - config.span + 1, config.stride, dtype=torch.int32)
-        starts.append((num_pixels + rows.unsqueeze(1) * width + columns).flatten())
-        row_lengths.append(torch.full_like(starts[-1], width))
-        pixels.append(picture.flatten())
-        sizes.append((height, width))
-        num_pixels += height * width
-    gallery = Gallery(
-        pixels=torch.cat(pixels), starts=torch.cat(starts), row_lengths=torch.cat(row_lengths), first_size=sizes[0]
-    )
+        starts.append(((top + rows.unsqueeze(1)) * row_length + columns).flatten())
+        top += height
+    first_size = pictures[0].shape[0], pictures[0].shape[1]
+    gallery = Gallery(pixels=pixels.flatten(), row_length=row_length, starts=torch.cat(starts), first_size=first_size)
     return gallery, [len(own) for own in starts]
 
 
