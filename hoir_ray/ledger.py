@@ -35,7 +35,8 @@ class TrialRecord(Config):
         parameters: Dotted path -> value, as drawn.
         reason: Why it is in its state, for a person to read.
         attempt: How often it was started.
-        charged: How many of its attempts ended by the trial's own fault; a lost machine is nobody's fault.
+        charged: How many of its attempts ended by the trial's own fault.
+        losses: How many ended because their machine was lost, which is nobody's fault.
         curve: One row per validated epoch: `epoch` and its metrics.
         best: The row of the best epoch by the sweep's first metric.
         replicate_of: The trial whose settings it runs again with another seed; such a trial is no part of the search.
@@ -52,6 +53,7 @@ class TrialRecord(Config):
     reason: str = ""
     attempt: int = 0
     charged: int = 0
+    losses: int = 0
     seed: int = 0
     replicate_of: str | None = None
     node: str = ""
@@ -112,11 +114,11 @@ class Ledger:
         """
         listed = {o.key: o.modified for o in self._storage.list(FOLDER)}
         records = self._load_snapshot() if SNAPSHOT in listed else {}
-        taken = listed.get(SNAPSHOT, datetime.min.replace(tzinfo=UTC)) - CLOCK_TOLERANCE
+        settled = listed[SNAPSHOT] - CLOCK_TOLERANCE if records else datetime.min.replace(tzinfo=UTC)
         keys = [
             key
             for key, modified in listed.items()
-            if key.endswith(".json") and (modified >= taken or key not in records)
+            if key.endswith(".json") and (modified >= settled or key not in records)
         ]
         with ThreadPoolExecutor(32) as pool:
             for key, record in zip(keys, pool.map(self._read, keys), strict=True):

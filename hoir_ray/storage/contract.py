@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -59,6 +60,9 @@ class Backend(Protocol):
 
     def delete(self, key: str) -> None:
         """Delete one object; not an error when there is none."""
+
+    def delete_keys(self, keys: Sequence[str]) -> None:
+        """Delete several objects; not an error when one is missing."""
 
     def delete_all(self, folder: str) -> None:
         """Delete everything below `folder`."""

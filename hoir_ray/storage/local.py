@@ -9,7 +9,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -84,6 +84,12 @@ class LocalBackend:
     def delete(self, key: str) -> None:
         with self._explained("delete", key), contextlib.suppress(FileNotFoundError):
             self._path(key).unlink()
+
+    def delete_keys(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            self.delete(key)
+            with contextlib.suppress(OSError):  # a folder that is empty now goes too, as it would in a bucket
+                self._path(key).parent.rmdir()
 
     def delete_all(self, folder: str) -> None:
         with self._explained("delete", folder), contextlib.suppress(FileNotFoundError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -140,10 +140,15 @@ class S3Backend:
             self._client.delete_object(**self._at(key))
 
     def delete_all(self, folder: str) -> None:
-        keys = [self._path(o.key) for o in self.list(folder)]
-        with self._explained("delete", folder, permission="s3:DeleteObject"):
+        self._delete([o.key for o in self.list(folder)], shown=folder)
+
+    def delete_keys(self, keys: Sequence[str]) -> None:
+        self._delete(keys, shown=keys[0] if keys else "")
+
+    def _delete(self, keys: Sequence[str], *, shown: str) -> None:
+        with self._explained("delete", shown, permission="s3:DeleteObject"):
             for start in range(0, len(keys), 1000):  # as many as one request takes
-                batch = [{"Key": k} for k in keys[start : start + 1000]]
+                batch = [{"Key": self._path(k)} for k in keys[start : start + 1000]]
                 answer = self._client.delete_objects(Bucket=self.bucket, Delete={"Objects": batch, "Quiet": True})  # type: ignore[typeddict-item]
                 for failed in answer.get("Errors", [])[:1]:
                     raise botocore.exceptions.ClientError({"Error": dict(failed)}, "DeleteObjects")  # type: ignore[typeddict-item]

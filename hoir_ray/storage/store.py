@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,6 +68,10 @@ class Storage:
     def delete(self, key: str) -> None:
         """Delete one object; not an error when there is none."""
         self.backend.delete(check_key(key))
+
+    def delete_keys(self, keys: Sequence[str]) -> None:
+        """Delete objects, as many at a time as the backend can."""
+        self.backend.delete_keys([check_key(key) for key in keys])
 
     def delete_all(self, prefix: str) -> None:
         """Delete everything below the folder `prefix`."""

@@ -26,7 +26,7 @@ class BackgroundUploader:
         self._attempts = attempts
         self._backoff_s = backoff_s
         self._queued: dict[str, tuple[Callable[[], object], Path | None]] = {}
-        self._busy = False
+        self._busy: str | None = None
         self._closing = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="hoir-uploads", daemon=True)
@@ -41,7 +41,7 @@ class BackgroundUploader:
         self.close()
 
     def put(self, key: str, data: bytes) -> None:
-        self._submit(key, lambda: self._storage.put(key, data), None)
+        self.submit(key, lambda: self._storage.put(key, data))
 
     def put_file(self, key: str, path: Path, *, remove: bool = False) -> None:
         """Upload a file that must not change until then.
@@ -49,15 +49,31 @@ class BackgroundUploader:
         Args:
             remove: Delete the file once it is uploaded, or once a newer version makes it superfluous.
         """
-        self._submit(key, lambda: self._storage.put_file(key, path), path if remove else None)
+        self.submit(key, lambda: self._storage.put_file(key, path), remove=path if remove else None)
 
     def put_folder(self, prefix: str, folder: Path, *, remove: bool = False) -> None:
         """Upload a folder, its manifest last; see `put_file` and `Storage.put_folder`."""
-        self._submit(prefix, lambda: self._storage.put_folder(prefix, folder), folder if remove else None)
+        self.submit(prefix, lambda: self._storage.put_folder(prefix, folder), remove=folder if remove else None)
 
     def delete_all(self, prefix: str) -> None:
         """Delete a folder of the storage, after everything that was queued before."""
-        self._submit(f"delete {prefix}", lambda: self._storage.delete_all(prefix), None)
+        self.submit(f"delete {prefix}", lambda: self._storage.delete_all(prefix))
+
+    def submit(self, key: str, action: Callable[[], object], *, remove: Path | None = None) -> None:
+        """Queue any other action under a key, in place of one that is still queued under it.
+
+        Args:
+            remove: A file or folder to delete once the action is done or superfluous.
+        """
+        with self._changed:
+            if self._closing:
+                raise StorageError(f"{self._storage.describe()}: '{key}' came after the uploads were closed")
+            self._changed.wait_for(lambda: key in self._queued or len(self._queued) < self._max_queued)
+            _, older = self._queued.pop(key, (None, None))
+            self._queued[key] = (action, remove)
+            self._changed.notify_all()
+        if older is not None and older != remove:
+            _remove(older)
 
     def flush(self, *, timeout_s: float | None = None) -> None:
         """Wait until everything queued so far is uploaded.
@@ -66,11 +82,24 @@ class BackgroundUploader:
             StorageError: The first failure that no later version has mended, or that time ran out.
         """
         with self._changed:
-            if not self._changed.wait_for(lambda: not self._queued and not self._busy, timeout=timeout_s):
+            if not self._changed.wait_for(lambda: not self._queued and self._busy is None, timeout=timeout_s):
                 waiting = ", ".join(self._queued) or "one upload"
                 raise StorageError(f"{self._storage.describe()}: not uploaded after {timeout_s} s: {waiting}")
             if self.failures:
                 raise next(iter(self.failures.values()))
+
+    @property
+    def missing(self) -> set[str]:
+        """Keys whose newest version is not in storage, or not yet."""
+        with self._changed:
+            return {*self.failures, *self._queued, *([self._busy] if self._busy is not None else [])}
+
+    def abandon(self) -> None:
+        """Forget what is queued and take nothing more, because somebody else writes there now."""
+        with self._changed:
+            self._queued.clear()
+            self._closing = True
+            self._changed.notify_all()
 
     def close(self, *, timeout_s: float | None = None) -> None:
         """Upload what is queued and end the thread. Raises like `flush`."""
@@ -81,17 +110,6 @@ class BackgroundUploader:
                 self._closing = True
                 self._changed.notify_all()
 
-    def _submit(self, key: str, upload: Callable[[], object], path: Path | None) -> None:
-        with self._changed:
-            if self._closing:
-                raise StorageError(f"{self._storage.describe()}: '{key}' came after the uploads were closed")
-            self._changed.wait_for(lambda: key in self._queued or len(self._queued) < self._max_queued)
-            _, older = self._queued.pop(key, (None, None))
-            self._queued[key] = (upload, path)
-            self._changed.notify_all()
-        if older is not None and older != path:
-            _remove(older)
-
     def _work(self) -> None:
         while True:
             with self._changed:
@@ -100,14 +118,14 @@ class BackgroundUploader:
                     return
                 key = next(iter(self._queued))
                 upload, path = self._queued.pop(key)
-                self._busy = True
+                self._busy = key
                 self._changed.notify_all()
             failure = self._try(key, upload)
             with self._changed:
                 self.failures.pop(key, None)
                 if failure is not None:
                     self.failures[key] = failure
-                self._busy = False
+                self._busy = None
                 self._changed.notify_all()
             if path is not None and failure is None:
                 _remove(path)

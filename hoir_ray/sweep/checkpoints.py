@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hoir_ray.errors import HoirError
-from hoir_ray.storage import BackgroundUploader, Storage
+from hoir_ray.errors import PackError
+from hoir_ray.storage import BackgroundUploader, MissingObjectError, Storage
+from hoir_ray.training.checkpoints import read_checkpoint
 
 CHECKPOINT = "last.ckpt"
 CURVE = "curve.json"
@@ -35,38 +36,67 @@ class Checkpoints:
         self._storage = storage
         self._folder = f"trials/{trial}/checkpoints"
         self._attempt = attempt
-        self._written: list[str] = []
+        self._good: list[str] = []
+        self._useless: list[str] = []
 
     def fetch(self, path: Path) -> Resumed:
-        """Bring the newest good checkpoint to `path`; without one, `path` stays missing."""
+        """Bring the newest good checkpoint to `path`; without one, `path` stays missing.
+
+        Raises:
+            StorageError: If storage cannot be read, which says nothing about the checkpoints in it.
+        """
         notes: list[str] = []
-        for name in reversed(self._names()):
+        names = self._names()
+        for name in reversed(names):
             with tempfile.TemporaryDirectory(dir=path.parent) as temp:
                 try:
-                    self._storage.get_folder(f"{self._folder}/{name}", Path(temp))
-                    curve = json.loads((Path(temp) / CURVE).read_text())
-                    (Path(temp) / CHECKPOINT).replace(path)
-                    return Resumed(curve=tuple(curve), notes=notes)
-                except (HoirError, OSError, ValueError) as error:
+                    curve = self._bring(name, Path(temp))
+                except (PackError, MissingObjectError) as error:
                     notes.append(f"checkpoint {name} passed over: {error}")
+                    continue
+                (Path(temp) / CHECKPOINT).replace(path)
+            self._good, self._useless = [name], [n for n in names if n != name]
+            return Resumed(curve=curve, notes=notes)
+        self._useless = names
         return Resumed(notes=notes)
+
+    def _bring(self, name: str, folder: Path) -> tuple[dict[str, float], ...]:
+        self._storage.get_folder(f"{self._folder}/{name}", folder)
+        read_checkpoint(folder / CHECKPOINT)
+        try:
+            curve = tuple(
+                {str(k): float(v) for k, v in row.items()} for row in json.loads((folder / CURVE).read_text())
+            )
+            if curve and curve[-1]["epoch"] > int(name.rpartition("-e")[2]):
+                raise ValueError("it has rows of later epochs")
+        except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
+            raise PackError(f"{CURVE} is not the curve of a trial: {error}") from None
+        return curve
 
     def save(
         self, uploader: BackgroundUploader, path: Path, *, epoch: int, curve: Sequence[Mapping[str, float]]
     ) -> None:
-        """Queue the upload of `path`, which is handed over, and the removal of all but the one before it."""
+        """Queue the upload of `path`, which is handed over; one that is still queued is dropped for this one."""
         folder = Path(tempfile.mkdtemp(dir=path.parent, prefix="upload-"))
         path.replace(folder / CHECKPOINT)
         (folder / CURVE).write_text(json.dumps(list(curve)))
         name = f"a{self._attempt:03d}-e{epoch:07d}"
-        uploader.put_folder(f"{self._folder}/{name}", folder, remove=True)
-        self._written.append(name)
-        while len(self._written) > 2:
-            uploader.delete_all(f"{self._folder}/{self._written.pop(0)}")
+        uploader.submit(self._folder, lambda: self._upload(name, folder), remove=folder)
+
+    def _upload(self, name: str, folder: Path) -> None:
+        """Write one, and only then remove all but it and the good one before."""
+        self._storage.put_folder(f"{self._folder}/{name}", folder)
+        if name not in self._good:
+            self._good.append(name)
+        self._useless += self._good[:-2]
+        self._good = self._good[-2:]
+        while self._useless:
+            self._storage.delete_all(f"{self._folder}/{self._useless[-1]}")
+            self._useless.pop()
 
     def keep_newest(self) -> None:
-        """Remove all but the newest one, after the trial has ended."""
-        for name in self._names()[:-1]:
+        """Remove all but the newest good one, after the trial has ended and its uploads are done."""
+        for name in [*self._useless, *self._good[:-1]]:
             self._storage.delete_all(f"{self._folder}/{name}")
 
     def _names(self) -> list[str]:

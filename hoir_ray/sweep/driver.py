@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -15,6 +15,9 @@ from hoir_ray.sweep.stopping import build_rule
 
 SAVE_EVERY_S = 30.0
 MIN_ENDED_TO_ABORT = 5
+MAX_LOSSES = 10  # machines that a trial may lose before it is taken for the cause
+GRACE_S = 5.0  # within which a trial that is over time is expected to stop at its next report
+COMPACT_EVERY = 200
 
 
 class Listener(Protocol):
@@ -29,6 +32,9 @@ class Driver:
     """Turns asks, reports and ends into ledger records; the same whether Ray or a simulation runs the trials.
 
     Attributes:
+        checks: Asked again and again: why the sweep must stop now, or None. For what the driver cannot see itself.
+        stop_code: The exit code that the reason for stopping asks for; 0 for a budget that is used up.
+        storage_problem: What could not be written to storage or read from it, once that has happened.
         refuse: Why a point cannot become a trial, or None.
         describe: Facts of a point that are known before training: num_parameters, batch_size, seed.
     """
@@ -41,9 +47,12 @@ class Driver:
     max_epochs: Callable[[TrialRecord], int]
     records: dict[str, TrialRecord] = field(default_factory=dict)
     listeners: list[Listener] = field(default_factory=list)
+    checks: list[Callable[[], str | None]] = field(default_factory=list)
     clock: Callable[[], float] = time.monotonic
     stop_reason: str | None = None
     interrupted_by: str = ""
+    stop_code: int = 0
+    storage_problem: str = ""
 
     def __post_init__(self) -> None:
         metric = self.spec.metric
@@ -53,6 +62,9 @@ class Driver:
         self._waiting: dict[str, float] = {}
         self._running: set[str] = set()
         self._saved_at: dict[str, float] = {}
+        self._started_at: dict[str, float] = {}
+        self._heard_at: dict[str, float] = {}
+        self._ended_since_snapshot = 0
         self._exhausted = False
         self._started = self.clock()
         for record in past:
@@ -67,7 +79,7 @@ class Driver:
 
     def next(self) -> TrialRecord | None:
         """The trial to start now: an interrupted or retried one first, then a new point; None if there is none yet."""
-        if self.stop_reason is not None:
+        if self.stop_reason is not None or self.storage_problem:
             return None
         for name, not_before in self._waiting.items():
             if self.clock() >= not_before:
@@ -113,9 +125,9 @@ class Driver:
         if record.ended:
             return
         attempt = record.attempt + 1
-        again = f" again, from epoch {record.epochs}" if attempt > 1 else ""
+        self._started_at[name] = self._heard_at[name] = self.clock()
         record = record.change(
-            f"attempt {attempt} started{again}",
+            f"attempt {attempt} started",
             state="RUNNING",
             reason="",
             attempt=attempt,
@@ -124,34 +136,48 @@ class Driver:
         )
         self._keep(record, save=True, event="started")
 
-    def placed(self, name: str, *, node: str, notes: Iterable[str] = ()) -> None:
-        """The trial's first word: where it runs, and what it noticed when it went on from a checkpoint."""
-        record = self.records[name].change(f"training on {node}", node=node)
-        for note in notes:
-            record = record.change(note)
-        self._keep(record, save=False)
+    def placed(
+        self, name: str, *, node: str, notes: Iterable[str] = (), curve: Sequence[Mapping[str, float]] = ()
+    ) -> None:
+        """The trial's first word: where it runs, what it noticed, and the curve that it goes on from.
 
-    def reported(
-        self, name: str, row: Mapping[str, float], *, curve: Iterable[Mapping[str, float]] | None = None
-    ) -> str | None:
-        """One validated epoch's metrics; returns why the trial should stop now, or None.
-
-        Args:
-            curve: The rows before this one as the trial's checkpoint has them, given when it went on from there.
+        Whatever was reported after that curve will be trained and reported again.
         """
         record = self.records[name]
         if record.ended:
+            return
+        self._heard_at[name] = self.clock()
+        metric = self.spec.metric
+        rows = tuple(dict(r) for r in curve)
+        goes_on = f", goes on after epoch {int(rows[-1]['epoch'])}" if rows else ""
+        for note in notes:
+            record = record.change(note)
+        best = best_row(rows, metric=metric.name, goal=metric.goal)
+        record = record.change(f"training on {node}{goes_on}", node=node, curve=rows, best=best)
+        for row in rows:  # known already, unless the driver died after the checkpoint was written
+            self._searcher.report(name, epoch=int(row["epoch"]), value=row[metric.name])
+            self._rule.decide(name, epoch=int(row["epoch"]), value=row[metric.name])
+        self._keep(record, save=False)
+
+    def reported(self, name: str, row: Mapping[str, float]) -> str | None:
+        """One validated epoch's metrics; returns why the trial should stop now, or None."""
+        record = self.records[name]
+        if record.ended:
             return record.reason
+        self._heard_at[name] = self.clock()
         metric = self.spec.metric
         epoch, value = int(row["epoch"]), row[metric.name]
-        rows = (*(curve if curve is not None else record.curve), dict(row))
-        rows = tuple(dict(r) for r in rows if r["epoch"] < epoch) + (dict(row),)
+        rows = (*(r for r in record.curve if r["epoch"] < epoch), dict(row))
         record = record.change(curve=rows, best=best_row(rows, metric=metric.name, goal=metric.goal))
         self._searcher.report(name, epoch=epoch, value=value)
         reason = self._rule.decide(name, epoch=epoch, value=value)
         if reason is not None and epoch < self.max_epochs(record):
             self._end(record, state="PRUNED", reason=reason)
             return reason
+        limit = self.spec.failures.trial_timeout
+        if limit is not None and self._running_s(name) > limit and epoch < self.max_epochs(record):
+            self._keep(record, save=False)
+            return self._timed_out(name)
         due = self.clock() - self._saved_at.get(name, 0.0) >= SAVE_EVERY_S
         self._keep(record, save=due, event="epoch")
         return None
@@ -170,26 +196,74 @@ class Driver:
         state: State = "FAILED",
         retry: bool,
         charge: bool = True,
+        batch_size: int | None = None,
     ) -> None:
-        """An attempt broke; it is tried again, later, unless that is pointless or was done often enough."""
+        """An attempt broke; it is tried again, later, unless that is pointless or was done often enough.
+
+        Args:
+            charge: Whether it was the trial's own fault.
+            batch_size: With which it was trained; halved for the next attempt after running out of memory.
+        """
         record = self.records[name]
         if record.ended:
             return
-        record = record.change(error=error, charged=record.charged + charge)
-        if retry and self.stop_reason is None and record.charged <= self.spec.failures.max_retries:
+        if state == "OOM" and batch_size is not None:
+            retry = retry and self.spec.failures.on_oom == "halve_batch" and batch_size > 1
+            record = record.change(batch_size=batch_size // 2 if retry else batch_size)
+        record = record.change(error=error, charged=record.charged + charge, losses=record.losses + (not charge))
+        if retry and self.stop_reason is None and self._may_retry(record):
             pause_s = min(60.0, 2.0 ** (record.charged - 1)) if charge else 0.0
-            self._running.discard(name)
+            self._forget(name)
             self._waiting[name] = self.clock() + pause_s
-            record = record.change(f"attempt {record.attempt} failed: {reason}", state="PENDING", reason=reason)
-            self._keep(record, save=True, event="retried")
+            smaller = f"; next with batch size {record.batch_size}" if state == "OOM" and record.batch_size else ""
+            event = f"attempt {record.attempt} failed: {reason}{smaller}"
+            self._keep(record.change(event, state="PENDING", reason=reason), save=True, event="retried")
             return
+        if retry and self.stop_reason is not None:
+            self.interrupted(name, reason=self.stop_reason)
+            return
+        if retry and not charge:
+            reason = f"{reason}; {record.losses} machines were lost with it"
         self._end(record, state=state, reason=reason)
         self._abort_if_too_many_failed()
+
+    def _may_retry(self, record: TrialRecord) -> bool:
+        return record.charged <= self.spec.failures.max_retries and record.losses <= MAX_LOSSES
+
+    def overdue(self) -> list[str]:
+        """Running trials whose process must be ended: they said nothing for too long, or did not stop when asked."""
+        return [name for name in sorted(self._running) if name in self._heard_at and self._give_up(name)]
+
+    def _give_up(self, name: str) -> bool:
+        failures = self.spec.failures
+        if failures.trial_timeout is not None and self._running_s(name) > failures.trial_timeout + GRACE_S:
+            self._timed_out(name)
+            return True
+        silent_s = self.clock() - self._heard_at[name]
+        if failures.hang_timeout is not None and silent_s > failures.hang_timeout:
+            after = f" after epoch {self.records[name].epochs}" if self.records[name].curve else ""
+            reason = f"no report for {silent_s:.0f} s{after}, failures.hang_timeout is {failures.hang_timeout:g} s"
+            self.failed(name, reason=reason, state="TIMEOUT", retry=True)
+            return True
+        return False
+
+    def _timed_out(self, name: str) -> str:
+        limit, record = self.spec.failures.trial_timeout, self.records[name]
+        reason = f"took longer than failures.trial_timeout {limit:g} s; it got to epoch {record.epochs}"
+        self._end(record, state="TIMEOUT", reason=reason)
+        return reason
+
+    def _running_s(self, name: str) -> float:
+        return self.clock() - self._started_at[name]
+
+    def storage_failed(self, reason: str) -> None:
+        """Storage cannot be written or read: nothing new starts; what runs trains on and keeps its model here."""
+        self.storage_problem = self.storage_problem or reason
 
     def interrupted(self, name: str, *, reason: str) -> None:
         """The sweep is ending; the trial can go on from its last checkpoint another time."""
         record = self.records[name]
-        self._running.discard(name)
+        self._forget(name)
         if not record.ended:
             self._keep(record.change(f"interrupted: {reason}", state="PENDING", reason=reason), save=True)
 
@@ -197,8 +271,13 @@ class Driver:
         """End the sweep as soon as running trials have been told."""
         self.stop_reason = self.stop_reason or reason
 
-    def check_time(self) -> None:
-        """Stop when the wall clock of the budget is used up."""
+    def check(self) -> None:
+        """Stop when the wall clock of the budget is used up, or one of the checks says so."""
+        if self.storage_problem and not self._running:
+            self.stop(f"storage failed: {self.storage_problem}")
+        for check in self.checks:
+            if (reason := check()) is not None:
+                self.stop(reason)
         limit = self.spec.budget.wall_clock
         if limit is not None and self.clock() - self._started >= limit:
             self.stop(f"the wall clock of {limit:g} s is used up")
@@ -208,14 +287,23 @@ class Driver:
         failed = [r for r in ended if r.state not in ("FINISHED", "PRUNED")]
         limit = self.spec.failures.abort_if_failed_fraction
         if len(ended) >= MIN_ENDED_TO_ABORT and len(failed) / len(ended) > limit:
+            self.stop_code = 1
             self.stop(f"{len(failed)} of {len(ended)} trials failed, more than abort_if_failed_fraction {limit:g}")
 
     def _end(self, record: TrialRecord, *, state: State, reason: str) -> None:
         assert state in ENDED
         record = record.change(f"{state.lower()}: {reason}", state=state, reason=reason, ended_at=now())
-        self._running.discard(record.trial)
+        self._forget(record.trial)
         self._searcher.tell(record)
         self._keep(record, save=True, event="ended")
+        self._ended_since_snapshot += 1
+        if self._ended_since_snapshot >= COMPACT_EVERY:
+            self._ended_since_snapshot = 0
+            self.ledger.save_snapshot(self.records.values())
+
+    def _forget(self, name: str) -> None:
+        self._running.discard(name)
+        self._heard_at.pop(name, None)
 
     def _keep(self, record: TrialRecord, *, save: bool, event: str = "") -> None:
         self.records[record.trial] = record

@@ -8,7 +8,11 @@ from hoir_ray.config import Config
 
 
 class Job(Config):
-    """One attempt at one trial."""
+    """One attempt at one trial.
+
+    Attributes:
+        unsaved: A folder for what storage does not take.
+    """
 
     sweep: str
     trial: str
@@ -23,3 +27,5 @@ class Job(Config):
     parameters: dict[str, Any]
     workers: int
     cpus: float
+    memory_limit: int | None
+    unsaved: str

@@ -39,7 +39,7 @@ def local_ray() -> Iterator[None]:
 def _start(folder: Path) -> None:
     import ray
     from ray._private import ray_constants
-    from ray._raylet import AuthenticationTokenLoader, Config
+    from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
 
     # Both are read from the environment when ray is first imported, which may have been before.
     ray_constants.ENABLE_RAY_CLUSTER = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import importlib.metadata
 import logging
+import os
 import platform
 import signal
 import socket
@@ -21,17 +22,23 @@ import hoir_ray
 from hoir_ray.document import dump_document
 from hoir_ray.errors import RequestError
 from hoir_ray.ledger import Ledger, TrialRecord
-from hoir_ray.registry import SPEC, OpenedSweep, read_spec, write_summary
+from hoir_ray.registry import SPEC, OpenedSweep, read_spec
 from hoir_ray.spec import Scalar, SweepSpec
-from hoir_ray.storage import Storage, acquire_lock, check, open_storage
+from hoir_ray.storage import BackgroundUploader, Lock, Storage, acquire_lock, check, open_storage
 from hoir_ray.sweep.cluster import Cluster, connect
 from hoir_ray.sweep.driver import Driver, Listener
 from hoir_ray.sweep.job import Job
+from hoir_ray.sweep.leaving import leave
 from hoir_ray.sweep.plan import Plan
-from hoir_ray.trackers import tracker_config
+from hoir_ray.sweep.preflight import check_workers
+from hoir_ray.trackers import check_tracker
+from hoir_ray.unsaved import unsaved_folder, upload_unsaved
 
 # Parts of a spec that may differ when a sweep goes on: they change how much is done and where, not what is searched.
 CHANGEABLE = frozenset({"budget", "resources", "failures", "trackers", "storage", "provenance"})
+
+MAX_QUEUED = 1_000_000  # the driver must never wait for storage; each trial has one place in the queue
+_log = logging.getLogger(__name__)
 
 Watch = Callable[[Driver, Cluster], "Listener"]
 
@@ -52,41 +59,68 @@ def run_sweep(
     """
     spec = plan.spec
     for name, options in spec.trackers.items():
-        tracker_config(name, options)
+        check_tracker(name, options)
     root = open_storage(spec.storage.uri, endpoint_url=spec.storage.endpoint_url)
     check(root)
     storage = root.child(spec.name)
-    with acquire_lock(storage, owner=f"{getpass.getuser()}@{socket.gethostname()}", force=force):
-        before = read_spec(storage)
-        if before is not None:
-            refuse_other_spec(before, spec, where=storage.uri)
-        ledger = Ledger(storage)
-        records = {r.trial: r for r in ledger.load()}
-        if add_trials:
-            so_far = max(len(records), spec.budget.max_trials or 0)
-            budget = spec.budget.model_copy(update={"max_trials": so_far + add_trials})
-            spec = spec.model_copy(update={"budget": budget})
+    unsaved = unsaved_folder(storage, sweep=spec.name)
+    with acquire_lock(storage, owner=f"{getpass.getuser()}@{socket.gethostname()}", force=force) as lock:
+        spec, records = _past(spec, storage, unsaved=unsaved, add_trials=add_trials)
         plan.task.data(plan.config(plan.smallest.point))  # a picture that cannot be read is said now, not per trial
         storage.put(SPEC, dump_document(resolved(spec)).encode())
+        uploader = BackgroundUploader(storage, max_queued=MAX_QUEUED)
         driver = Driver(
             spec=spec,
             space=plan.space,
-            ledger=ledger,
+            ledger=Ledger(storage, uploader=uploader),
             refuse=plan.refuse,
             describe=lambda point: _describe(plan, point),
             max_epochs=lambda record: plan.config(record.parameters).training.max_epochs,
             records=records,
         )
+        driver.checks.append(lambda: _look_outside(driver, lock, uploader))
         try:
             if not driver.finished:
-                with connect(address) as cluster, interruptible(driver):
+                with interruptible(driver), connect(address) as cluster:
+                    check_workers(root, endpoint_url=spec.storage.endpoint_url)
                     driver.listeners.append(watch(driver, cluster))
-                    _tune(driver, cluster, job=lambda record: _job(plan, spec, root, record))
+                    _tune(driver, cluster, job=lambda record: _job(plan, spec, root, record, unsaved=unsaved))
         finally:
             for name in sorted(driver.running):
                 driver.interrupted(name, reason=driver.stop_reason or "the driver ended")
-            write_summary(storage, spec, list(driver.records.values()))
+            if lock.lost.is_set():
+                uploader.abandon()
+            else:
+                leave(driver, storage, uploader, unsaved=unsaved)
     return OpenedSweep(storage, spec, tuple(driver.records.values())), driver
+
+
+def _past(
+    spec: SweepSpec, storage: Storage, *, unsaved: Path, add_trials: int
+) -> tuple[SweepSpec, dict[str, TrialRecord]]:
+    """What storage knows of the sweep by now, and the spec with the trials that are to be added."""
+    before = read_spec(storage)
+    if before is not None:
+        refuse_other_spec(before, spec, where=storage.uri)
+    if unsaved.is_dir():
+        saved = upload_unsaved(unsaved, storage)
+        _log.warning("saved %d objects that had been kept in %s", len(saved), unsaved)
+    records = {r.trial: r for r in Ledger(storage).load()}
+    if add_trials:
+        so_far = max(len(records), spec.budget.max_trials or 0)
+        budget = spec.budget.model_copy(update={"max_trials": so_far + add_trials})
+        spec = spec.model_copy(update={"budget": budget})
+    return spec, records
+
+
+def _look_outside(driver: Driver, lock: Lock, uploader: BackgroundUploader) -> str | None:
+    """What the driver cannot see itself: whether the sweep is still ours, and whether the ledger is being saved."""
+    if uploader.failures:
+        driver.storage_failed(str(next(iter(uploader.failures.values()))))
+    if lock.lost.is_set():
+        driver.stop_code = 1
+        return "somebody else has taken this sweep over with --force"
+    return None
 
 
 def refuse_other_spec(before: SweepSpec, after: SweepSpec, *, where: str) -> None:
@@ -125,12 +159,12 @@ def _tune(driver: Driver, cluster: Cluster, *, job: Callable[[TrialRecord], Job]
 
     resources = driver.spec.resources
     searcher = TuneSearcher(driver, slots=cluster.slots(resources), job=job)
-    with tempfile.TemporaryDirectory(prefix="hoir-tune-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="hoir-tune-", dir=os.environ.get("TMPDIR")) as scratch:
         tuner = tune.Tuner(
             tune.with_resources(run_trial, {"CPU": resources.cpus, "GPU": resources.gpus}),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
-                scheduler=TuneScheduler(driver),
+                scheduler=TuneScheduler(driver, searcher),
                 num_samples=-1,
                 reuse_actors=True,
                 trial_name_creator=lambda trial: searcher.names.get(trial.trial_id, trial.trial_id),
@@ -148,7 +182,7 @@ def _tune(driver: Driver, cluster: Cluster, *, job: Callable[[TrialRecord], Job]
         tuner.fit()
 
 
-def _job(plan: Plan, spec: SweepSpec, root: Storage, record: TrialRecord) -> Job:
+def _job(plan: Plan, spec: SweepSpec, root: Storage, record: TrialRecord, *, unsaved: Path) -> Job:
     config = plan.config(record.parameters, batch_size=record.batch_size)
     return Job(
         sweep=spec.name,
@@ -164,6 +198,8 @@ def _job(plan: Plan, spec: SweepSpec, root: Storage, record: TrialRecord) -> Job
         parameters=record.parameters,
         workers=spec.resources.workers,
         cpus=spec.resources.cpus,
+        memory_limit=spec.failures.memory_limit,
+        unsaved=str(unsaved),
     )
 
 
@@ -178,12 +214,14 @@ def interruptible(driver: Driver) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    import ray  # noqa: F401  # importing it sets a handler of its own
+
     before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         if driver.stop_reason is not None and driver.interrupted_by:
             raise KeyboardInterrupt
-        driver.interrupted_by = signal.Signals(number).name
+        driver.interrupted_by, driver.stop_code = signal.Signals(number).name, 130
         driver.stop(f"interrupted by {driver.interrupted_by}")
 
     for number in before:
@@ -205,5 +243,5 @@ def _provenance() -> dict[str, str]:
         if commit.returncode == 0:
             versions["commit"] = commit.stdout.strip()
     except (OSError, subprocess.SubprocessError) as error:
-        logging.getLogger(__name__).debug("no commit: %s", error)
+        _log.debug("no commit: %s", error)
     return versions

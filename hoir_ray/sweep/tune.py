@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable
 from typing import Any
 
+import ray
 from ray.tune import Callback, Stopper
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
@@ -16,15 +16,28 @@ from hoir_ray.sweep.driver import Driver
 from hoir_ray.sweep.job import Job
 from hoir_ray.sweep.trial import JOB_KEY, MESSAGE
 
-_log = logging.getLogger(__name__)
+
+class _Unsaved:
+    """Ray saves its hooks with its state. What a sweep is, is in the ledger, and Ray's state is never read again."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
 
 
-class TuneSearcher(Searcher):
-    """Gives Tune the driver's next trial, as long as fewer than `slots` are under way."""
+class TuneSearcher(_Unsaved, Searcher):
+    """Gives Tune the driver's next trial, as long as fewer than `slots` are under way.
+
+    Each attempt is a trial of its own for Tune, so that what a killed attempt still says is told from what the next one
+    says.
+
+    Attributes:
+        names: Tune's trial id -> our trial.
+    """
 
     def __init__(self, driver: Driver, *, slots: int, job: Callable[[TrialRecord], Job]) -> None:
         super().__init__(metric=MESSAGE, mode="max")
         self._driver, self._slots, self._job = driver, slots, job
+        self._attempts: dict[str, str] = {}
         self.names: dict[str, str] = {}
 
     def suggest(self, trial_id: str) -> Any:
@@ -34,7 +47,17 @@ class TuneSearcher(Searcher):
         if record is None:
             return Searcher.FINISHED if self._driver.finished else None
         self.names[trial_id] = record.trial
+        self._attempts[record.trial] = trial_id
         return {JOB_KEY: self._job(record).model_dump(mode="json")}
+
+    def running(self, trial_id: str) -> str | None:
+        """Our trial, if it is running and this is its present attempt."""
+        name = self.names.get(trial_id)
+        return name if name in self._driver.running and self._attempts[name] == trial_id else None
+
+    def attempt(self, name: str) -> str:
+        """Tune's id of the trial's present attempt."""
+        return self._attempts[name]
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """The driver hears of ends through the scheduler and the callback, which know why."""
@@ -46,47 +69,65 @@ class TuneSearcher(Searcher):
         raise NotImplementedError("a sweep is resumed from its ledger")
 
 
-class TuneScheduler(FIFOScheduler):
+class TuneScheduler(_Unsaved, FIFOScheduler):
     """Hands each report to the driver, which decides whether the trial goes on."""
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: Driver, searcher: TuneSearcher) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._driver = driver
+        self._driver, self._searcher = driver, searcher
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        message = json.loads(result[MESSAGE])
-        name = message["trial"]
-        if name not in self._driver.running:
-            return self.CONTINUE
+        name = self._searcher.running(trial.trial_id)
+        if name is None:
+            return self.STOP
+        stop = self._hear(name, json.loads(result[MESSAGE]))
+        return self.STOP if stop else self.CONTINUE
+
+    def _hear(self, name: str, message: dict[str, Any]) -> bool:
+        driver = self._driver
         if "node" in message:
-            self._driver.placed(name, node=message["node"], notes=message["notes"])
+            driver.placed(name, node=message["node"], notes=message["notes"], curve=message["curve"])
         if "row" in message:
-            stop = self._driver.reported(name, message["row"], curve=message.get("curve"))
-            return self.STOP if stop else self.CONTINUE
+            return driver.reported(name, message["row"]) is not None
         if "finished" in message:
-            self._driver.succeeded(name, reason=message["finished"], model=message["model"])
+            driver.succeeded(name, reason=message["finished"], model=message["model"])
+            if message["unsaved"] is not None:
+                driver.storage_failed(message["unsaved"])
+        elif "storage" in message:
+            driver.storage_failed(message["storage"])
+            driver.interrupted(name, reason=message["storage"])
         elif "failed" in message:
-            self._driver.failed(
-                name, reason=message["failed"], error=message["error"], state=message["state"], retry=message["retry"]
+            driver.failed(
+                name,
+                reason=message["failed"],
+                error=message["error"],
+                state=message["state"],
+                retry=message["retry"],
+                batch_size=message.get("batch_size"),
             )
-        return self.CONTINUE
+        return False
 
 
-class TuneCallback(Callback):
-    """Starts, and the deaths that a trial could not report itself."""
+class TuneCallback(_Unsaved, Callback):
+    """Starts, the deaths that a trial could not report itself, and the end of processes that hang."""
 
     def __init__(self, driver: Driver, searcher: TuneSearcher) -> None:
         self._driver, self._searcher = driver, searcher
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        self._driver.check_time()
+        self._driver.check()
+        overdue = {self._searcher.attempt(name) for name in self._driver.overdue()}
+        for trial in trials if overdue else ():
+            if trial.trial_id in overdue and trial.temporary_state.ray_actor is not None:
+                # From outside: a process that hangs in native code, or is stopped, hears nothing.
+                ray.kill(trial.temporary_state.ray_actor)
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._driver.started(self._searcher.names[trial.trial_id])
+        if (name := self._searcher.running(trial.trial_id)) is not None:
+            self._driver.started(name)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        name = self._searcher.names[trial.trial_id]
-        if name not in self._driver.running:
+        if (name := self._searcher.running(trial.trial_id)) is None:
             return
         try:
             error = trial.get_error()
@@ -101,8 +142,7 @@ class TuneCallback(Callback):
         )
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        name = self._searcher.names[trial.trial_id]
-        if name not in self._driver.running:
+        if (name := self._searcher.running(trial.trial_id)) is None:
             return
         if self._driver.stop_reason is not None:
             self._driver.interrupted(name, reason=self._driver.stop_reason)
@@ -110,7 +150,7 @@ class TuneCallback(Callback):
             self._driver.failed(name, reason="ended without a word", retry=True)
 
 
-class TuneStopper(Stopper):
+class TuneStopper(_Unsaved, Stopper):
     """Ends everything once the driver says so."""
 
     def __init__(self, driver: Driver) -> None:

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from hoir_ray.checkpoint import write_pack
+from hoir_ray.errors import StorageError
 from hoir_ray.pictures import save_picture
 from hoir_ray.storage import BackgroundUploader, Storage, open_storage
 from hoir_ray.sweep.checkpoints import CHECKPOINT, Checkpoints
 from hoir_ray.sweep.job import Job
+from hoir_ray.sweep.limits import memory_limit
+from hoir_ray.sweep.watching import trackers_of
 from hoir_ray.task import Task, TaskConfig
 from hoir_ray.tasks import load_task
-from hoir_ray.trackers import build_trackers
 from hoir_ray.training.data import TaskData
 from hoir_ray.training.loop import Epoch, Fit, train
 
 Report = Callable[[dict[str, Any]], None]
+FLUSH_S = 60.0
 
 
 def train_worker(job: Job, report: Report) -> None:
@@ -35,52 +40,50 @@ def train_worker(job: Job, report: Report) -> None:
     task = load_task(job.task)
     config = task.config.model_validate(job.config)
     storage = open_storage(job.storage_uri, endpoint_url=job.endpoint_url).child(job.sweep)
-    with tempfile.TemporaryDirectory(prefix="hoir-trial-") as temp, BackgroundUploader(storage) as uploader:
+    with (
+        tempfile.TemporaryDirectory(prefix="hoir-trial-", ignore_cleanup_errors=True) as temp,
+        _uploads(storage) as uploader,
+        memory_limit(job.memory_limit),
+    ):
         work = Path(temp)
         checkpoints = Checkpoints(storage, trial=job.trial, attempt=job.attempt)
         resumed = checkpoints.fetch(work / CHECKPOINT)
         curve = list(resumed.curve)
-        first: dict[str, Any] = {
-            "node": f"{socket.gethostname()}, process {os.getpid()}",
-            "notes": resumed.notes,
-            "curve": resumed.curve,
-        }
+        node = f"{socket.gethostname()}, process {os.getpid()}"
+        first: dict[str, Any] = {"node": node, "notes": resumed.notes, "curve": resumed.curve}
         data = task.data(config)
         torch.manual_seed(config.training.seed)
         network = task.network(config)
 
         def on_epoch(epoch: Epoch) -> None:
-            row = {"epoch": float(epoch.epoch), **{name: float(value) for name, value in epoch.metrics.items()}}
+            row = {"epoch": float(epoch.epoch), **epoch.metrics}
             curve.append(row)
-            report({"row": row, **first})
+            message = {"row": row, **first}
             first.clear()
+            report(message)
 
-        fit = train(
-            network,
-            data,
-            config.training,
-            score=task.score,
-            pictures=task.pictures,
-            trackers=build_trackers(
-                job.trackers,
-                directory=_tracker_folder(storage, job, work),
-                sweep=job.sweep,
-                trial=job.trial,
-                parameters=job.parameters,
-            ),
-            metric=job.metric,
-            goal=job.goal,
-            on_epoch=on_epoch,
-            checkpoint=work / CHECKPOINT,
-            on_checkpoint=lambda path, epoch: checkpoints.save(uploader, path, epoch=epoch, curve=curve),
-            hyperparameters=config.model_dump(mode="json"),
-        )
-        publish(storage, job, task=task, config=config, data=data, network=network, fit=fit, work=work)
-        uploader.flush()
-        checkpoints.keep_newest()
+        with trackers_of(job, storage, work=work, curve=resumed.curve) as trackers:
+            fit = train(
+                network,
+                data,
+                config.training,
+                score=task.score,
+                pictures=task.pictures,
+                trackers=trackers,
+                metric=job.metric,
+                goal=job.goal,
+                on_epoch=on_epoch,
+                checkpoint=work / CHECKPOINT,
+                on_checkpoint=lambda path, epoch: checkpoints.save(uploader, path, epoch=epoch, curve=curve),
+                hyperparameters=config.model_dump(mode="json"),
+            )
+        unsaved = publish(storage, job, task=task, config=config, data=data, network=network, fit=fit, work=work)
+        with contextlib.suppress(StorageError):  # the model is there; its checkpoints were for a restart
+            uploader.flush(timeout_s=FLUSH_S)
+            checkpoints.keep_newest()
     reason = f"best {job.metric} {fit.best_metrics[job.metric]:.6g} at epoch {fit.best_epoch} of {fit.epochs}"
     early = ", stopped early" if fit.stopped_early else ""
-    report({"finished": reason + early, "model": f"models/{job.trial}", **first})
+    report({"finished": reason + early, "model": f"models/{job.trial}", "unsaved": unsaved, **first})
 
 
 def publish(
@@ -93,8 +96,12 @@ def publish(
     network: torch.nn.Module,
     fit: Fit,
     work: Path,
-) -> None:
-    """Write the best epoch's model pack into storage, its manifest last, and its picture beside the checkpoints."""
+) -> str | None:
+    """Write the best epoch's model pack into storage, its manifest last, and its picture beside the checkpoints.
+
+    Returns:
+        Why storage did not take it, in which case it was put aside on this machine; None if all is well.
+    """
     pictures = task.pictures(network, data)
     pack = work / "pack"
     write_pack(
@@ -106,13 +113,26 @@ def publish(
         metrics={"epoch": float(fit.best_epoch), **fit.best_metrics},
         preview=pictures["preview"],
     )
-    storage.put_folder(f"models/{job.trial}", pack)
     save_picture(pictures.get("comparison", pictures["preview"]), work / "render.png")
-    storage.put_file(f"trials/{job.trial}/render.png", work / "render.png")
+
+    def put(into: Storage) -> None:
+        into.put_folder(f"models/{job.trial}", pack)
+        into.put_file(f"trials/{job.trial}/render.png", work / "render.png")
+
+    try:
+        put(storage)
+    except StorageError as error:
+        put(open_storage(job.unsaved))
+        return str(error)
+    return None
 
 
-def _tracker_folder(storage: Storage, job: Job, work: Path) -> Path:
-    """In the sweep's own folder where storage is one, so that curves are there while it runs."""
-    if storage.uri.startswith("s3://"):
-        return work / "trackers"
-    return Path(storage.uri) / "trackers"
+@contextmanager
+def _uploads(storage: Storage) -> Iterator[BackgroundUploader]:
+    """An uploader that is given some time for its rest when the trial is stopped or fails."""
+    uploader = BackgroundUploader(storage)
+    try:
+        yield uploader
+    finally:
+        with contextlib.suppress(StorageError):
+            uploader.close(timeout_s=FLUSH_S)

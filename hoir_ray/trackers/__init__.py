@@ -36,6 +36,18 @@ def tracker_config(name: str, options: Mapping[str, Any]) -> Config:
         raise SpecError("\n".join(f"trackers.{name}.{path}: {complaint}" for path, complaint in found)) from None
 
 
+def check_tracker(name: str, options: Mapping[str, Any]) -> None:
+    """Whether a tracker can be used as asked for, before anything is trained.
+
+    Raises:
+        SpecError: As `tracker_config`.
+        RequestError: If it needs something that only the user can give, such as a key.
+    """
+    config, module = tracker_config(name, options), _module(name)
+    if hasattr(module, "check"):
+        module.check(config)
+
+
 def build_trackers(
     configs: Mapping[str, Mapping[str, Any]],
     *,

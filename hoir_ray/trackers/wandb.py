@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from hoir_ray.trackers._wandb.access import find_access
+from hoir_ray.trackers._wandb.access import check, find_access
 from hoir_ray.trackers._wandb.config import Config
 from hoir_ray.trackers._wandb.summary import summary_run
-from hoir_ray.trackers._wandb.sync import sync, unsent_runs
+from hoir_ray.trackers._wandb.sync import sync, unsent_files, unsent_runs
 from hoir_ray.trackers._wandb.tracker import WandbTracker, build
 
-__all__ = ["Config", "WandbTracker", "build", "find_access", "summary_run", "sync", "unsent_runs"]
+__all__ = [
+    "Config",
+    "WandbTracker",
+    "build",
+    "check",
+    "find_access",
+    "summary_run",
+    "sync",
+    "unsent_files",
+    "unsent_runs",
+]

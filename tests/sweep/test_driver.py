@@ -128,7 +128,7 @@ def test_the_wall_clock_stops_the_sweep(storage):
     driver = driver_of(storage, text, clock=lambda: now[0])
     assert driver.next() is not None
     now[0] = 10.0
-    driver.check_time()
+    driver.check()
     assert driver.next() is None
     assert "wall clock" in (driver.stop_reason or "")
 
@@ -178,7 +178,9 @@ def test_a_worker_that_starts_over_repeats_no_epoch_in_the_curve(storage):
     driver.next()
     driver.started(name)
     rows = ({"epoch": 1.0, "quality": 1.0}, {"epoch": 2.0, "quality": 2.0})
-    driver.reported(name, {"epoch": 3.0, "quality": 3.5}, curve=rows)
+    driver.placed(name, node="here", curve=rows)
+    assert [r["epoch"] for r in driver.records[name].curve] == [1, 2]
+    driver.reported(name, {"epoch": 3.0, "quality": 3.5})
     assert [r["epoch"] for r in driver.records[name].curve] == [1, 2, 3]
     assert driver.records[name].best["quality"] == 3.5
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from hoir_ray.errors import RequestError
 from hoir_ray.trackers._wandb.config import Config
 
 _REMEMBERED_S = 300.0
@@ -25,10 +26,15 @@ _QUESTION = json.dumps({"query": "query Viewer { viewer { id } }", "variables": 
 
 @dataclass(frozen=True)
 class Access:
-    """How runs will be recorded, and why not as asked for, where that is so."""
+    """How runs will be recorded, and why not as asked for, where that is so.
+
+    Attributes:
+        needs_key: Whether the reason is one that only the user can mend.
+    """
 
     mode: Literal["online", "offline"]
     reason: str | None = None
+    needs_key: bool = False
 
 
 _lock = threading.Lock()
@@ -64,6 +70,17 @@ def forget() -> None:
         _found.clear()
 
 
+def check(config: Config) -> None:
+    """Before a sweep: refuse to start without a key that W&B takes. An outage of W&B is nobody's mistake and passes.
+
+    Raises:
+        RequestError: Saying what to do about the key.
+    """
+    access = find_access(config, timeout_s=10.0)
+    if access.needs_key:
+        raise RequestError(f"trackers.wandb: {access.reason}; mend that, or use mode: offline and `hoir sync` later")
+
+
 def remember_outage(reason: str) -> None:
     """Let the next trials of this process go offline at once, after the SDK has failed where the question succeeded."""
     url = _server()
@@ -73,7 +90,7 @@ def remember_outage(reason: str) -> None:
 
 def _ask(url: str, key: str | None, *, timeout_s: float) -> Access:
     if key is None:
-        return Access("offline", f"no key for {url}; set WANDB_API_KEY or run `wandb login`")
+        return Access("offline", f"no key for {url}; set WANDB_API_KEY or run `wandb login`", needs_key=True)
     token = base64.b64encode(f"api:{key}".encode()).decode()
     headers = {"Content-Type": "application/json", "Authorization": f"Basic {token}"}
     request = urllib.request.Request(f"{url}/graphql", data=_QUESTION, headers=headers)  # noqa: S310  # http(s) only
@@ -83,13 +100,13 @@ def _ask(url: str, key: str | None, *, timeout_s: float) -> Access:
     except urllib.error.HTTPError as error:
         error.close()
         if error.code in {401, 403}:
-            return Access("offline", f"{url} refused the key ({error.code})")
+            return Access("offline", f"{url} refused the key ({error.code})", needs_key=True)
         return Access("offline", f"{url} answered {error.code}")
     except (OSError, http.client.HTTPException):
         return Access("offline", f"{url} cannot be reached, or did not answer within {timeout_s:g} s")
     except (ValueError, KeyError, TypeError):
         return Access("offline", f"{url} did not answer as W&B does")
-    return Access("online") if viewer else Access("offline", f"{url} does not know the key")
+    return Access("online") if viewer else Access("offline", f"{url} does not know the key", needs_key=True)
 
 
 def _server() -> str:

@@ -1,0 +1,68 @@
+"""A trial's trackers, whose files go into storage: at once where it is a folder, at the trial's end where it is S3."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from hoir_ray.errors import HoirError
+from hoir_ray.storage import Storage
+from hoir_ray.sweep.job import Job
+from hoir_ray.tracker import Tracker
+from hoir_ray.trackers import build_trackers
+
+FOLDER = "trackers"
+_log = logging.getLogger(__name__)
+
+
+@contextmanager
+def trackers_of(
+    job: Job, storage: Storage, *, work: Path, curve: Sequence[Mapping[str, float]]
+) -> Iterator[Sequence[Tracker]]:
+    """The trackers of one attempt at a trial; a failure of theirs is logged and never the trial's.
+
+    Args:
+        curve: What the trial goes on from; told again where the files of the attempt before are not at hand.
+    """
+    in_bucket = storage.uri.startswith("s3://")
+    folder = work / FOLDER if in_bucket else Path(storage.uri) / FOLDER
+    trackers = build_trackers(
+        job.trackers, directory=folder, sweep=job.sweep, trial=job.trial, parameters=job.parameters
+    )
+    try:
+        if in_bucket:
+            _tell_again(trackers, curve)
+        yield trackers
+    finally:
+        if in_bucket:
+            _upload(folder, storage)
+
+
+def _tell_again(trackers: Sequence[Tracker], curve: Sequence[Mapping[str, float]]) -> None:
+    for tracker in trackers:
+        try:
+            for row in curve:
+                metrics = {name: value for name, value in row.items() if name != "epoch"}
+                tracker.logger.log_metrics(metrics, step=int(row["epoch"]))
+        except Exception as error:  # watching must never end what is watched
+            _log.warning("tracker %s failed, training goes on: %s", type(tracker).__name__, error)
+
+
+def _upload(folder: Path, storage: Storage) -> None:
+    try:
+        for path in sorted(p for p in folder.rglob("*") if p.is_file() and not p.is_symlink()):
+            if _is_kept(path.relative_to(folder), folder):
+                storage.put_file(f"{FOLDER}/{path.relative_to(folder).as_posix()}", path)
+    except (HoirError, OSError) as error:
+        _log.warning("files of the trackers were not uploaded: %s", error)
+
+
+def _is_kept(path: Path, folder: Path) -> bool:
+    """W&B's own folder holds caches and logs too; only what it has not been sent is needed, for `hoir sync`."""
+    if path.parts[0] != "wandb":
+        return True
+    from hoir_ray.trackers.wandb import unsent_runs
+
+    return path.name.endswith(".wandb") and any((folder / path).is_relative_to(run) for run in unsent_runs(folder))
