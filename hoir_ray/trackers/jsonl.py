@@ -42,7 +42,7 @@ class JsonlLogger(Logger):
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
         values = vars(params) if isinstance(params, Namespace) else params
-        (self._folder / "parameters.json").write_text(json.dumps(values, indent=2) + "\n")
+        (self._folder / "config.json").write_text(json.dumps(values, indent=2) + "\n")
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         epoch = int(step or 0)
@@ -63,7 +63,7 @@ class JsonlLogger(Logger):
 
 
 class JsonlTracker:
-    """`<trial>/metrics.jsonl`, `<trial>/parameters.json` and `<trial>/images/<name>-<epoch>.png`."""
+    """`<trial>/metrics.jsonl`, the sweep's choices in `parameters.json`, all in `config.json`, and `images/`."""
 
     def __init__(self, folder: Path, *, trial: str, config: Config) -> None:
         self._logger = JsonlLogger(folder, trial=trial)
@@ -83,6 +83,7 @@ class JsonlTracker:
 
 
 def build(config: Config, *, directory: Path, sweep: str, trial: str, parameters: Mapping[str, Any]) -> Tracker:
-    tracker = JsonlTracker(directory / "jsonl" / trial, trial=trial, config=config)
-    tracker.logger.log_hyperparams({"sweep": sweep, "trial": trial, **parameters})
+    folder = directory / "jsonl" / trial
+    tracker = JsonlTracker(folder, trial=trial, config=config)
+    (folder / "parameters.json").write_text(json.dumps({"sweep": sweep, "trial": trial, **parameters}, indent=2) + "\n")
     return tracker

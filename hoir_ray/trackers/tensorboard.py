@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from hoir_ray import config as configuration
@@ -27,7 +27,7 @@ class TensorBoardTracker:
         self._images = config.images
 
     @property
-    def logger(self) -> Logger:
+    def logger(self) -> TensorBoardLogger:
         return self._logger
 
     def log_images(self, images: Mapping[str, Tensor], *, step: int) -> None:
@@ -40,5 +40,6 @@ class TensorBoardTracker:
 
 def build(config: Config, *, directory: Path, sweep: str, trial: str, parameters: Mapping[str, Any]) -> Tracker:
     tracker = TensorBoardTracker(directory, trial=trial, config=config)
-    tracker.logger.log_hyperparams({"sweep": sweep, **parameters})
+    chosen = "\n".join(f"    {path}: {value}" for path, value in parameters.items())
+    tracker.logger.experiment.add_text("parameters", f"sweep {sweep}, trial {trial}\n\n{chosen}")
     return tracker

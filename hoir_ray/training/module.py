@@ -15,7 +15,7 @@ from hoir_ray.training.config import TrainingConfig
 from hoir_ray.training.cuda_graph import CapturedStep
 from hoir_ray.training.data import TaskData
 from hoir_ray.training.loader import IndexLoader, epoch_seed
-from hoir_ray.training.optimizers import build_optimizer, needs_second_order, set_learning_rate
+from hoir_ray.training.optimizers import build_optimizer, needs_second_order, set_learning_rate, settle
 from hoir_ray.training.predict import cast, device_and_dtype
 from hoir_ray.training.schedule import Schedule
 
@@ -75,6 +75,7 @@ class RegressionModule(LightningModule):
     def on_train_start(self) -> None:
         optimizer = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimizer, Optimizer)
+        settle(optimizer, device=self.device, capturable=self._captures)
         self._optimizer = optimizer
         self._precision = device_and_dtype(self.network)[1]
 

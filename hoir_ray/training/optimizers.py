@@ -59,6 +59,15 @@ def needs_second_order(config: OptimizerConfig) -> bool:
     return isinstance(config, AdaHessianConfig)
 
 
+def settle(optimizer: Optimizer, *, device: torch.device, capturable: bool) -> None:
+    """Undo what a checkpoint from another device says of where the rate is kept; a graph would freeze a number."""
+    for group in optimizer.param_groups:
+        rate = float(group["lr"])
+        group["lr"] = torch.tensor(rate, device=device) if capturable else rate
+        if "capturable" in group:
+            group["capturable"] = capturable
+
+
 def set_learning_rate(optimizer: Optimizer, lr: float) -> None:
     """Give every parameter group this rate; in place where it lives on the device and a CUDA graph reads it."""
     for group in optimizer.param_groups:

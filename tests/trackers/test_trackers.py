@@ -51,7 +51,10 @@ def test_jsonl_has_a_line_per_epoch_and_the_pictures(tmp_path: Path) -> None:
     watched.logger.log_metrics({"val_loss": 0.5}, step=1)
     watched.log_images(IMAGES, step=1)
     assert lines(tmp_path) == [{"epoch": 1, "val_loss": 0.5}]
-    assert json.loads((tmp_path / "jsonl/t1/parameters.json").read_text())["network.width"] == 8
+    watched.logger.log_hyperparams({"training": {"seed": 3}})
+    parameters = json.loads((tmp_path / "jsonl/t1/parameters.json").read_text())
+    assert parameters == {"sweep": "s", "trial": "t1", "network.width": 8}
+    assert json.loads((tmp_path / "jsonl/t1/config.json").read_text()) == {"training": {"seed": 3}}
     with Image.open(tmp_path / "jsonl/t1/images/preview-000001.png") as picture:
         assert picture.size == (4, 4)
 

@@ -7,7 +7,7 @@ from pydantic import TypeAdapter
 from torch import Tensor
 
 from hoir_ray.training.config import OptimizerConfig
-from hoir_ray.training.optimizers import build_optimizer, needs_second_order, set_learning_rate
+from hoir_ray.training.optimizers import build_optimizer, needs_second_order, set_learning_rate, settle
 from hoir_ray.training.sparse_lion import SparseLion
 
 
@@ -64,6 +64,19 @@ def test_every_optimizer_lowers_a_loss(name: str) -> None:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     assert (weight**4).sum() < 8
+
+
+def test_a_checkpoint_from_another_device_leaves_no_rate_behind() -> None:
+    weight = torch.nn.Parameter(torch.ones(8))
+    optimizer = torch.optim.Adam([weight], lr=0.5)
+    settle(optimizer, device=torch.device("cpu"), capturable=True)
+    (group,) = optimizer.param_groups
+    assert isinstance(group["lr"], Tensor)
+    assert group["capturable"]
+    settle(optimizer, device=torch.device("cpu"), capturable=False)
+    assert group["lr"] == 0.5
+    assert not isinstance(group["lr"], Tensor)
+    assert not group["capturable"]
 
 
 def test_a_rate_in_a_tensor_is_set_in_place() -> None:
