@@ -15,7 +15,7 @@ import torch
 from hoir_ray.errors import RequestError, WorkError
 from hoir_ray.tracker import Tracker
 from hoir_ray.trackers._wandb import access, tracker
-from hoir_ray.trackers.wandb import Config, build, summary_run, sync, unsent_runs
+from hoir_ray.trackers.wandb import Config, build, summary_run, sync, unsent_files, unsent_runs
 from tests.servers.wandb_backend import KEY, Run, WandbBackend
 
 # W&B's own clean-up at the end of a test, not ours.
@@ -33,7 +33,7 @@ def _fresh_process(wandb_backend: WandbBackend) -> Iterator[None]:
 
 def train(directory: Path, epochs: range, *, config: Config | None = None, trial: str = "t1") -> None:
     watched: Tracker = build(
-        config or Config(finish_timeout_s=15),
+        config or Config(finish_timeout_s=60),
         directory=directory,
         sweep="newt",
         trial=trial,
@@ -52,7 +52,7 @@ def the_run(backend: WandbBackend) -> Run:
 
 
 def test_one_run_per_trial_with_curves_config_and_pictures(wandb_backend: WandbBackend, tmp_path: Path) -> None:
-    train(tmp_path, range(1, 6), config=Config(project="p", tags=("a",), finish_timeout_s=15))
+    train(tmp_path, range(1, 6), config=Config(project="p", tags=("a",), finish_timeout_s=60))
     (name,) = wandb_backend.runs
     run = wandb_backend.runs[name]
     assert name.startswith("newt-t1-")
@@ -164,21 +164,34 @@ def test_hang_midway_keeps_everything_for_later(
     wandb_backend: WandbBackend, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with wandb_backend.faulty("file_stream", hang_s=60):
-        train(tmp_path, range(1, 6), config=Config(finish_timeout_s=4))
-    assert "W&B: could not send everything within 4 s" in caplog.text
+        train(tmp_path, range(1, 6), config=Config(finish_timeout_s=8))
+    assert "W&B: not everything was sent within 8 s" in caplog.text
     assert the_run(wandb_backend).history == []
-    assert len(unsent_runs(tmp_path)) == 1
-    assert sync(tmp_path) == 1
+    for file in unsent_files(tmp_path):  # as they come back from storage
+        copy = tmp_path / "copy" / file.relative_to(tmp_path)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(file.read_bytes())
+    assert sync(tmp_path / "copy") == 1
     assert [row["_step"] for row in the_run(wandb_backend).history] == [1, 2, 3, 4, 5]
-    assert sync(tmp_path) == 0
+    assert sync(tmp_path / "copy") == 0
 
 
+@pytest.mark.slow
 def test_process_ends_while_wandb_hangs_and_its_run_is_sent_later(wandb_backend: WandbBackend, tmp_path: Path) -> None:
-    code = (
-        "import sys; from pathlib import Path; from hoir_ray.trackers.wandb import Config, build\n"
-        "t = build(Config(finish_timeout_s=6), directory=Path(sys.argv[1]), sweep='s', trial='t', parameters={})\n"
-        "[t.logger.log_metrics({'v': 1.0 * e}, step=e) for e in range(1, 6)]; t.close(); print('trained')\n"
-    )
+    code = """
+import sys, time
+from pathlib import Path
+from hoir_ray.trackers.wandb import Config, build, unsent_runs
+
+folder = Path(sys.argv[1])
+watched = build(Config(finish_timeout_s=3), directory=folder, sweep="s", trial="t", parameters={})
+for epoch in range(1, 6):
+    watched.logger.log_metrics({"v": 1.0 * epoch}, step=epoch)
+while not unsent_runs(folder):  # training takes longer than the start of a run
+    time.sleep(0.1)
+watched.close()
+print("trained")
+"""
     with wandb_backend.faulty("file_stream", hang_s=200):
         environment = {k: v for k, v in os.environ.items() if k != "WANDB_SERVICE"}
         done = subprocess.run(
@@ -222,7 +235,7 @@ def test_disabled_does_nothing(wandb_backend: WandbBackend, tmp_path: Path) -> N
 
 def test_sweep_has_a_run_with_all_its_trials(wandb_backend: WandbBackend, tmp_path: Path) -> None:
     summary_run(
-        Config(finish_timeout_s=15),
+        Config(finish_timeout_s=60),
         directory=tmp_path,
         sweep="newt",
         trials=[{"trial": "t1", "val_psnr_db": 30.0}, {"trial": "t2", "val_psnr_db": 20.0, "reason": ["pruned"]}],

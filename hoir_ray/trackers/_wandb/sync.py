@@ -28,6 +28,11 @@ def unsent_runs(directory: Path) -> list[Path]:
     )
 
 
+def unsent_files(directory: Path) -> list[Path]:
+    """The files that must be kept, under the same paths, for `sync` to send the unsent runs from elsewhere."""
+    return [p for run in unsent_runs(directory) for p in (*run.glob("run-*.wandb"), run / UNFINISHED) if p.exists()]
+
+
 def sync(directory: Path, *, timeout_s: float = 600.0) -> int:
     """Send every unsent run below `directory` once, and return how many there were.
 

@@ -123,7 +123,7 @@ class WandbTracker:
             self._messages.put(None)
             self._thread.join(timeout=self._config.finish_timeout_s)
             if self._thread.is_alive():
-                self._warn(f"did not finish within {self._config.finish_timeout_s:g} s")
+                self._warn(self._late())
                 self._given_up = True
 
     def _work(self) -> None:
@@ -135,7 +135,7 @@ class WandbTracker:
             run.finish()
             (Path(run.dir).parent / UNFINISHED).unlink(missing_ok=True)
         except TimeoutError:
-            self._warn(f"could not send everything within {self._config.finish_timeout_s:g} s")
+            self._warn(self._late())
         except Exception as error:
             self._warn(_shorten(error))
         finally:
@@ -184,6 +184,9 @@ class WandbTracker:
         run.define_metric("epoch")
         run.define_metric("*", step_metric="epoch")
         return run
+
+    def _late(self) -> str:
+        return f"not everything was sent within {self._config.finish_timeout_s:g} s"
 
     def _warn(self, reason: str) -> None:
         """Say once per process and reason what happened and what remains to be done; not after the trial has ended."""
