@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -164,4 +165,12 @@ def _fit(
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
         )
-        trainer.fit(module, ckpt_path=resumed_from, weights_only=True if resumed_from else None)
+        on_interrupt = signal.getsignal(signal.SIGINT)
+        try:
+            trainer.fit(module, ckpt_path=resumed_from, weights_only=True if resumed_from else None)
+        except SystemExit:
+            if not recorder.interrupted:
+                raise
+            # Lightning turns Ctrl-C into an exit and leaves the process deaf to the next one.
+            signal.signal(signal.SIGINT, on_interrupt)
+            raise KeyboardInterrupt from None

@@ -86,6 +86,7 @@ class Recorder(Callback):
         self._watching, self.history = watching, history
         self._written_at = time.monotonic()
         self._failed_trackers: set[int] = set()
+        self.interrupted = False
 
     def state_dict(self) -> dict[str, Any]:
         return dict(vars(self.history), hyperparameters=dict(self._watching.hyperparameters))
@@ -185,6 +186,9 @@ class Recorder(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for tracker in self._watching.trackers if trainer.is_global_zero else ():
             self._tell(tracker, lambda t: t.logger.log_hyperparams(dict(self._watching.hyperparameters)))
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self.interrupted = isinstance(exception, KeyboardInterrupt)
 
     def close(self) -> None:
         """Let the trackers flush what is pending."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -237,6 +238,17 @@ def test_a_stop_from_outside_leaves_nothing_running() -> None:
     assert threading.active_count() == before
     assert torch.is_grad_enabled()
     assert not torch.is_inference_mode_enabled()
+
+
+def test_ctrl_c_stays_ctrl_c() -> None:
+    before = signal.getsignal(signal.SIGINT)
+
+    def interrupt(epoch: Epoch) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(on_epoch=interrupt)
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 not an archive", b"<html>404</html>"])
