@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import gzip
 import json
 import os
@@ -42,7 +43,8 @@ def write_report(sweep: OpenedSweep, out: Path) -> Path:
     except OSError as error:
         raise StorageError(f"{out}: the report could not be written: {error.strerror or error}") from error
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
     return out
 
 
