@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from hoir_ray.config import nearest
 from hoir_ray.errors import RequestError
 
 MAX_LENGTH = 1_000
+_MIN_VIOLATION = 1e-9  # of a limit that must not be touched and is
 _COMPARISONS: dict[type[ast.cmpop], Callable[[float, float], bool]] = {
     ast.Lt: operator.lt,
     ast.LtE: operator.le,
@@ -38,6 +40,17 @@ class Condition:
             return bool(_value(self._tree, metrics))
         except ZeroDivisionError:
             return False
+
+    def violation(self, metrics: Mapping[str, float]) -> float:
+        """How far the metrics are from meeting it, relative to the limit; 0 where they do, 1 where one is missing."""
+        if self.holds(metrics):
+            return 0.0
+        if not self.names <= metrics.keys():
+            return 1.0
+        try:
+            return max(_MIN_VIOLATION, _violation(self._tree, metrics))
+        except ZeroDivisionError:
+            return 1.0
 
 
 def parse_condition(text: str, *, known: frozenset[str] | None = None) -> Condition:
@@ -107,6 +120,21 @@ def _value(node: ast.expr, metrics: Mapping[str, float]) -> float:
         case ast.Constant(value=int() | float() as number):
             return number
     raise AssertionError(ast.dump(node))
+
+
+def _violation(node: ast.expr, metrics: Mapping[str, float]) -> float:
+    match node:
+        case ast.BoolOp(op=ast.And()):
+            return sum(_violation(v, metrics) for v in node.values)
+        case ast.BoolOp():
+            return min(_violation(v, metrics) for v in node.values)
+        case ast.Compare(ops=[ast.Lt() | ast.LtE() | ast.Gt() | ast.GtE() | ast.Eq()]):
+            if _value(node, metrics):
+                return 0.0
+            left, right = _value(node.left, metrics), _value(node.comparators[0], metrics)
+            distance = abs(left - right) / (abs(right) or 1.0)
+            return distance if distance < math.inf else 1.0
+    return float(not _value(node, metrics))
 
 
 def _pointing(text: str, column: int, complaint: str) -> str:

@@ -60,6 +60,7 @@ def connect(address: str | None = None) -> Iterator[Cluster]:
     with local_ray() if address is None else _joined(address):
         import ray
 
+        ray._private.worker.print_to_stdstream = _say_nothing  # what raylets notice; no setting turns it off
         nodes: Any = ray.nodes()  # type: ignore[no-untyped-call]
         yield Cluster(tuple(dict(n["Resources"]) for n in nodes if n["Alive"]))
 
@@ -70,12 +71,16 @@ def _joined(address: str) -> Iterator[None]:
 
     try:
         try:
-            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+            ray.init(address=address, logging_level=logging.CRITICAL, log_to_driver=False)
         except (ConnectionError, OSError, ValueError, RuntimeError) as error:
             raise RequestError(f"--address {address}: no Ray cluster answers there: {error}") from None
         yield
     finally:
         ray.shutdown()
+
+
+def _say_nothing(data: dict[str, str], ignore_prefix: bool) -> None:
+    """In the place of Ray's printing."""
 
 
 def _quiet() -> None:
@@ -96,4 +101,4 @@ def _quiet() -> None:
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
     for name in ("ray", "ray.tune", "ray.train", "ray.data"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # failures are told from the ledger, in one line each

@@ -9,14 +9,17 @@ from typing import Protocol
 
 from hoir_ray.ledger import ENDED, Ledger, State, TrialRecord, best_row, now
 from hoir_ray.spec import SweepSpec
+from hoir_ray.sweep.replicate import next_replicate
 from hoir_ray.sweep.searcher import Point, Refusal, Searcher
 from hoir_ray.sweep.space import Space
 from hoir_ray.sweep.stopping import build_rule
+from hoir_ray.sweep.warm_start import Carried
 
 SAVE_EVERY_S = 30.0
 MIN_ENDED_TO_ABORT = 5
 MAX_LOSSES = 10  # machines that a trial may lose before it is taken for the cause
 GRACE_S = 5.0  # within which a trial that is over time is expected to stop at its next report
+START_S = 60.0  # a new process and its imports, before a trial's first word
 COMPACT_EVERY = 200
 
 
@@ -36,6 +39,7 @@ class Driver:
         stop_code: The exit code that the reason for stopping asks for; 0 for a budget that is used up.
         storage_problem: What could not be written to storage or read from it, once that has happened.
         refuse: Why a point cannot become a trial, or None.
+        carried: What an earlier sweep gives this one to start from.
         describe: Facts of a point that are known before training: num_parameters, batch_size, seed.
     """
 
@@ -45,6 +49,7 @@ class Driver:
     refuse: Refusal
     describe: Callable[[Point], Mapping[str, int]]
     max_epochs: Callable[[TrialRecord], int]
+    carried: Carried = field(default_factory=Carried)
     records: dict[str, TrialRecord] = field(default_factory=dict)
     listeners: list[Listener] = field(default_factory=list)
     checks: list[Callable[[], str | None]] = field(default_factory=list)
@@ -57,8 +62,8 @@ class Driver:
     def __post_init__(self) -> None:
         metric = self.spec.metric
         past = sorted(self.records.values(), key=lambda r: r.number)
-        self._searcher = Searcher(self.spec, self.space, records=[r for r in past if r.ended])
-        self._rule = build_rule(self.spec.early_terminate, metric=metric.name, goal=metric.goal)
+        self._searcher = Searcher(self.spec, self.space, records=[r for r in past if r.ended], carried=self.carried)
+        self._rule = build_rule(self.spec.early_terminate, metrics=self.spec.metrics)
         self._waiting: dict[str, float] = {}
         self._running: set[str] = set()
         self._saved_at: dict[str, float] = {}
@@ -70,9 +75,10 @@ class Driver:
         for record in past:
             for row in record.curve:
                 if metric.name in row:
-                    self._rule.decide(record.trial, epoch=int(row["epoch"]), value=row[metric.name])
+                    self._decide(record, row)
             if not record.ended:
-                self._searcher.reopen(record)
+                if record.replicate_of is None:
+                    self._searcher.reopen(record)
                 self._waiting[record.trial] = 0.0
 
     # -- what runs next -------------------------------------------------------------------------------------------
@@ -89,19 +95,28 @@ class Driver:
         return self._new_trial()
 
     def _new_trial(self) -> TrialRecord | None:
-        limit = self.spec.budget.max_trials
-        if self._exhausted or (limit is not None and len(self.records) >= limit):
-            return None
         number = max((r.number for r in self.records.values()), default=0) + 1
         name = f"t{number:04d}"
+        if self._searched_enough:
+            again = next_replicate(self.spec, self.records.values())
+            return self._created(again.record(name, number=number)) if again else None
         point = self._searcher.ask(name, refuse=self.refuse)
         if point is None:
             self._exhausted = True
-            return None
-        record = TrialRecord(trial=name, number=number, parameters=point, created_at=now(), **self.describe(point))
-        self._running.add(name)
-        self._keep(record.change("created"), save=True)
-        return self.records[name]
+            return self._new_trial() if self.spec.replicate_top else None
+        return self._created(TrialRecord(trial=name, number=number, parameters=point, **self.describe(point)))
+
+    def _created(self, record: TrialRecord) -> TrialRecord:
+        self._running.add(record.trial)
+        event = f"created, {record.replicate_of} with seed {record.seed}" if record.replicate_of else "created"
+        self._keep(record.change(event, created_at=now()), save=True)
+        return self.records[record.trial]
+
+    @property
+    def _searched_enough(self) -> bool:
+        limit = self.spec.budget.max_trials
+        searched = sum(r.replicate_of is None for r in self.records.values())
+        return self._exhausted or (limit is not None and searched >= limit)
 
     @property
     def running(self) -> frozenset[str]:
@@ -114,8 +129,9 @@ class Driver:
             return False
         if self.stop_reason is not None:
             return True
-        limit = self.spec.budget.max_trials
-        return not self._waiting and (self._exhausted or (limit is not None and len(self.records) >= limit))
+        if self._waiting or not self._searched_enough:
+            return False
+        return next_replicate(self.spec, self.records.values()) is None
 
     # -- what happens to a trial ----------------------------------------------------------------------------------
 
@@ -156,7 +172,7 @@ class Driver:
         record = record.change(f"training on {node}{goes_on}", node=node, curve=rows, best=best)
         for row in rows:  # known already, unless the driver died after the checkpoint was written
             self._searcher.report(name, epoch=int(row["epoch"]), value=row[metric.name])
-            self._rule.decide(name, epoch=int(row["epoch"]), value=row[metric.name])
+            self._decide(record, row)
         self._keep(record, save=False)
 
     def reported(self, name: str, row: Mapping[str, float]) -> str | None:
@@ -170,7 +186,7 @@ class Driver:
         rows = (*(r for r in record.curve if r["epoch"] < epoch), dict(row))
         record = record.change(curve=rows, best=best_row(rows, metric=metric.name, goal=metric.goal))
         self._searcher.report(name, epoch=epoch, value=value)
-        reason = self._rule.decide(name, epoch=epoch, value=value)
+        reason = self._decide(record, row)
         if reason is not None and epoch < self.max_epochs(record):
             self._end(record, state="PRUNED", reason=reason)
             return reason
@@ -181,6 +197,17 @@ class Driver:
         due = self.clock() - self._saved_at.get(name, 0.0) >= SAVE_EVERY_S
         self._keep(record, save=due, event="epoch")
         return None
+
+    def _decide(self, record: TrialRecord, row: Mapping[str, float]) -> str | None:
+        """The stopping rule's word; runs with other seeds train to their end and are compared with no other."""
+        if record.replicate_of is not None:
+            return None
+        value = row[self.spec.metric.name]
+        return self._rule.decide(record.trial, epoch=int(row["epoch"]), value=value, row=row)
+
+    def model_removed(self, name: str, *, why: str) -> None:
+        """The trial's model pack is no longer kept."""
+        self._keep(self.records[name].change(f"model removed: {why}", model=None), save=True)
 
     def succeeded(self, name: str, *, reason: str, model: str | None) -> None:
         """The trial trained to its own end and its model is published."""
@@ -240,7 +267,8 @@ class Driver:
             self._timed_out(name)
             return True
         silent_s = self.clock() - self._heard_at[name]
-        if failures.hang_timeout is not None and silent_s > failures.hang_timeout:
+        spoke = self._heard_at[name] > self._started_at[name]
+        if failures.hang_timeout is not None and silent_s > failures.hang_timeout + (0 if spoke else START_S):
             after = f" after epoch {self.records[name].epochs}" if self.records[name].curve else ""
             reason = f"no report for {silent_s:.0f} s{after}, failures.hang_timeout is {failures.hang_timeout:g} s"
             self.failed(name, reason=reason, state="TIMEOUT", retry=True)

@@ -48,7 +48,7 @@ def _start(folder: Path) -> None:
     ray.init(
         address="local",
         include_dashboard=False,
-        logging_level=logging.ERROR,
+        logging_level=logging.CRITICAL,
         log_to_driver=False,
         _node_ip_address="127.0.0.1",
         _temp_dir=str(folder),

@@ -53,9 +53,16 @@ class Plan:
     grid_size: int | None
     warnings: tuple[str, ...]
 
-    def config(self, point: Mapping[str, Scalar], *, batch_size: int | None = None) -> TaskConfig:
-        """The config of the trial that tries `point`; `batch_size` overrides it after an out-of-memory."""
-        return trial_config(self.spec, self.task, point, batch_size=batch_size)
+    def config(
+        self, point: Mapping[str, Scalar], *, batch_size: int | None = None, seed: int | None = None
+    ) -> TaskConfig:
+        """The config of the trial that tries `point`.
+
+        Args:
+            batch_size: Instead of the point's own, after an out-of-memory.
+            seed: Instead of the sweep's, for a trial that is run again.
+        """
+        return trial_config(self.spec, self.task, point, batch_size=batch_size, seed=seed)
 
     def refuse(self, point: Mapping[str, Scalar]) -> str | None:
         """Why `point` cannot become a trial: a constraint that its config alone breaks."""
@@ -102,7 +109,12 @@ def plan_sweep(spec: SweepSpec, document: Document | None = None) -> Plan:
 
 
 def trial_config(
-    spec: SweepSpec, task: Task[Any], point: Mapping[str, Scalar], *, batch_size: int | None = None
+    spec: SweepSpec,
+    task: Task[Any],
+    point: Mapping[str, Scalar],
+    *,
+    batch_size: int | None = None,
+    seed: int | None = None,
 ) -> TaskConfig:
     """The task's config with the spec's fixed data, the sweep's seed and a point of its space.
 
@@ -112,6 +124,8 @@ def trial_config(
     flat: dict[str, Any] = {"training.seed": spec.seed, **{f"data.{k}": v for k, v in spec.data.items()}, **point}
     if batch_size is not None:
         flat["training.batch_size"] = batch_size
+    if seed is not None:
+        flat["training.seed"] = seed
     try:
         return task.config.model_validate(nest(flat))
     except ValidationError as error:

@@ -29,13 +29,15 @@ from hoir_ray.sweep.cluster import Cluster, connect
 from hoir_ray.sweep.driver import Driver, Listener
 from hoir_ray.sweep.job import Job
 from hoir_ray.sweep.leaving import leave
+from hoir_ray.sweep.packs import FrontPacks
 from hoir_ray.sweep.plan import Plan
 from hoir_ray.sweep.preflight import check_workers
+from hoir_ray.sweep.warm_start import carry_over, save_carried
 from hoir_ray.trackers import check_tracker
 from hoir_ray.unsaved import unsaved_folder, upload_unsaved
 
 # Parts of a spec that may differ when a sweep goes on: they change how much is done and where, not what is searched.
-CHANGEABLE = frozenset({"budget", "resources", "failures", "trackers", "storage", "provenance"})
+CHANGEABLE = frozenset({"budget", "resources", "failures", "trackers", "storage", "provenance", "replicate_top"})
 
 MAX_QUEUED = 1_000_000  # the driver must never wait for storage; each trial has one place in the queue
 _log = logging.getLogger(__name__)
@@ -67,6 +69,10 @@ def run_sweep(
     with acquire_lock(storage, owner=f"{getpass.getuser()}@{socket.gethostname()}", force=force) as lock:
         spec, records = _past(spec, storage, unsaved=unsaved, add_trials=add_trials)
         plan.task.data(plan.config(plan.smallest.point))  # a picture that cannot be read is said now, not per trial
+        carried = carry_over(spec, plan.space, own=storage)
+        for line in carried.left_out:
+            _log.warning("not carried over from %s: %s", spec.warm_start and spec.warm_start.source, line)
+        save_carried(carried, storage)
         storage.put(SPEC, dump_document(resolved(spec)).encode())
         uploader = BackgroundUploader(storage, max_queued=MAX_QUEUED)
         driver = Driver(
@@ -77,7 +83,10 @@ def run_sweep(
             describe=lambda point: _describe(plan, point),
             max_epochs=lambda record: plan.config(record.parameters).training.max_epochs,
             records=records,
+            carried=carried,
         )
+        if len(spec.metrics) > 1:
+            driver.listeners.append(FrontPacks(driver, storage))
         driver.checks.append(lambda: _look_outside(driver, lock, uploader))
         try:
             if not driver.finished:
@@ -107,7 +116,7 @@ def _past(
         _log.warning("saved %d objects that had been kept in %s", len(saved), unsaved)
     records = {r.trial: r for r in Ledger(storage).load()}
     if add_trials:
-        so_far = max(len(records), spec.budget.max_trials or 0)
+        so_far = max(sum(r.replicate_of is None for r in records.values()), spec.budget.max_trials or 0)
         budget = spec.budget.model_copy(update={"max_trials": so_far + add_trials})
         spec = spec.model_copy(update={"budget": budget})
     return spec, records
@@ -140,7 +149,7 @@ def refuse_other_spec(before: SweepSpec, after: SweepSpec, *, where: str) -> Non
 
 def resolved(spec: SweepSpec) -> dict[str, Any]:
     """The spec with defaults filled in and the versions that ran it, ready to be written as YAML and run again."""
-    data = spec.model_dump(mode="json", exclude_none=True, exclude={"parameters", "provenance"})
+    data = spec.model_dump(mode="json", exclude_none=True, exclude={"parameters", "provenance", "replicate_top"})
     data["parameters"] = {
         path: [c.model_dump(mode="json", exclude_unset=True) for c in cases]
         if len(cases) > 1
@@ -183,7 +192,7 @@ def _tune(driver: Driver, cluster: Cluster, *, job: Callable[[TrialRecord], Job]
 
 
 def _job(plan: Plan, spec: SweepSpec, root: Storage, record: TrialRecord, *, unsaved: Path) -> Job:
-    config = plan.config(record.parameters, batch_size=record.batch_size)
+    config = plan.config(record.parameters, batch_size=record.batch_size, seed=record.seed)
     return Job(
         sweep=spec.name,
         trial=record.trial,

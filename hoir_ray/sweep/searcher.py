@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
@@ -13,9 +14,12 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState
 
 from hoir_ray.errors import WorkError
+from hoir_ray.expression import parse_condition
 from hoir_ray.ledger import TrialRecord, best_row
+from hoir_ray.ranking import metrics_of
 from hoir_ray.spec import MetricSpec, Scalar, SweepSpec
 from hoir_ray.sweep.space import Dimension, Space
+from hoir_ray.sweep.warm_start import Carried
 
 MAX_SAMPLED_DRAWS = 30
 MAX_RANDOM_DRAWS = 2_000
@@ -34,7 +38,14 @@ class Searcher:
     score for a final one; a failed one as FAIL.
     """
 
-    def __init__(self, spec: SweepSpec, space: Space, *, records: Sequence[TrialRecord] = ()) -> None:
+    def __init__(
+        self,
+        spec: SweepSpec,
+        space: Space,
+        *,
+        records: Sequence[TrialRecord] = (),
+        carried: Carried = Carried(),  # noqa: B008  # frozen
+    ) -> None:
         self._spec, self._space = spec, space
         self._random = random.Random(spec.seed * 1_000_003 + len(records))
         with warnings.catch_warnings():
@@ -45,9 +56,13 @@ class Searcher:
         self._seen: set[str] = set()
         self._reported: set[tuple[str, int]] = set()
         self._grid: Iterator[Point] | None = space.points(Dimension.grid) if spec.method == "grid" else None
+        self._constraints = [parse_condition(text) for text in spec.constraints]
+        self._first = deque(carried.points)
+        for record in carried.observed:
+            self._study.add_trial(self._past(record))
         for record in records:
             self._seen.add(_key(record.parameters))
-            if record.state in ("FINISHED", "PRUNED"):
+            if record.state in ("FINISHED", "PRUNED") and record.replicate_of is None:
                 self._study.add_trial(self._past(record))
 
     @property
@@ -69,7 +84,9 @@ class Searcher:
                 if _key(point) not in self._seen and refuse(point) is None:
                     return self._opened(name, self._enqueued(point), point)
             return None
-        for _ in range(MAX_SAMPLED_DRAWS):
+        for _ in range(MAX_SAMPLED_DRAWS + len(self._first)):
+            if self._first:
+                self._enqueue(self._first.popleft())
             optuna_trial = self._study.ask()
             point = self._space.draw(partial(_suggest, optuna_trial))
             if _key(point) not in self._seen and refuse(point) is None:
@@ -112,8 +129,10 @@ class Searcher:
             return
         values = _values(record, self._spec.metrics)
         if record.state == "FINISHED" and values is not None:
+            for name, violation in self._violations(record).items():
+                optuna_trial.set_constraint(name, violation)
             self._study.tell(optuna_trial, values)
-        elif record.state == "PRUNED" and (len(self._spec.metrics) == 1 or values is None):
+        elif record.state == "PRUNED":
             self._study.tell(optuna_trial, state=TrialState.PRUNED)
         else:
             self._study.tell(optuna_trial, state=TrialState.FAIL)
@@ -123,9 +142,16 @@ class Searcher:
         self._seen.add(_key(point))
         return point
 
+    def _violations(self, record: TrialRecord) -> dict[str, float]:
+        """How far a finished trial is from meeting each constraint, so that the sampler learns where they hold."""
+        metrics = metrics_of(record)
+        return {c.text: c.violation(metrics) for c in self._constraints}
+
+    def _enqueue(self, point: Mapping[str, Scalar]) -> None:
+        self._study.enqueue_trial({d.name: point[d.path] for d in self._dimensions(point)})
+
     def _enqueued(self, point: Mapping[str, Scalar]) -> optuna.Trial:
-        raw = {d.name: point[d.path] for d in self._dimensions(point)}
-        self._study.enqueue_trial(raw)
+        self._enqueue(point)
         optuna_trial = self._study.ask()
         for dimension in self._dimensions(point):
             _suggest(optuna_trial, dimension)
@@ -152,6 +178,7 @@ class Searcher:
             values=values if complete else None,
             params={d.name: record.parameters[d.path] for d in dimensions},
             distributions={d.name: _distribution(d) for d in dimensions},
+            constraints=self._violations(record) if complete else None,
             intermediate_values={int(r["epoch"]): r[metric] for r in record.curve if metric in r}
             if len(self._spec.metrics) == 1
             else {},

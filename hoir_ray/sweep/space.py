@@ -51,6 +51,14 @@ class Dimension:
             value = min(self.high, self.low + round((value - self.low) / self.step) * self.step)
         return round(value) if self.is_int else value
 
+    def holds(self, value: Scalar) -> bool:
+        """Whether the value is one that could have been drawn here."""
+        if self.choices is not None:
+            return _among(value, self.choices)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not self.low <= value <= self.high:
+            return False
+        return math.isclose(float(self.snap(value) or 0), value, rel_tol=1e-9)
+
     def grid(self) -> list[Scalar]:
         """Every value, lowest first; an error for a continuous range."""
         if self.choices is not None:
@@ -201,9 +209,7 @@ def _check_conditions(dimensions: list[Dimension], paths: Any, report: Callable[
                 continue
             cases = [d for d in dimensions if d.path == parent]
             if any(d.choices is None and not d.step for d in cases):
-                report(
-                    dimension.path, f"'when' depends on '{parent}', which must be finite, not a range of decimals"
-                )
+                report(dimension.path, f"'when' depends on '{parent}', which must be finite, not a range of decimals")
                 continue
             possible = [c for d in cases for c in d.grid()]
             for value in wanted:

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import math
 import statistics
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from hoir_ray.ledger import better
-from hoir_ray.spec import AshaSpec, MedianSpec, NoStopSpec
+from hoir_ray.ranking import dominates
+from hoir_ray.spec import AshaSpec, MedianSpec, MetricSpec, MoAshaSpec, NoStopSpec
+
+Row = Mapping[str, float]
 
 
 class StoppingRule(Protocol):
-    def decide(self, trial: str, *, epoch: int, value: float) -> str | None:
-        """Why the trial should stop now, or None to go on. Every value given is remembered."""
+    def decide(self, trial: str, *, epoch: int, value: float, row: Row | None = None) -> str | None:
+        """Why the trial should stop now, or None to go on. Every value given is remembered.
+
+        Args:
+            value: Of the first metric.
+            row: All metrics of the epoch, for a rule that looks at several.
+        """
 
 
 class NeverStop:
     """Every trial runs to its own end."""
 
-    def decide(self, trial: str, *, epoch: int, value: float) -> str | None:
+    def decide(self, trial: str, *, epoch: int, value: float, row: Row | None = None) -> str | None:
         return None
 
 
@@ -32,8 +42,8 @@ class Asha:
         self._rungs: dict[int, dict[str, float]] = {}
         self._reached: dict[str, int] = {}
 
-    def decide(self, trial: str, *, epoch: int, value: float) -> str | None:
-        rung = self._rung_at(epoch)
+    def decide(self, trial: str, *, epoch: int, value: float, row: Row | None = None) -> str | None:
+        rung = rung_at(epoch, spec=self._spec)
         if rung is None or rung <= self._reached.get(trial, 0):
             return None
         self._reached[trial] = rung
@@ -49,12 +59,76 @@ class Asha:
             f"(needed {entries[ranked[keep - 1]]:.6g}; {leader} leads with {entries[leader]:.6g})"
         )
 
-    def _rung_at(self, epoch: int) -> int | None:
-        """The highest rung not above `epoch`; validation may skip the rung's own epoch."""
-        rung, last = self._spec.min_iter, None
-        while rung <= epoch and (self._spec.max_iter is None or rung < self._spec.max_iter):
-            last, rung = rung, rung * self._spec.eta
-        return last
+
+class MoAsha:
+    """Asynchronous successive halving by several metrics: rungs are ranked by non-domination, then by crowding.
+
+    Source: Schmucker et al. 2021, "Multi-objective Asynchronous Successive Halving"; the ranking is NSGA-II's.
+    """
+
+    def __init__(self, spec: AshaSpec, *, metrics: Sequence[MetricSpec]) -> None:
+        self._spec, self._metrics = spec, metrics
+        self._rungs: dict[int, dict[str, dict[str, float]]] = {}
+        self._reached: dict[str, int] = {}
+
+    def decide(self, trial: str, *, epoch: int, value: float, row: Row | None = None) -> str | None:
+        rung = rung_at(epoch, spec=self._spec)
+        if rung is None or rung <= self._reached.get(trial, 0):
+            return None
+        self._reached[trial] = rung
+        entries = self._rungs.setdefault(rung, {})
+        entries[trial] = {m.name: _known(m, row or {}) for m in self._metrics}
+        if len(entries) < 2:
+            return None
+        fronts = non_dominated_fronts(entries, metrics=self._metrics)
+        keep = max(1, len(entries) // self._spec.eta)
+        if trial in [name for front in fronts for name in front][:keep]:
+            return None
+        place = next(i for i, front in enumerate(fronts, start=1) if trial in front)
+        shown = ", ".join(f"{m.name} {entries[trial][m.name]:.6g}" for m in self._metrics)
+        return (
+            f"epoch {epoch}: {shown} is on front {place} of {len(fronts)}, "
+            f"not among the best {keep} of {len(entries)} trials there"
+        )
+
+
+def rung_at(epoch: int, *, spec: AshaSpec) -> int | None:
+    """The highest rung not above `epoch`; validation may skip the rung's own epoch."""
+    rung, last = spec.min_iter, None
+    while rung <= epoch and (spec.max_iter is None or rung < spec.max_iter):
+        last, rung = rung, rung * spec.eta
+    return last
+
+
+def non_dominated_fronts(entries: Mapping[str, Row], *, metrics: Sequence[MetricSpec]) -> list[list[str]]:
+    """Names front by front, each without those of the fronts before it; within one, the least crowded first."""
+    left, fronts = list(entries), []
+    while left:
+        front = [name for name in left if not any(dominates(entries[o], entries[name], metrics=metrics) for o in left)]
+        crowding = _crowding(front, entries, metrics=metrics)
+        fronts.append(sorted(front, key=lambda name: -crowding[name]))
+        left = [name for name in left if name not in crowding]
+    return fronts
+
+
+def _crowding(front: Sequence[str], entries: Mapping[str, Row], *, metrics: Sequence[MetricSpec]) -> dict[str, float]:
+    """Distance between each one's neighbours, every metric scaled to the front's span; infinite at the ends."""
+    crowding = dict.fromkeys(front, 0.0)
+    for metric in metrics:
+        order = sorted(front, key=lambda name: entries[name][metric.name])
+        values = [entries[name][metric.name] for name in order]
+        span = values[-1] - values[0]
+        crowding[order[0]] = crowding[order[-1]] = math.inf
+        for at in range(1, len(order) - 1):
+            if 0 < span < math.inf:
+                crowding[order[at]] += (values[at + 1] - values[at - 1]) / span
+    return crowding
+
+
+def _known(metric: MetricSpec, row: Row) -> float:
+    """The metric, or the worst there is where it is missing or NaN."""
+    value = row.get(metric.name, math.nan)
+    return value if value == value else (-math.inf if metric.goal == "maximize" else math.inf)
 
 
 class MedianStop:
@@ -67,7 +141,7 @@ class MedianStop:
         self._spec, self._metric, self._goal = spec, metric, goal
         self._curves: dict[str, list[tuple[int, float]]] = {}
 
-    def decide(self, trial: str, *, epoch: int, value: float) -> str | None:
+    def decide(self, trial: str, *, epoch: int, value: float, row: Row | None = None) -> str | None:
         own = self._curves.setdefault(trial, [])
         own.append((epoch, value))
         if epoch < self._spec.min_iter:
@@ -89,8 +163,11 @@ class MedianStop:
         )
 
 
-def build_rule(spec: AshaSpec | MedianSpec | NoStopSpec, *, metric: str, goal: str) -> StoppingRule:
-    """The rule that `early_terminate` asks for."""
+def build_rule(spec: AshaSpec | MoAshaSpec | MedianSpec | NoStopSpec, *, metrics: Sequence[MetricSpec]) -> StoppingRule:
+    """The rule that `early_terminate` asks for; all but `mo_asha` look at the first metric alone."""
+    metric, goal = metrics[0].name, metrics[0].goal
+    if isinstance(spec, MoAshaSpec):
+        return MoAsha(spec, metrics=metrics)
     if isinstance(spec, AshaSpec):
         return Asha(spec, metric=metric, goal=goal)
     if isinstance(spec, MedianSpec):

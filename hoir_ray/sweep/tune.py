@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -129,17 +130,10 @@ class TuneCallback(_Unsaved, Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         if (name := self._searcher.running(trial.trial_id)) is None:
             return
-        try:
-            error = trial.get_error()
-        except Exception as problem:
-            error = problem
-        text = f"{type(error).__name__}: {error}"
-        lost_node = "NodeDied" in text or "node has died" in text.lower() or "ray node" in text.lower()
-        reason = "its machine was lost" if lost_node else "its worker process died"
-        detail = next((line.strip() for line in text.splitlines() if line.strip()), "")
-        self._driver.failed(
-            name, reason=f"{reason} ({detail[:200]})", error=text[-4000:], retry=True, charge=not lost_node
-        )
+        text = _error_of(trial)
+        lost_node = any(sign in text.lower() for sign in ("its node has died", "nodediederror", "node died"))
+        reason = "its machine was lost" if lost_node else "its worker process died: killed, or crashed in native code"
+        self._driver.failed(name, reason=reason, error=text[-4000:], retry=True, charge=not lost_node)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         if (name := self._searcher.running(trial.trial_id)) is None:
@@ -148,6 +142,14 @@ class TuneCallback(_Unsaved, Callback):
             self._driver.interrupted(name, reason=self._driver.stop_reason)
         else:
             self._driver.failed(name, reason="ended without a word", retry=True)
+
+
+def _error_of(trial: Any) -> str:
+    """What Tune wrote about the failure beside the trial, which is all that it tells a callback."""
+    try:
+        return Path(trial.error_file).read_text()
+    except (OSError, TypeError) as error:
+        return f"no record of the error: {error}"
 
 
 class TuneStopper(_Unsaved, Stopper):
