@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from hoir_ray.config import Config, explain, nearest
@@ -269,6 +268,12 @@ class SweepSpec(Config):
             raise ValueError("early_terminate: mo_asha ranks by several metrics, and there is one; use asha")
         return self
 
+    @model_validator(mode="after")
+    def _grid_starts_cold(self) -> SweepSpec:
+        if self.warm_start is not None and self.method == "grid":
+            raise ValueError("warm_start: a grid tries every point anyway; use another method")
+        return self
+
     @field_validator("parameters", mode="before")
     @classmethod
     def _cases_are_lists(cls, parameters: object) -> object:
@@ -358,7 +363,7 @@ def parse_override(text: str) -> tuple[str, Any]:
         raise SpecError(f"'{text}': a setting is written a.b=value, such as network.hidden.width=32")
     try:
         return path, parse_document(f"value: {raw}", name="--set").data["value"]
-    except (SpecError, yaml.YAMLError):
+    except SpecError:
         return path, raw
 
 

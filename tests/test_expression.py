@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,7 +33,8 @@ def test_conditions_hold_when_they_should(text, metrics, expected):
 @pytest.mark.parametrize(
     "text",
     ["a <", "a", "3", "__import__('os').system('x')", "a.b > 1", "a > 'x'", "f(a) > 1", "a if b else c", "[a] > 1",
-     "a > 1; b", "lambda: 1", "a is b", "a in b", "a ** 9 > 1", "", "a > True", "(" * 300 + "a>1" + ")" * 300, "a>1" * 900],
+     "a > 1; b", "lambda: 1", "a is b", "a in b", "a ** 9 > 1", "", "a > True", "(" * 300 + "a>1" + ")" * 300,
+     "a>1" * 900],
 )  # fmt: skip
 def test_everything_else_is_refused(text):
     with pytest.raises(RequestError):
@@ -52,7 +55,5 @@ def test_an_unknown_metric_names_the_nearest():
 
 @given(st.text(max_size=40))
 def test_any_text_parses_or_is_refused(text):
-    try:
+    with contextlib.suppress(RequestError):
         parse_condition(text)
-    except RequestError:
-        pass

@@ -78,7 +78,8 @@ def test_snapping_keeps_to_the_step_and_the_range():
             "'when' names 'network.layer', which is no parameter here. Did you mean 'network.layer_type'?",
         ),
         (
-            "  network.segments: {when: {training.optimizer.lr: 4}, value: 3}\n  training.optimizer.lr: {min: 2, max: 8}\n",
+            "  network.segments: {when: {training.optimizer.lr: 4}, value: 3}\n"
+            "  training.optimizer.lr: {min: 2, max: 8}\n",
             "must be finite, not a range of decimals",
         ),
         (
