@@ -84,7 +84,6 @@ class RegressionModule(LightningModule):
         self.data.train.start_epoch(self.current_epoch)
         # Captured anew for each epoch, in which the samples' tensors may be others; it costs a few milliseconds.
         self._step = CapturedStep(self._eager_step) if self._captures else self._eager_step
-        self.data.train.start_epoch(self.current_epoch)
         torch.manual_seed(epoch_seed(self.config.seed + 1, self.current_epoch))  # AdaHessian draws from it
         self._steps_done, self._rows_done = 0, 0
         self._loss_sum = torch.zeros((), device=self.device, dtype=torch.float64)
