@@ -92,6 +92,7 @@ def plan_sweep(spec: SweepSpec, document: Document | None = None) -> Plan:
         spec = spec.model_copy(update={"data": absolute_paths(data_type, spec.data, base=base)})
     _check_metrics(spec, task, document)
     _check_trackers(spec, document)
+    _check_workers(spec, document)
     space = build_space(spec, task.config, document)
     smallest, largest = _sizes(spec, task, space, document)
     grid_size = space.grid_size() if spec.method == "grid" else None
@@ -159,6 +160,15 @@ def _check_metrics(spec: SweepSpec, task: Task[Any], document: Document | None) 
         except Exception as error:
             place = f" ({document.place('constraints')})" if document else ""
             raise SpecError(f"constraints: {error}{place}") from None
+
+
+def _check_workers(spec: SweepSpec, document: Document | None) -> None:
+    if spec.resources.workers > 1:
+        place = f" ({document.place('resources', 'workers')})" if document else ""
+        raise SpecError(
+            f"resources.workers: a trial has one worker in this version, got {spec.resources.workers}; more trials at "
+            f"a time use more devices{place}"
+        )
 
 
 def _check_trackers(spec: SweepSpec, document: Document | None) -> None:
