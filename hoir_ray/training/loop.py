@@ -73,7 +73,7 @@ def train(
     goal: Goal = "maximize",
     on_epoch: Callable[[Epoch], bool | None] | None = None,
     checkpoint: Path | None = None,
-    checkpoint_every_s: float = 10.0,
+    checkpoint_every_s: float = 2.0,
     on_checkpoint: Callable[[Path, int], None] | None = None,
     hyperparameters: Mapping[str, Any] = {},
     distributed: Distributed | None = None,
@@ -87,6 +87,7 @@ def train(
         on_epoch: Told of every validated epoch, while `network` still holds that epoch's weights. Returning False ends
             training in order, as early stopping does; raising SystemExit ends it there.
         checkpoint: Where to keep what a restart needs. If the file is there, training goes on from it, exactly.
+        checkpoint_every_s: After so much training the next epoch's end is kept, or later where writing takes long.
         on_checkpoint: Told of each written file and its epoch, in the first worker only; may move the file away.
         hyperparameters: Plain JSON values for the trackers and the checkpoint.
 

@@ -26,6 +26,7 @@ from hoir_ray.training.predict import predict
 Goal = Literal["minimize", "maximize"]
 Score = Callable[[Tensor, Tensor, TaskData], dict[str, float]]
 Pictures = Callable[[nn.Module, TaskData], Mapping[str, Tensor]]
+MAX_WRITING_SHARE = 0.02  # of a training's time, spent on checkpoints
 _log = logging.getLogger(__name__)
 
 
@@ -84,7 +85,7 @@ class Recorder(Callback):
 
     def __init__(self, watching: Watching, history: History) -> None:
         self._watching, self.history = watching, history
-        self._written_at = time.monotonic()
+        self._written_at, self._write_s = time.monotonic(), 0.0
         self._failed_trackers: set[int] = set()
         self.interrupted = False
 
@@ -164,11 +165,14 @@ class Recorder(Callback):
         path, watching = self._watching.checkpoint, self._watching
         if path is None:
             return
-        due = is_last or time.monotonic() - self._written_at >= watching.checkpoint_every_s
+        began = time.monotonic()
+        pause_s = max(watching.checkpoint_every_s, self._write_s / MAX_WRITING_SHARE)
+        due = is_last or began - self._written_at >= pause_s
         if not trainer.strategy.broadcast(due):  # writing is a collective act, so the first worker's clock decides
             return
         write_checkpoint(trainer, path)
         self._written_at = time.monotonic()
+        self._write_s = self._written_at - began
         if watching.on_checkpoint is not None and trainer.is_global_zero:
             watching.on_checkpoint(path, self.history.epochs)
 
