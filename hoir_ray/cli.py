@@ -77,6 +77,10 @@ def sweep(
     with watcher() as watch:
         opened, driver = run_sweep(plan, watch=watch, address=address, add_trials=add_trials, force=force)
     output.print_outcome(opened, stop_reason=driver.stop_reason, command=f"hoir sweep {file}")
+    if driver.storage_problem:
+        from hoir_ray.unsaved import FOLDER
+
+        output.fail(f"{driver.storage_problem}; what was not saved is in ./{FOLDER}, 'hoir sweep {file}' saves it")
     raise typer.Exit(_sweep_exit_code(opened, driver))
 
 
@@ -147,6 +151,29 @@ def trials(sweep: SweepPlace, where: Where = None, as_json: AsJson = False, endp
 
     condition = parse_condition(where) if where else None
     output.print_trials(open_sweep(sweep, endpoint_url=endpoint_url), where=condition, as_json=as_json)
+
+
+@app.command()
+def explain(
+    sweep: SweepPlace,
+    trial: Annotated[str, typer.Argument(metavar="TRIAL", help="Such as t0012.", show_default=False)],
+    as_json: AsJson = False,
+    endpoint_url: Endpoint = None,
+) -> None:
+    """Tell a trial's story: its settings, its curve, what happened to it and why it ended as it did."""
+    from hoir_ray.registry import open_sweep
+
+    opened = open_sweep(sweep, endpoint_url=endpoint_url)
+    output.print_story(opened.trial(trial), opened.spec, as_json=as_json)
+
+
+@app.command()
+def sync(sweep: SweepPlace, endpoint_url: Endpoint = None) -> None:
+    """Send to W&B what could not be sent while the sweep ran."""
+    from hoir_ray.registry import locate_sweep
+    from hoir_ray.syncing import sync_sweep
+
+    output.print_sent(sync_sweep(locate_sweep(sweep, endpoint_url=endpoint_url)))
 
 
 @app.command()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hoir_ray.health import Finding
     from hoir_ray.ledger import TrialRecord
     from hoir_ray.registry import OpenedSweep
+    from hoir_ray.spec import SweepSpec
     from hoir_ray.sweep.plan import Plan
     from hoir_ray.task import Task
     from hoir_ray.training.loop import Epoch, Fit
@@ -176,6 +177,21 @@ def print_outcome(opened: OpenedSweep, *, stop_reason: str | None, command: str)
         )
     console.print(f"next: hoir pull {escape(place)} --to {opened.spec.name}-model")
     console.print(f"then: hoir render {opened.spec.name}-model --out {opened.spec.name}.png")
+
+
+def print_story(record: TrialRecord, spec: SweepSpec, *, as_json: bool) -> None:
+    """All that is known of one trial."""
+    from hoir_ray.story import tell
+
+    if as_json:
+        print_json(record.model_dump(mode="json"))
+        return
+    for line in tell(record, spec):
+        console.print(escape(line))
+
+
+def print_sent(num_runs: int) -> None:
+    console.print(f"sent {num_runs} run{'s' if num_runs != 1 else ''} to W&B" if num_runs else "nothing left to send")
 
 
 def print_fit(pack: Path, fit: Fit) -> None:

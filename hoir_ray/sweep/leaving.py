@@ -11,6 +11,7 @@ from hoir_ray.ledger import TrialRecord, key_of
 from hoir_ray.registry import write_summary
 from hoir_ray.storage import BackgroundUploader, Storage, StoredObject
 from hoir_ray.sweep.driver import Driver
+from hoir_ray.sweep.watching import summarize
 from hoir_ray.unsaved import keep_records
 
 FLUSH_S = 120.0
@@ -31,6 +32,8 @@ def leave(driver: Driver, storage: Storage, uploader: BackgroundUploader, *, uns
     try:
         uploader.close(timeout_s=FLUSH_S)
         write_summary(storage, driver.spec, records)
+        if not driver.stop_code:
+            summarize(driver.spec, storage, records)
         storage.delete_keys(unreferenced(storage.list("trials") + storage.list("models"), driver.records))
     except StorageError as error:
         driver.storage_failed(str(error))

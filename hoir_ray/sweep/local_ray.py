@@ -76,6 +76,10 @@ def _settings(home: Path) -> dict[str, str | None]:
         "RAY_AUTH_TOKEN_PATH": str(token),
         # Ray's memory monitor ends a whole sweep for one trial's appetite; see `failures.memory_limit`.
         "RAY_memory_monitor_refresh_ms": "0",
+        # Where everything is one machine, a head that does not answer has died; the defaults wait for a minute, and so
+        # would what is left of Ray after its driver was killed.
+        "RAY_gcs_rpc_server_reconnect_timeout_s": "10",
+        "RAY_gcs_server_request_timeout_seconds": "15",
         "TMPDIR": str(home / "work"),
     }
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from hoir_ray.errors import HoirError
+from hoir_ray.ledger import TrialRecord
+from hoir_ray.ranking import pareto_front, ranked
+from hoir_ray.registry import table_rows
+from hoir_ray.spec import SweepSpec
 from hoir_ray.storage import Storage
 from hoir_ray.sweep.job import Job
 from hoir_ray.tracker import Tracker
@@ -50,19 +55,37 @@ def _tell_again(trackers: Sequence[Tracker], curve: Sequence[Mapping[str, float]
             _log.warning("tracker %s failed, training goes on: %s", type(tracker).__name__, error)
 
 
+def summarize(spec: SweepSpec, storage: Storage, records: Sequence[TrialRecord]) -> None:
+    """One W&B run about the whole sweep: the table of its trials, the front, and where the models are."""
+    if "wandb" not in spec.trackers:
+        return
+    from hoir_ray.trackers.wandb import Config, summary_run
+
+    leaders = ranked(records, spec=spec)
+    with tempfile.TemporaryDirectory(prefix="hoir-summary-") as temp:
+        folder = Path(temp) if storage.uri.startswith("s3://") else Path(storage.uri) / FOLDER
+        summary_run(
+            Config.model_validate(spec.trackers["wandb"]),
+            directory=folder,
+            sweep=spec.name,
+            trials=table_rows(records),
+            best=leaders[0].trial if leaders else None,
+            front=[r.trial for r in pareto_front(leaders, metrics=spec.metrics)],
+            packs={r.trial: f"{storage.uri}/{r.model}" for r in records if r.model},
+        )
+        if storage.uri.startswith("s3://"):
+            _upload(folder, storage)
+
+
 def _upload(folder: Path, storage: Storage) -> None:
+    """W&B's own folder holds caches and logs too; of that only what it has not been sent is needed."""
+    files = [p for p in folder.rglob("*") if p.is_file() and p.relative_to(folder).parts[0] != "wandb"]
+    if (folder / "wandb").is_dir():
+        from hoir_ray.trackers.wandb import unsent_files
+
+        files += unsent_files(folder)
     try:
-        for path in sorted(p for p in folder.rglob("*") if p.is_file() and not p.is_symlink()):
-            if _is_kept(path.relative_to(folder), folder):
-                storage.put_file(f"{FOLDER}/{path.relative_to(folder).as_posix()}", path)
+        for path in sorted(files):
+            storage.put_file(f"{FOLDER}/{path.relative_to(folder).as_posix()}", path)
     except (HoirError, OSError) as error:
         _log.warning("files of the trackers were not uploaded: %s", error)
-
-
-def _is_kept(path: Path, folder: Path) -> bool:
-    """W&B's own folder holds caches and logs too; only what it has not been sent is needed, for `hoir sync`."""
-    if path.parts[0] != "wandb":
-        return True
-    from hoir_ray.trackers.wandb import unsent_runs
-
-    return path.name.endswith(".wandb") and any((folder / path).is_relative_to(run) for run in unsent_runs(folder))
