@@ -64,9 +64,10 @@ class Checkpoints:
         self._storage.get_folder(f"{self._folder}/{name}", folder)
         read_checkpoint(folder / CHECKPOINT)
         try:
-            curve = tuple(
-                {str(k): float(v) for k, v in row.items()} for row in json.loads((folder / CURVE).read_text())
-            )
+            rows = json.loads((folder / CURVE).read_text())
+            if not isinstance(rows, list):
+                raise TypeError("it is not a list")
+            curve = tuple({str(k): float(v) for k, v in row.items()} for row in rows)
             if curve and curve[-1]["epoch"] > int(name.rpartition("-e")[2]):
                 raise ValueError("it has rows of later epochs")
         except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:

@@ -2,38 +2,39 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import secrets
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from hoir_ray.processes import process_start
+from hoir_ray.sweep import guardian
 
-_PREFIX = "hoir-ray-"
-_OWNER = "owner"
 _MAX_FOLDER = 40  # Ray's socket names add 66 characters, and the system takes 107
 
 
 @contextmanager
 def local_ray() -> Iterator[None]:
-    """Ray for the time of the block. Its processes end with this one, even if this one is killed."""
-    _remove_leftovers()
-    home = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_temporary_folder()))  # mode 0700: Ray opens its own to everybody
+    """Ray for the time of the block. Its processes and files end with this process, even if it is killed."""
+    home = Path(tempfile.mkdtemp(prefix="hoir-ray-", dir=_temporary_folder()))  # mode 0700: Ray opens its own to all
+    command = [sys.executable, "-S", "-E", guardian.__file__, str(home)]
+    guard = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603
     try:
-        (home / _OWNER).write_text(f"{os.getpid()} {process_start(os.getpid())}")
         (home / "work").mkdir()
         with _environment(_settings(home)):
-            _start(home / "ray")
-            yield
-            _stop()
+            try:
+                _start(home / "ray")
+                yield
+            finally:
+                _stop()
     finally:
-        _stop()
         shutil.rmtree(home, ignore_errors=True)
+        guard.communicate()
 
 
 def _start(folder: Path) -> None:
@@ -76,10 +77,8 @@ def _settings(home: Path) -> dict[str, str | None]:
         "RAY_AUTH_TOKEN_PATH": str(token),
         # Ray's memory monitor ends a whole sweep for one trial's appetite; see `failures.memory_limit`.
         "RAY_memory_monitor_refresh_ms": "0",
-        # Where everything is one machine, a head that does not answer has died; the defaults wait for a minute, and so
-        # would what is left of Ray after its driver was killed.
+        # Where everything is one machine, a head that does not answer has died; the default waits for a minute.
         "RAY_gcs_rpc_server_reconnect_timeout_s": "10",
-        "RAY_gcs_server_request_timeout_seconds": "15",
         "TMPDIR": str(home / "work"),
     }
 
@@ -104,13 +103,4 @@ def _set(settings: Mapping[str, str | None]) -> None:
 
 def _temporary_folder() -> Path:
     folder = Path(tempfile.gettempdir())
-    return folder if len(str(folder)) + len(_PREFIX) + 12 <= _MAX_FOLDER else Path("/tmp")  # noqa: S108
-
-
-def _remove_leftovers() -> None:
-    """Folders of killed sweeps; their processes have ended by themselves."""
-    for folder in _temporary_folder().glob(f"{_PREFIX}*"):
-        with contextlib.suppress(OSError, ValueError):
-            pid, started = (folder / _OWNER).read_text().split()
-            if folder.stat().st_uid == os.getuid() and process_start(int(pid)) != started:
-                shutil.rmtree(folder, ignore_errors=True)
+    return folder if len(str(folder)) + 22 <= _MAX_FOLDER else Path("/tmp")  # noqa: S108

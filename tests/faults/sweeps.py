@@ -60,6 +60,7 @@ class Sweep:
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         """The process leads a session, which Ray's processes are part of too."""
         environment = {**os.environ, **self.environment, "HOIR_TEST_FAULTS": json.dumps(self.faults)}
+        environment["HOIR_TEST_EPOCHS"] = str(self.folder / "epochs.txt")
         environment["PYTHONPATH"] = os.pathsep.join([str(INJECTION), str(Path(__file__).parents[2])])
         command = [sys.executable, "-m", "hoir_ray", "sweep", "sweep.yaml", *arguments]
         with self.log_file.open("ab") as log:
@@ -101,6 +102,14 @@ class Sweep:
                 )
             time.sleep(0.05)
 
+    def epochs(self) -> dict[tuple[str, int], list[int]]:
+        """(trial, attempt) -> the epochs that were trained, whether or not anybody heard of them."""
+        found: dict[tuple[str, int], list[int]] = {}
+        for line in (self.folder / "epochs.txt").read_text().splitlines():
+            trial, attempt, epoch = line.split()
+            found.setdefault((trial, int(attempt)), []).append(int(epoch))
+        return found
+
     def opened(self) -> OpenedSweep:
         return open_sweep(open_storage(self.storage, endpoint_url=self.endpoint_url).child("tiny"))
 
@@ -116,7 +125,7 @@ class Sweep:
                 continue
         return found
 
-    def left_behind(self, *, within_s: float = 20) -> list[str]:
+    def left_behind(self, *, within_s: float = 15) -> list[str]:
         """Processes that are still there after a time in which all should have ended by themselves."""
         end = time.monotonic() + within_s
         while (left := self.processes()) and time.monotonic() < end:

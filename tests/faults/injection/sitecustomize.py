@@ -1,6 +1,8 @@
+# mypy: ignore-errors
 """Breaks trials on purpose: Python loads this file at the start of every process whose PYTHONPATH has this folder.
 
 HOIR_TEST_FAULTS holds a JSON list of faults, each `{"trial", "do", "epoch", "attempts", ...}`; trial "*" means all.
+HOIR_TEST_EPOCHS names a file to which every trained epoch is added.
 """
 
 import importlib.abc
@@ -10,6 +12,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 WORKER = "hoir_ray.sweep.worker"
 
@@ -56,6 +59,8 @@ def faulty(module):
                 if fault.get("epoch") in (None, epoch.epoch):
                     break_it(fault, job)
             on_epoch(epoch)
+            with Path(os.environ["HOIR_TEST_EPOCHS"]).open("a") as file:
+                file.write(f"{job.trial} {job.attempt} {epoch.epoch}\n")
 
         return train(*arguments, on_epoch=break_or_go_on, **options)
 

@@ -1,0 +1,77 @@
+"""Several starts of one sweep, trials that all fail, and a soak of random kills."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.faults.invariants import check_invariants
+from tests.faults.sweeps import TEXT, Sweep, stop_at_once
+
+pytestmark = pytest.mark.slow
+
+
+def test_of_eight_starts_one_wins_and_a_killed_winner_holds_nobody_up(tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path, storage=str(tmp_path / "runs"), text=TEXT.replace("max_trials: 4", "max_trials: 2"))
+    processes = [sweep.start() for _ in range(8)]
+    end = time.monotonic() + 120
+    while [p.poll() for p in processes].count(None) > 1 or " started" not in sweep.log:
+        assert time.monotonic() < end, sweep.log
+        time.sleep(0.1)
+    codes = [p.poll() for p in processes]
+    assert sorted(codes, key=str) == [2] * 7 + [None], sweep.log
+    assert sweep.log.count("already run by") == 7
+    stop_at_once(processes[codes.index(None)])
+    code = sweep.run()
+    check_invariants(sweep, num_trials=2, exit_code=code)
+    assert code == 0
+
+
+def test_when_every_trial_fails_the_causes_are_summed_up(tmp_path: Path) -> None:
+    sweep = Sweep(
+        tmp_path,
+        storage=str(tmp_path / "runs"),
+        text=TEXT.replace("max_trials: 4", "max_trials: 5") + "failures: {max_retries: 0}\n",
+        faults=[{"trial": "*", "do": "raise", "message": "the cause"}],
+    )
+    code = sweep.run()
+    assert code == 1
+    check_invariants(sweep, num_trials=5, exit_code=code)
+    assert "5 x RuntimeError: the cause" in sweep.log
+    assert "Traceback" not in sweep.log
+    assert "abort_if_failed_fraction" in sweep.log
+
+
+@pytest.mark.timeout(900)
+def test_random_kills_leave_memory_and_descriptors_flat(tmp_path: Path) -> None:
+    """HOIR_SOAK_TRIALS=150 makes it five minutes and more."""
+    num_trials = int(os.environ.get("HOIR_SOAK_TRIALS", "14"))
+    sweep = Sweep(
+        tmp_path,
+        storage=str(tmp_path / "runs"),
+        text=TEXT.replace("max_trials: 4", f"max_trials: {num_trials}")
+        + "failures: {max_retries: 20, abort_if_failed_fraction: 1}\n",
+        faults=[{"trial": "*", "do": "sleep", "seconds": 0.3}],
+    )
+    process = sweep.start()
+    sweep.wait_for(" FINISHED", process=process)
+    chance = random.Random(36)
+    driver, sizes, kills = psutil.Process(process.pid), [], 0
+    while process.poll() is None:
+        sizes.append((driver.memory_info().rss / 2**20, driver.num_fds()))
+        time.sleep(chance.uniform(3, 6))
+        if workers := sweep.processes(named="ray::ImplicitFunc"):
+            chance.choice(workers).kill()
+            kills += 1
+        assert kills < 20 * num_trials
+    code = process.wait()
+    check_invariants(sweep, num_trials=num_trials, exit_code=code)
+    assert kills
+    first, last = sizes[len(sizes) // 4], sizes[-1]
+    assert last[0] - first[0] < 60, sizes
+    assert last[1] - first[1] < 40, sizes

@@ -1,0 +1,117 @@
+"""Storage that stutters is borne; storage that goes away costs nothing but the time until it is back."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from hoir_ray.unsaved import FOLDER
+from tests.faults.invariants import check_invariants
+from tests.faults.sweeps import TEXT, Sweep
+from tests.servers.s3_proxy import S3Proxy
+from tests.servers.seaweedfs import OWNER, READER, STRANGER, SeaweedFS
+
+pytestmark = pytest.mark.slow
+SLOW_EPOCHS = {"trial": "*", "do": "sleep", "seconds": 0.5}
+
+
+def test_bursts_of_errors_delays_and_cut_transfers_are_borne(tmp_path: Path, s3_proxy: S3Proxy, s3_bucket: str) -> None:
+    sweep = Sweep(
+        tmp_path,
+        storage=f"s3://{s3_bucket}/sweeps",
+        endpoint_url=s3_proxy.endpoint_url,
+        faults=[
+            {"trial": "t0001", "do": "sleep", "seconds": 2.1, "epoch": 2, "attempts": [1]},
+            {"trial": "t0001", "do": "SIGKILL", "epoch": 4, "attempts": [1]},
+        ],
+    )
+    with ExitStack() as stack:
+        faults = [
+            stack.enter_context(s3_proxy.faulty("truncate_upload", match="PUT .*(last.ckpt|safetensors)", times=2)),
+            stack.enter_context(s3_proxy.faulty("truncate_download", match="GET .*last.ckpt", times=1)),
+            stack.enter_context(s3_proxy.faulty("slow", match="PUT .*/ledger/", times=2, seconds=12)),
+            stack.enter_context(s3_proxy.faulty("lose_answer", match="PUT .*/(models|ledger|lock)", times=3)),
+            stack.enter_context(s3_proxy.faulty("reset", match="PUT", times=4)),
+            stack.enter_context(s3_proxy.faulty("503", times=12)),
+        ]
+        code = sweep.run()
+    records = check_invariants(sweep, num_trials=4, exit_code=code)
+    assert code == 0
+    assert [f.hits for f in faults] == [2, 1, 2, 3, 4, 12]
+    assert any("goes on after epoch" in line for line in records["t0001"].history)
+
+
+def test_a_lost_bucket_ends_the_sweep_and_nothing_is_trained_twice(
+    tmp_path: Path, s3_proxy: S3Proxy, s3_bucket: str
+) -> None:
+    sweep = Sweep(
+        tmp_path,
+        storage=f"s3://{s3_bucket}/sweeps",
+        endpoint_url=s3_proxy.endpoint_url,
+        text=TEXT.replace("max_trials: 4", "max_trials: 6"),
+        faults=[SLOW_EPOCHS],
+    )
+    process = sweep.start()
+    sweep.wait_for(" FINISHED", process=process)
+    with s3_proxy.faulty("404"):
+        assert process.wait(timeout=200) == 4, sweep.log
+    assert s3_bucket in sweep.log
+    assert "hoir sweep sweep.yaml' saves it" in sweep.log
+    kept = sorted(p.name for p in (tmp_path / FOLDER).glob("*/models/*"))
+    trained = sweep.epochs()
+    assert kept
+    code = sweep.run()
+    check_invariants(sweep, num_trials=6, exit_code=code)
+    assert code == 0
+    assert not list((tmp_path / FOLDER).glob("*"))
+    again = {trial for trial, attempt in sweep.epochs() if (trial, attempt) not in trained}
+    assert not again & set(kept), "their models were uploaded"
+
+
+@pytest.mark.parametrize(
+    ("environment", "bucket", "said"),
+    [
+        (READER.environment, None, "s3:PutObject"),
+        (STRANGER.environment, None, "AWS_SECRET_ACCESS_KEY"),
+        (OWNER.environment, "no-such-bucket", "there is no bucket 'no-such-bucket'"),
+    ],
+)
+def test_what_cannot_be_written_is_said_before_anything_starts(
+    tmp_path: Path, s3_server: SeaweedFS, s3_bucket: str, environment: dict[str, str], bucket: str | None, said: str
+) -> None:
+    name = bucket or s3_bucket
+    sweep = Sweep(tmp_path, storage=f"s3://{name}/x", endpoint_url=s3_server.endpoint_url, environment=environment)
+    assert sweep.run() == 4
+    assert said in sweep.log
+    assert name in sweep.log
+    assert environment["AWS_SECRET_ACCESS_KEY"] not in sweep.log
+    assert " started" not in sweep.log
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=130m", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("mounting a small disk needs root")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_is_named_and_its_results_are_kept(tmp_path: Path, small_disk: Path) -> None:
+    sweep = Sweep(tmp_path, storage=str(small_disk / "runs"), faults=[SLOW_EPOCHS])
+    process = sweep.start()
+    sweep.wait_for(" started", process=process)
+    filler = small_disk / "filler"
+    subprocess.run(["dd", "if=/dev/zero", f"of={filler}", "bs=64k"], capture_output=True, check=False)
+    assert process.wait(timeout=200) == 4, sweep.log
+    assert "the disk is full" in sweep.log
+    filler.unlink()
+    code = sweep.run()
+    assert code == 0
+    check_invariants(sweep, num_trials=4, exit_code=code)
