@@ -90,7 +90,7 @@ def run_sweep(
         driver.checks.append(lambda: _look_outside(driver, lock, uploader))
         try:
             if not driver.finished:
-                with interruptible(driver), connect(address) as cluster:
+                with interruptible(driver), connect(address) as cluster, interruptible(driver):
                     check_workers(root, endpoint_url=spec.storage.endpoint_url)
                     driver.listeners.append(watch(driver, cluster))
                     _tune(driver, cluster, job=lambda record: _job(plan, spec, root, record, unsaved=unsaved))
@@ -219,12 +219,13 @@ def _describe(plan: Plan, point: Mapping[str, Scalar]) -> dict[str, int]:
 
 @contextmanager
 def interruptible(driver: Driver) -> Iterator[None]:
-    """The first Ctrl-C or SIGTERM stops the sweep in order; the second one at once."""
+    """The first Ctrl-C or SIGTERM stops the sweep in order; the second one at once.
+
+    Starting Ray sets a handler of its own for SIGTERM, so this is to be entered again afterwards.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    import ray  # noqa: F401  # importing it sets a handler of its own
-
     before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
 
     def interrupt(number: int, frame: FrameType | None) -> None:
@@ -239,7 +240,8 @@ def interruptible(driver: Driver) -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            if handler is not None:  # one set in C, which Python cannot set again
+                signal.signal(number, handler)
 
 
 def _provenance() -> dict[str, str]:
