@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 
 from hoir_ray.errors import SpecError
 
@@ -139,6 +139,8 @@ class _InputPath:
 
 
 InputPath = Annotated[str, _InputPath()]
+# Several of them; one alone may be written without brackets.
+InputPaths = Annotated[tuple[InputPath, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)]
 
 
 def absolute_paths(config: type[BaseModel], values: Mapping[str, Any], *, base: Path) -> dict[str, Any]:

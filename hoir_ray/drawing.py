@@ -14,8 +14,7 @@ from hoir_ray.checkpoint import Pack
 from hoir_ray.config import Config, explain, nearest
 from hoir_ray.errors import RequestError
 from hoir_ray.pictures import save_frames
-from hoir_ray.single import config_from
-from hoir_ray.task import Task
+from hoir_ray.task import Task, read_config
 from hoir_ray.training.predict import predict
 
 
@@ -80,7 +79,7 @@ def measure(pack: Pack, settings: Sequence[str]) -> dict[str, float]:
     start = {"network": pack.config.network.model_dump(), "training": pack.config.training.model_dump()}
     data_fields = {f"data.{k}": v for k, v in pack.config.model_dump()["data"].items()}
     overridden = {text.partition("=")[0] for text in settings}
-    config = config_from(
+    config = read_config(
         pack.task, settings, start={**start, **{k: v for k, v in data_fields.items() if k not in overridden}}
     )
     data = pack.task.data(config)

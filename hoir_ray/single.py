@@ -8,37 +8,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
-from pydantic import ValidationError
 
 from hoir_ray.checkpoint import write_pack
-from hoir_ray.config import absolute_paths, config_paths, explain, flatten, nest
-from hoir_ray.errors import RequestError, SpecError
-from hoir_ray.spec import parse_override
-from hoir_ray.task import Task, TaskConfig
+from hoir_ray.config import flatten
+from hoir_ray.errors import RequestError
+from hoir_ray.task import read_config
 from hoir_ray.tasks import load_task
 from hoir_ray.trackers import build_trackers
 from hoir_ray.training.loop import Epoch, Fit, train
-
-
-def config_from(task: Task[Any], settings: Sequence[str], *, start: dict[str, Any] | None = None) -> TaskConfig:
-    """A task's config from `a.b=c` settings laid over `start`; relative paths start where the user stands.
-
-    Raises:
-        SpecError: One line for each thing that is wrong.
-    """
-    flat = {**(start or {}), **dict(parse_override(text) for text in settings)}
-    nested = nest(flat)
-    data_type: Any = task.config.model_fields["data"].annotation
-    if isinstance(nested.get("data"), dict):
-        nested["data"] = absolute_paths(data_type, nested["data"], base=Path.cwd())
-    try:
-        return task.config.model_validate(nested)
-    except ValidationError as error:
-        known = config_paths(task.config)
-        raise SpecError("\n".join(f"{path}: {complaint}" for path, complaint in explain(error, known=known))) from None
 
 
 def train_one(
@@ -51,7 +30,7 @@ def train_one(
 ) -> tuple[Path, Fit]:
     """Train one network and write its model pack; returns the pack's folder."""
     task = load_task(name)
-    config = config_from(task, settings)
+    config = read_config(task, settings)
     folder = to or Path("hoir-runs", "train", f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RequestError(f"--to {folder}: exists and is not an empty folder; choose another")

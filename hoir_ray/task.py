@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from hoir_ray.config import Config
+from pydantic import ValidationError
+
+from hoir_ray.config import Config, absolute_paths, config_paths, explain, nest
+from hoir_ray.errors import SpecError
 from hoir_ray.networks.config import NetworkConfig
+from hoir_ray.spec import parse_override
 from hoir_ray.training.config import TrainingConfig
 
 if TYPE_CHECKING:
@@ -72,3 +77,21 @@ def deferred(package: str, target: str) -> Callable[..., Any]:
         return getattr(import_module(f"{package}.{module}"), name)(*arguments)
 
     return call
+
+
+def read_config(task: Task[Any], settings: Sequence[str], *, start: dict[str, Any] | None = None) -> TaskConfig:
+    """A task's config from `a.b=c` settings laid over `start`; relative paths start where the user stands.
+
+    Raises:
+        SpecError: One line for each thing that is wrong.
+    """
+    flat = {**(start or {}), **dict(parse_override(text) for text in settings)}
+    nested = nest(flat)
+    data_type: Any = task.config.model_fields["data"].annotation
+    if isinstance(nested.get("data"), dict):
+        nested["data"] = absolute_paths(data_type, nested["data"], base=Path.cwd())
+    try:
+        return task.config.model_validate(nested)
+    except ValidationError as error:
+        known = config_paths(task.config)
+        raise SpecError("\n".join(f"{path}: {complaint}" for path, complaint in explain(error, known=known))) from None

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from hoir_ray.config import Config, InputPath
+from hoir_ray.config import Config, InputPaths
 from hoir_ray.task import TaskConfig
 
 
@@ -22,8 +22,8 @@ class NeighborhoodData(Config):
         max_val_positions: Validation looks at no more positions than this, of each of the two kinds.
     """
 
-    images: Annotated[tuple[InputPath, ...], Field(min_length=1)] = ("sample:astronaut",)
-    val_images: tuple[InputPath, ...] = ()
+    images: Annotated[InputPaths, Field(min_length=1)] = ("sample:astronaut",)
+    val_images: InputPaths = ()
     max_side: int | None = Field(default=None, ge=1)
     width: int = Field(default=3, ge=1, le=64)
     outside: int = Field(default=3, ge=1, le=64)

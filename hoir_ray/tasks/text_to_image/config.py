@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from hoir_ray.config import Config, InputPath
+from hoir_ray.config import Config, InputPaths
 from hoir_ray.networks.config import LayerConfig, NetworkConfig
 from hoir_ray.task import TaskConfig
 
@@ -33,7 +33,7 @@ class TextToImageData(Config):
         val_pixels_per_picture: Validation looks at no more pixels than this of each picture, evenly spread.
     """
 
-    files: Annotated[tuple[InputPath, ...], Field(min_length=1)] = (SAMPLE_PHOTOS,)
+    files: Annotated[InputPaths, Field(min_length=1)] = (SAMPLE_PHOTOS,)
     caption_column: str = "caption"
     image_column: str = "jpg_0"
     embedding_column: str | None = None
