@@ -27,7 +27,8 @@ from hoir_ray.training.data import TaskData
 from hoir_ray.training.loop import Epoch, Fit, train
 
 Report = Callable[[dict[str, Any]], None]
-FLUSH_S = 60.0
+FLUSH_S = 60.0  # for the checkpoints of a trial that stops or fails
+PUBLISH_S = 600.0  # for the model of one that has finished
 
 
 def train_worker(job: Job, report: Report) -> None:
@@ -77,17 +78,17 @@ def train_worker(job: Job, report: Report) -> None:
                 on_checkpoint=lambda path, epoch: checkpoints.save(uploader, path, epoch=epoch, curve=curve),
                 hyperparameters=config.model_dump(mode="json"),
             )
-        unsaved = publish(storage, job, task=task, config=config, data=data, network=network, fit=fit, work=work)
-        with contextlib.suppress(StorageError):  # the model is there; its checkpoints were for a restart
-            uploader.flush(timeout_s=FLUSH_S)
-            checkpoints.keep_newest()
+        unsaved = publish(uploader, job, task=task, config=config, data=data, network=network, fit=fit, work=work)
+        if unsaved is None:
+            with contextlib.suppress(StorageError):  # they were for a restart; what is left of them goes in the end
+                checkpoints.keep_newest()
     reason = f"best {job.metric} {fit.best_metrics[job.metric]:.6g} at epoch {fit.best_epoch} of {fit.epochs}"
     early = ", stopped early" if fit.stopped_early else ""
     report({"finished": reason + early, "model": f"models/{job.trial}", "unsaved": unsaved, **first})
 
 
 def publish(
-    storage: Storage,
+    uploader: BackgroundUploader,
     job: Job,
     *,
     task: Task[Any],
@@ -115,16 +116,18 @@ def publish(
     )
     save_picture(pictures.get("comparison", pictures["preview"]), work / "render.png")
 
-    def put(into: Storage) -> None:
-        into.put_folder(f"models/{job.trial}", pack)
-        into.put_file(f"trials/{job.trial}/render.png", work / "render.png")
-
-    try:
-        put(storage)
-    except StorageError as error:
-        put(open_storage(job.unsaved))
-        return str(error)
-    return None
+    model, render = f"models/{job.trial}", f"trials/{job.trial}/render.png"
+    uploader.put_folder(model, pack)
+    uploader.put_file(render, work / "render.png")
+    with contextlib.suppress(StorageError):
+        uploader.flush(timeout_s=PUBLISH_S)
+    missing = [key for key in (model, render) if key in uploader.missing]
+    if not missing:
+        return None
+    aside = open_storage(job.unsaved)
+    aside.put_folder(model, pack)
+    aside.put_file(render, work / "render.png")
+    return str(uploader.failures.get(missing[0], f"'{missing[0]}' was not uploaded within {PUBLISH_S:g} s"))
 
 
 @contextmanager

@@ -59,16 +59,27 @@ class Sweep:
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         """The process leads a session, which Ray's processes are part of too."""
-        environment = {**os.environ, **self.environment, "HOIR_TEST_FAULTS": json.dumps(self.faults)}
-        environment["HOIR_TEST_EPOCHS"] = str(self.folder / "epochs.txt")
-        environment["PYTHONPATH"] = os.pathsep.join([str(INJECTION), str(Path(__file__).parents[2])])
         command = [sys.executable, "-m", "hoir_ray", "sweep", "sweep.yaml", *arguments]
         with self.log_file.open("ab") as log:
             process = subprocess.Popen(
-                command, cwd=self.folder, env=environment, stdout=log, stderr=log, start_new_session=True
+                command,
+                cwd=self.folder,
+                env={**os.environ, **self.settings()},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         self.sessions.append(process.pid)
         return process
+
+    def settings(self) -> dict[str, str]:
+        """What a process needs in its environment to train, and fail, for this sweep."""
+        return {
+            **self.environment,
+            "HOIR_TEST_FAULTS": json.dumps(self.faults),
+            "HOIR_TEST_EPOCHS": str(self.folder / "epochs.txt"),
+            "PYTHONPATH": os.pathsep.join([str(INJECTION), str(Path(__file__).parents[2])]),
+        }
 
     def run(self, *arguments: str, timeout_s: float = 280) -> int:
         process = self.start(*arguments)
@@ -105,6 +116,8 @@ class Sweep:
     def epochs(self) -> dict[tuple[str, int], list[int]]:
         """(trial, attempt) -> the epochs that were trained, whether or not anybody heard of them."""
         found: dict[tuple[str, int], list[int]] = {}
+        if not (self.folder / "epochs.txt").exists():
+            return found
         for line in (self.folder / "epochs.txt").read_text().splitlines():
             trial, attempt, epoch = line.split()
             found.setdefault((trial, int(attempt)), []).append(int(epoch))

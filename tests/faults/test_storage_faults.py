@@ -29,6 +29,8 @@ def test_bursts_of_errors_delays_and_cut_transfers_are_borne(tmp_path: Path, s3_
             {"trial": "t0001", "do": "SIGKILL", "epoch": 4, "attempts": [1]},
         ],
     )
+    process = sweep.start()
+    sweep.wait_for(" started", process=process)
     with ExitStack() as stack:
         faults = [
             stack.enter_context(s3_proxy.faulty("truncate_upload", match="PUT .*(last.ckpt|safetensors)", times=2)),
@@ -38,7 +40,7 @@ def test_bursts_of_errors_delays_and_cut_transfers_are_borne(tmp_path: Path, s3_
             stack.enter_context(s3_proxy.faulty("reset", match="PUT", times=4)),
             stack.enter_context(s3_proxy.faulty("503", times=12)),
         ]
-        code = sweep.run()
+        code = process.wait(timeout=280)
     records = check_invariants(sweep, num_trials=4, exit_code=code)
     assert code == 0
     assert [f.hits for f in faults] == [2, 1, 2, 3, 4, 12]
