@@ -80,6 +80,7 @@ def _settings(home: Path) -> dict[str, str | None]:
         # Where everything is one machine, a head that does not answer has died; the default waits for a minute.
         "RAY_gcs_rpc_server_reconnect_timeout_s": "10",
         "TMPDIR": str(home / "work"),
+        "WANDB_SERVICE": None,  # or the trials' processes would share the driver's, which then has their files open
     }
 
 
