@@ -10,6 +10,7 @@ from hoir_ray.spec import Scalar, build_spec
 from hoir_ray.storage import Storage
 from hoir_ray.sweep.driver import Driver
 from hoir_ray.sweep.space import build_space
+from hoir_ray.sweep.warm_start import Carried
 from hoir_ray.task import TaskConfig
 
 MAX_EPOCHS = 9
@@ -41,6 +42,7 @@ def driver_of(
     records: list[TrialRecord] | None = None,
     refuse: Callable[[dict[str, Scalar]], str | None] = lambda point: None,
     clock: Callable[[], float] = lambda: 0.0,
+    carried: Carried | None = None,
 ) -> Driver:
     document = parse_document(text, name="s.yaml")
     spec = build_spec(document)
@@ -53,6 +55,7 @@ def driver_of(
         max_epochs=lambda record: MAX_EPOCHS,
         records={r.trial: r for r in records or []},
         clock=clock,
+        carried=carried or Carried(),
     )
 
 
