@@ -17,6 +17,9 @@ from hoir_ray.sweep.driver import Driver
 from hoir_ray.sweep.job import Job
 from hoir_ray.sweep.trial import JOB_KEY, MESSAGE
 
+# A process that dies by itself is reported by its machine as dead; without the machine it is merely unavailable.
+LOST_NODE = ("is unavailable", "node has died", "nodediederror", "node died")
+
 
 class _Unsaved:
     """Ray saves its hooks with its state. What a sweep is, is in the ledger, and Ray's state is never read again."""
@@ -131,8 +134,12 @@ class TuneCallback(_Unsaved, Callback):
         if (name := self._searcher.running(trial.trial_id)) is None:
             return
         text = _error_of(trial)
-        lost_node = any(sign in text.lower() for sign in ("its node has died", "nodediederror", "node died"))
-        reason = "its machine was lost" if lost_node else "its worker process died: killed, or crashed in native code"
+        lost_node = any(sign in text.lower() for sign in LOST_NODE)
+        reason = (
+            "its machine was lost or cut off"
+            if lost_node
+            else "its worker process died: killed, or crashed in native code"
+        )
         self._driver.failed(name, reason=reason, error=text[-4000:], retry=True, charge=not lost_node)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
