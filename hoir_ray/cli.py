@@ -253,6 +253,19 @@ def report(
 
 
 @app.command()
+def dashboard(
+    sweep: SweepPlace,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of the page; 0 takes a free one.")] = 0,
+    endpoint_url: Endpoint = None,
+) -> None:
+    """Look at a sweep in Optuna's dashboard, on this machine alone."""
+    from hoir_ray.registry import open_sweep
+    from hoir_ray.sweep.dashboard import serve_dashboard
+
+    serve_dashboard(open_sweep(sweep, endpoint_url=endpoint_url), port=port, show=output.print_dashboard)
+
+
+@app.command()
 def evaluate(
     pack: PackFolder,
     settings: Annotated[

@@ -222,6 +222,10 @@ def print_watching(address: str) -> None:
     errors.print(f"the report is at {address} and follows the sweep; Ctrl-C ends it")
 
 
+def print_dashboard(address: str) -> None:
+    errors.print(f"Optuna's dashboard is at {address} and shows the sweep as it was just now; Ctrl-C ends it")
+
+
 def print_metrics(metrics: Mapping[str, float], *, as_json: bool) -> None:
     if as_json:
         print_json(dict(metrics))
@@ -285,14 +289,24 @@ class EpochBar:
 
 
 def _print_leaders(opened: OpenedSweep, leaders: Sequence[TrialRecord]) -> None:
-    metrics = list(dict.fromkeys([*(m.name for m in opened.spec.metrics), "num_parameters"]))
-    table = Table("", "trial", *metrics, "epoch", "settings", box=None, pad_edge=False)
+    from hoir_ray.ranking import knee, metrics_of, spreads, ties
+
+    names = list(dict.fromkeys([*(m.name for m in opened.spec.metrics), "num_parameters"]))
+    seeds = {name: spreads(opened.records, metric=name) for name in names[: len(opened.spec.metrics)]}
+    bend = knee(opened.front(), metrics=opened.spec.metrics)
+    over = [f"{name} over seeds" for name, known in seeds.items() if known]
+    table = Table("", "trial", *names, *over, "epoch", "settings", box=None, pad_edge=False)
     for place, record in enumerate(leaders, start=1):
-        best = {"num_parameters": float(record.num_parameters or 0), **(record.best or {})}
-        values = [wording.number(best[m]) if m in best else "-" for m in metrics]
+        best = metrics_of(record)
+        values = [wording.number(best[m]) if m in best else "-" for m in names]
+        values += [wording.spread(known.get(record.trial)) for known in seeds.values() if known]
         epoch = wording.number(best.get("epoch", 0))
-        table.add_row(str(place), record.trial, *values, epoch, escape(wording.settings(record.parameters)))
+        name = f"{record.trial} knee" if bend is not None and record.trial == bend.trial else record.trial
+        table.add_row(str(place), name, *values, epoch, escape(wording.settings(record.parameters)))
     console.print(table)
+    same = ties(leaders, opened.records, metric=names[0])
+    if same:
+        console.print(f"{leaders[0].trial} and {', '.join(same)} cannot be told apart by {names[0]} over their seeds")
 
 
 def _print_pairs(rows: Mapping[str, str]) -> None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from hoir_ray.spec import Scalar
+
+if TYPE_CHECKING:
+    from hoir_ray.ranking import Spread
 
 _PREFIXES = ("network.", "training.optimizer.", "training.", "data.")
 _BARS = "▁▂▃▄▅▆▇█"
@@ -42,6 +46,14 @@ def sparkline(values: Sequence[float], *, width: int = 16) -> str:
     low, high = min(picked), max(picked)
     span = (high - low) or 1.0
     return "".join(_BARS[int((v - low) / span * (len(_BARS) - 1))] for v in picked)
+
+
+def spread(over_seeds: Spread | None) -> str:
+    """`27.1 ± 0.12 (3)`: mean, standard deviation and number of seeds; `-` where there was no run with another."""
+    if over_seeds is None:
+        return "-"
+    deviation = f" ± {number(over_seeds.deviation)}" if over_seeds.num_seeds > 1 else ""
+    return f"{number(over_seeds.mean)}{deviation} ({over_seeds.num_seeds})"
 
 
 def duration(seconds: float) -> str:

@@ -10,14 +10,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
 from hoir_ray.errors import WorkError
-from hoir_ray.expression import parse_condition
-from hoir_ray.ledger import TrialRecord, best_row
-from hoir_ray.ranking import metrics_of
-from hoir_ray.spec import MetricSpec, Scalar, SweepSpec
+from hoir_ray.ledger import TrialRecord
+from hoir_ray.spec import Scalar, SweepSpec
+from hoir_ray.sweep.evidence import distribution, final_values, past_trial, violations
 from hoir_ray.sweep.space import Dimension, Space
 from hoir_ray.sweep.warm_start import Carried
 
@@ -56,14 +54,13 @@ class Searcher:
         self._seen: set[str] = set()
         self._reported: set[tuple[str, int]] = set()
         self._grid: Iterator[Point] | None = space.points(Dimension.grid) if spec.method == "grid" else None
-        self._constraints = [parse_condition(text) for text in spec.constraints]
         self._first = deque(carried.points)
         for record in carried.observed:
-            self._study.add_trial(self._past(record))
+            self._study.add_trial(past_trial(record, spec=spec, space=space))
         for record in records:
             self._seen.add(_key(record.parameters))
             if record.state in ("FINISHED", "PRUNED") and record.replicate_of is None:
-                self._study.add_trial(self._past(record))
+                self._study.add_trial(past_trial(record, spec=spec, space=space))
 
     @property
     def trials(self) -> list[optuna.trial.FrozenTrial]:
@@ -127,9 +124,9 @@ class Searcher:
         optuna_trial = self._open.pop(record.trial, None)
         if optuna_trial is None:
             return
-        values = _values(record, self._spec.metrics)
+        values = final_values(record, self._spec.metrics)
         if record.state == "FINISHED" and values is not None:
-            for name, violation in self._violations(record).items():
+            for name, violation in violations(record, self._spec).items():
                 optuna_trial.set_constraint(name, violation)
             self._study.tell(optuna_trial, values)
         elif record.state == "PRUNED":
@@ -142,47 +139,22 @@ class Searcher:
         self._seen.add(_key(point))
         return point
 
-    def _violations(self, record: TrialRecord) -> dict[str, float]:
-        """How far a finished trial is from meeting each constraint, so that the sampler learns where they hold."""
-        metrics = metrics_of(record)
-        return {c.text: c.violation(metrics) for c in self._constraints}
-
     def _enqueue(self, point: Mapping[str, Scalar]) -> None:
-        self._study.enqueue_trial({d.name: point[d.path] for d in self._dimensions(point)})
+        self._study.enqueue_trial({d.name: point[d.path] for d in self._space.dimensions_of(point)})
 
     def _enqueued(self, point: Mapping[str, Scalar]) -> optuna.Trial:
         self._enqueue(point)
         optuna_trial = self._study.ask()
-        for dimension in self._dimensions(point):
+        for dimension in self._space.dimensions_of(point):
             _suggest(optuna_trial, dimension)
         return optuna_trial
-
-    def _dimensions(self, point: Mapping[str, Scalar]) -> list[Dimension]:
-        found = (self._space.dimension_of(path, point) for path in point)
-        return [d for d in found if d is not None]
 
     def _draw(self, dimension: Dimension) -> Scalar:
         if dimension.choices is not None:
             return self._random.choice(dimension.choices)
-        distribution = _distribution(dimension)
+        drawn_from = distribution(dimension)
         sampler = optuna.samplers.RandomSampler(seed=self._random.getrandbits(32))
-        return sampler.sample_independent(self._study, _PLACEHOLDER, dimension.name, distribution)
-
-    def _past(self, record: TrialRecord) -> optuna.trial.FrozenTrial:
-        dimensions = self._dimensions(record.parameters)
-        values = _values(record, self._spec.metrics)
-        metric = self._spec.metric.name
-        complete = record.state == "FINISHED" and values is not None
-        return optuna.trial.create_trial(
-            state=TrialState.COMPLETE if complete else TrialState.PRUNED,
-            values=values if complete else None,
-            params={d.name: record.parameters[d.path] for d in dimensions},
-            distributions={d.name: _distribution(d) for d in dimensions},
-            constraints=self._violations(record) if complete else None,
-            intermediate_values={int(r["epoch"]): r[metric] for r in record.curve if metric in r}
-            if len(self._spec.metrics) == 1
-            else {},
-        )
+        return sampler.sample_independent(self._study, _PLACEHOLDER, dimension.name, drawn_from)
 
 
 _PLACEHOLDER = optuna.trial.create_trial(state=TrialState.RUNNING, params={}, distributions={})
@@ -200,26 +172,8 @@ def _sampler(spec: SweepSpec, *, seed: int) -> optuna.samplers.BaseSampler:
             return optuna.samplers.RandomSampler(seed=seed)
 
 
-def _distribution(dimension: Dimension) -> BaseDistribution:
-    if dimension.choices is not None:
-        return CategoricalDistribution(dimension.choices)
-    if dimension.is_int and not (dimension.log and dimension.step > 1):
-        step = 1 if dimension.log else int(dimension.step)
-        return IntDistribution(int(dimension.low), int(dimension.high), log=dimension.log, step=step)
-    return FloatDistribution(
-        dimension.low, dimension.high, log=dimension.log, step=None if dimension.log else dimension.step or None
-    )
-
-
 def _suggest(optuna_trial: optuna.Trial, dimension: Dimension) -> Scalar:
-    return optuna_trial._suggest(dimension.name, _distribution(dimension))
-
-
-def _values(record: TrialRecord, metrics: Sequence[MetricSpec]) -> list[float] | None:
-    row = best_row(record.curve, metric=metrics[0].name, goal=metrics[0].goal)
-    if row is None or any(m.name not in row or row[m.name] != row[m.name] for m in metrics):
-        return None
-    return [row[m.name] for m in metrics]
+    return optuna_trial._suggest(dimension.name, distribution(dimension))
 
 
 def _key(point: Mapping[str, Scalar]) -> str:

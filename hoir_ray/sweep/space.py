@@ -116,6 +116,11 @@ class Space:
         """The case of `path` that applies to a drawn point."""
         return next((d for d in self.dimensions if d.path == path and d.applies(drawn)), None)
 
+    def dimensions_of(self, point: Mapping[str, Scalar]) -> list[Dimension]:
+        """The cases from which a point's values were drawn."""
+        found = (self.dimension_of(path, point) for path in point)
+        return [d for d in found if d is not None]
+
     @property
     def parents(self) -> frozenset[str]:
         return frozenset(path for d in self.dimensions for path in d.when)
