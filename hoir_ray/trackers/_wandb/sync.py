@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -68,7 +69,11 @@ def _send(parts: list[Path], *, timeout_s: float) -> str | None:
     # A service of this process, which WANDB_SERVICE names, may still hold the run; and silence would hide the errors.
     environment = {k: v for k, v in os.environ.items() if k not in {"WANDB_SERVICE", "WANDB_SILENT"}}
     try:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout_s, check=False)  # noqa: S603
+        with tempfile.TemporaryDirectory(prefix="hoir-sync-") as temp:  # its logs; they would lie where the user stands
+            environment["WANDB_DIR"] = temp
+            done = subprocess.run(  # noqa: S603
+                command, env=environment, capture_output=True, text=True, timeout=timeout_s, check=False
+            )
         lines = (done.stdout + done.stderr).splitlines()
         errors = [line for line in lines if "ERROR" in line and not line.endswith(_HARMLESS)]
         failure = errors[0] if errors else None if done.returncode == 0 else f"exit code {done.returncode}"
