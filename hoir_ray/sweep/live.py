@@ -15,11 +15,13 @@ from rich.table import Table
 from rich.text import Text
 
 from hoir_ray import wording
-from hoir_ray.ledger import TrialRecord, better
-from hoir_ray.ranking import ranked
+from hoir_ray.ledger import TrialRecord
+from hoir_ray.ranking import broken_constraint, knee, metrics_of, pareto_front, ranked
 from hoir_ray.sweep.cluster import Cluster
 from hoir_ray.sweep.driver import Driver, Listener
 
+NUM_LEADERS = 6
+NUM_LAST = 4
 STYLES = {"FINISHED": "green", "PRUNED": "yellow", "RUNNING": "cyan", "PENDING": "dim"}
 
 
@@ -28,22 +30,37 @@ class EventLines:
 
     def __init__(self, driver: Driver, cluster: Cluster, *, out: IO[str]) -> None:
         self._driver, self._out = driver, out
-        self._metric = driver.spec.metric
-        self._best: float | None = None
+        self._best: str | None = None
         slots = cluster.slots(driver.spec.resources)
         self._say(f"sweep {driver.spec.name}: {slots} trial{'s' if slots > 1 else ''} at a time")
 
     def changed(self, record: TrialRecord, event: str) -> None:
         if event == "started":
-            self._say(f"{record.trial} started: {wording.settings(record.parameters)}")
+            what = (
+                f"{record.replicate_of} with seed {record.seed}"
+                if record.replicate_of
+                else _settings(record, self._driver)
+            )
+            self._say(f"{record.trial} started: {what}")
         elif event in ("ended", "retried"):
             verb = record.state if event == "ended" else "will be tried again"
             self._say(f"{record.trial} {verb}: {record.reason}")
-        if event == "ended" and record.state == "FINISHED" and record.best is not None:
-            value = record.best[self._metric.name]
-            if self._best is None or better(value, self._best, goal=self._metric.goal):
-                self._best = value
-                self._say(f"{record.trial} is the best so far: {self._metric.name} {wording.number(value)}")
+        if event == "ended" and record.state == "FINISHED":
+            self._say_its_place(record)
+
+    def _say_its_place(self, record: TrialRecord) -> None:
+        spec = self._driver.spec
+        broken = broken_constraint(record, spec)
+        if broken is not None:
+            self._say(f"{record.trial} is not feasible: {broken} does not hold")
+            return
+        leaders = _leaders(self._driver)
+        shown = ", ".join(f"{m.name} {wording.number(metrics_of(record)[m.name])}" for m in spec.metrics)
+        if len(spec.metrics) > 1 and record.trial in [r.trial for r in leaders]:
+            self._say(f"{record.trial} is on the front, of {len(leaders)} by now: {shown}")
+        elif len(spec.metrics) == 1 and leaders and leaders[0].trial != self._best:
+            self._best = leaders[0].trial
+            self._say(f"{self._best} is the best so far: {shown}")
 
     def close(self) -> None:
         """Nothing is pending."""
@@ -60,13 +77,15 @@ class LiveView:
         self._slots = cluster.slots(driver.spec.resources)
         self._already = sum(r.ended for r in driver.records.values())
         self._began = time.monotonic()
-        self._last: deque[TrialRecord] = deque(maxlen=4)
+        self._last: deque[TrialRecord] = deque(maxlen=NUM_LAST)
+        self._leaders = _leaders(driver)
         self._live = Live(get_renderable=self._render, console=console, refresh_per_second=4, transient=True)
         self._live.start()
 
     def changed(self, record: TrialRecord, event: str) -> None:
         if event in ("ended", "retried"):
             self._last.append(record)
+            self._leaders = _leaders(self._driver)
 
     def close(self) -> None:
         """Leave the screen as it was; the leaderboard follows."""
@@ -75,16 +94,10 @@ class LiveView:
     def _render(self) -> Group:
         records = list(self._driver.records.values())
         parts: list[RenderableType] = [self._header(records), self._running(records)]
-        leaders = ranked(records, spec=self._driver.spec)
-        if leaders:
-            best = leaders[0]
-            assert best.best is not None
-            value = wording.number(best.best[self._metric.name])
-            parts.append(Text(f"best  {best.trial}  {self._metric.name} {value}", style="bold green"))
-            parts.append(Text(f"      {wording.settings(best.parameters)}", style="green"))
-        for record in self._last:
-            style = STYLES.get(record.state, "red")
-            parts.append(Text(f"{record.trial}  {record.state:<8}  {record.reason}", style=style, overflow="ellipsis"))
+        if self._leaders:
+            parts += [Text(), self._best()]
+        if self._last:
+            parts += [Text(), self._ended()]
         if self._driver.stop_reason is not None:
             parts.append(Text(f"stopping: {self._driver.stop_reason}; once more to stop at once", style="bold red"))
         return Group(*parts)
@@ -110,10 +123,30 @@ class LiveView:
             limits.append(max(0.0, budget.wall_clock - elapsed))
         return f", about {wording.duration(min(limits))} left" if limits else ""
 
+    def _best(self) -> Table:
+        """The front with its knee, or the best so far."""
+        metrics, several = self._driver.spec.metrics, len(self._driver.spec.metrics) > 1
+        title = f"front ({len(self._leaders)})" if several else "best"
+        bend = knee(self._leaders, metrics=metrics)
+        table = _table(title, *(m.name for m in metrics), "settings")
+        for record in self._leaders[:NUM_LEADERS] if several else self._leaders[:1]:
+            mark = " knee" if bend is not None and record.trial == bend.trial else ""
+            values = [wording.number(metrics_of(record)[m.name]) for m in metrics]
+            table.add_row(f"{record.trial}{mark}", *values, _settings(record, self._driver), style="green")
+        return table
+
+    def _ended(self) -> Table:
+        """The last ones that ended, and why, in full: a reason cut off is none."""
+        table = Table(box=None, pad_edge=False, show_header=True, header_style="dim")
+        for name in ("ended", "", "why"):
+            table.add_column(name, no_wrap=name != "why")
+        for record in self._last:
+            state = Text(record.state, style=STYLES.get(record.state, "red"))
+            table.add_row(record.trial, state, Text(record.reason))
+        return table
+
     def _running(self, records: list[TrialRecord]) -> Table:
-        table = Table(box=None, pad_edge=False, expand=False, show_header=True, header_style="dim")
-        for name in ("trial", "epoch", self._metric.name, "curve", "settings"):
-            table.add_column(name, no_wrap=True, overflow="ellipsis")
+        table = _table("running", "epoch", self._metric.name, "curve", "settings")
         for record in [r for r in records if r.trial in self._driver.running][:12]:
             curve = [row[self._metric.name] for row in record.curve if self._metric.name in row]
             table.add_row(
@@ -121,9 +154,29 @@ class LiveView:
                 str(record.epochs),
                 wording.number(curve[-1]) if curve else "-",
                 wording.sparkline(curve),
-                wording.settings(record.parameters),
+                _settings(record, self._driver),
             )
         return table
+
+
+def _table(*names: str) -> Table:
+    """Every column but the last keeps its width: Rich narrows those that may wrap, and `_settings` does not wrap."""
+    table = Table(box=None, pad_edge=False, show_header=True, header_style="dim")
+    for name in names:
+        table.add_column(name, no_wrap=name != names[-1])
+    return table
+
+
+def _leaders(driver: Driver) -> list[TrialRecord]:
+    """The front of several metrics, or the leaderboard."""
+    leaders = ranked(driver.records.values(), spec=driver.spec)
+    return pareto_front(leaders, metrics=driver.spec.metrics) if len(driver.spec.metrics) > 1 else leaders
+
+
+def _settings(record: TrialRecord, driver: Driver) -> Text:
+    """In one line, cut off where the screen ends, without those that are the same in every trial."""
+    varied = [d.path for d in driver.space.dimensions if len(d.corners()) > 1]
+    return Text(wording.settings(record.parameters, only=varied), no_wrap=True, overflow="ellipsis")
 
 
 @contextmanager

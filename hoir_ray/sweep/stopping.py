@@ -82,13 +82,22 @@ class MoAsha:
             return None
         fronts = non_dominated_fronts(entries, metrics=self._metrics)
         keep = max(1, len(entries) // self._spec.eta)
-        if trial in [name for front in fronts for name in front][:keep]:
+        going_on = [name for front in fronts for name in front][:keep]
+        if trial in going_on or self._is_best_in_one(trial, entries):
             return None
         place = next(i for i, front in enumerate(fronts, start=1) if trial in front)
         shown = ", ".join(f"{m.name} {entries[trial][m.name]:.6g}" for m in self._metrics)
         return (
             f"epoch {epoch}: {shown} is on front {place} of {len(fronts)}, "
             f"not among the best {keep} of {len(entries)} trials there"
+        )
+
+    def _is_best_in_one(self, trial: str, entries: Mapping[str, Row]) -> bool:
+        """The ends of a front are worth their time even where only one trial of several would go on."""
+        own = entries[trial]
+        return any(
+            all(better(own[m.name], other[m.name], goal=m.goal) for name, other in entries.items() if name != trial)
+            for m in self._metrics
         )
 
 

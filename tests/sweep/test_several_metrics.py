@@ -91,9 +91,8 @@ def test_mo_asha_keeps_who_is_best_in_something():
 
     assert not stopped("big", 10, 100)
     assert stopped("worse", 9, 200)
-    assert stopped("worst", 8, 300)
     assert not stopped("small", 1, 1)  # worst by the first metric, and still on the front
-    assert stopped("middle", 5, 50)  # on the front as well, but half of five is two, and the ends stay
+    assert stopped("middle", 5, 50)  # on the front as well, but half of four is two, and the ends stay
     assert stopped("bad", 0, 500)
 
 
