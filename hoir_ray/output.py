@@ -294,8 +294,11 @@ def _print_leaders(opened: OpenedSweep, leaders: Sequence[TrialRecord]) -> None:
     names = list(dict.fromkeys([*(m.name for m in opened.spec.metrics), "num_parameters"]))
     seeds = {name: spreads(opened.records, metric=name) for name in names[: len(opened.spec.metrics)]}
     bend = knee(opened.front(), metrics=opened.spec.metrics)
+    seeds.pop("num_parameters", None)  # no seed changes it
     over = [f"{name} over seeds" for name, known in seeds.items() if known]
     table = Table("", "trial", *names, *over, "epoch", "settings", box=None, pad_edge=False)
+    for column in table.columns[:-1]:
+        column.no_wrap = True
     for place, record in enumerate(leaders, start=1):
         best = metrics_of(record)
         values = [wording.number(best[m]) if m in best else "-" for m in names]

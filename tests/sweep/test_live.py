@@ -45,7 +45,7 @@ def screen(driver: Driver, *, steps: int) -> str:
 @pytest.mark.parametrize("text", [TEXT, FRONT], ids=["single", "front"])
 def test_the_view_is_whole_at_eighty_columns(storage, text):
     driver = driver_of(storage, text + "early_terminate: {type: asha, min_iter: 2, eta: 3}\n")
-    shown = screen(driver, steps=40)
+    shown = screen(driver, steps=20)
     assert max(map(len, shown.splitlines())) <= 80
     assert re.search(r"simulated  \d+/12 trials", shown)
     for name in driver.running:
