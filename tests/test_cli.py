@@ -114,6 +114,12 @@ def test_a_cycle_of_conditions_is_named(hoir, sweep):
     assert "goes round in a circle" in outcome.err
 
 
+def test_resources_that_cannot_fit_here_are_warned_of(hoir, sweep):
+    outcome = hoir("validate", sweep, "--set", "resources.cpus=4000")
+    assert outcome.code == 0
+    assert "resources.cpus: a trial asks for 4000 CPUs" in outcome.err
+
+
 @pytest.mark.parametrize("command", ["trials", "best"])
 def test_a_sweep_that_is_not_there(hoir, command):
     outcome = hoir(command, "nothing")

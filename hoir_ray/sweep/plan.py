@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import os
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -15,7 +17,7 @@ from hoir_ray.document import Document
 from hoir_ray.errors import SpecError
 from hoir_ray.expression import Condition, parse_condition
 from hoir_ray.networks.resolve import unused_fields
-from hoir_ray.spec import Scalar, SweepSpec
+from hoir_ray.spec import Resources, Scalar, SweepSpec
 from hoir_ray.sweep.space import MAX_GRID, Dimension, Space, build_space
 from hoir_ray.task import Task, TaskConfig
 from hoir_ray.tasks import load_task
@@ -213,7 +215,16 @@ def _probes(space: Space) -> Iterator[dict[str, Scalar]]:
         yield space.draw(lambda d: generator.choice(d.corners()))
 
 
+def _resource_warnings(resources: Resources) -> Iterator[str]:
+    here = os.cpu_count() or 1
+    if resources.cpus > here:
+        yield f"resources.cpus: a trial asks for {resources.cpus:g} CPUs, this machine has {here}: only for a cluster"
+    if resources.gpus > 0 and not list(Path("/dev").glob("nvidia[0-9]*")):
+        yield f"resources.gpus: a trial asks for {resources.gpus:g} GPUs, this machine has none: only for a cluster"
+
+
 def _warnings(spec: SweepSpec, task: Task[Any], space: Space, smallest: Size, largest: Size) -> Iterator[str]:
+    yield from _resource_warnings(spec.resources)
     unused: set[str] = set()
     for point in _probes(space):
         config = trial_config(spec, task, point)
