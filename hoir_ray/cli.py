@@ -146,11 +146,10 @@ def train(
 @app.command()
 def trials(sweep: SweepPlace, where: Where = None, as_json: AsJson = False, endpoint_url: Endpoint = None) -> None:
     """List a sweep's trials: state, settings, best metrics, and why each ended."""
-    from hoir_ray.expression import parse_condition
     from hoir_ray.registry import open_sweep
 
-    condition = parse_condition(where) if where else None
-    output.print_trials(open_sweep(sweep, endpoint_url=endpoint_url), where=condition, as_json=as_json)
+    opened = open_sweep(sweep, endpoint_url=endpoint_url)
+    output.print_trials(opened, where=opened.condition(where), as_json=as_json)
 
 
 @app.command()
@@ -186,12 +185,10 @@ def best(
     endpoint_url: Endpoint = None,
 ) -> None:
     """Show the best trials of a sweep, by their best epoch."""
-    from hoir_ray.expression import parse_condition
     from hoir_ray.registry import open_sweep
 
-    condition = parse_condition(where) if where else None
     opened = open_sweep(sweep, endpoint_url=endpoint_url)
-    output.print_best(opened, pareto=pareto, where=condition, top=top, as_json=as_json)
+    output.print_best(opened, pareto=pareto, where=opened.condition(where), top=top, as_json=as_json)
 
 
 @app.command()

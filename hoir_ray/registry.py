@@ -13,7 +13,7 @@ from typing import Any
 from hoir_ray.config import nearest
 from hoir_ray.document import parse_document
 from hoir_ray.errors import RequestError
-from hoir_ray.expression import Condition
+from hoir_ray.expression import Condition, parse_condition
 from hoir_ray.ledger import Ledger, TrialRecord, to_json
 from hoir_ray.ranking import Spread, broken_constraint, knee, metrics_of, pareto_front, ranked, spreads, ties
 from hoir_ray.spec import SweepSpec, build_spec
@@ -39,6 +39,17 @@ class OpenedSweep:
     def front(self, where: Condition | None = None) -> list[TrialRecord]:
         """Finished trials that no other one beats in every metric, best first."""
         return pareto_front(self.finished(where), metrics=self.spec.metrics)
+
+    def condition(self, text: str | None) -> Condition | None:
+        """A condition on the metrics that these trials have; None for None.
+
+        Raises:
+            RequestError: Pointing at what is not understood, or naming the nearest metric.
+        """
+        if text is None:
+            return None
+        known = frozenset(name for r in self.records for name in metrics_of(r))
+        return parse_condition(text, known=known or None)
 
     def trial(self, name: str) -> TrialRecord:
         """The trial of that name.

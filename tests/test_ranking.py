@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 
@@ -11,6 +12,7 @@ from hoir_ray.expression import parse_condition
 from hoir_ray.ledger import TrialRecord
 from hoir_ray.ranking import Spread, broken_constraint, knee, pareto_front, ranked, spreads, tell_apart, ties
 from hoir_ray.spec import build_spec
+from tests.report.made import made_sweep
 
 TEXT = """\
 name: r
@@ -98,3 +100,38 @@ def test_ties_with_the_winner_are_named(second, expected):
     records += [trial(10 + i, q=q, of="t1") for i, q in enumerate((10.0, 10.3))]
     records += [trial(20 + i, q=q, of="t2") for i, q in enumerate(second)]
     assert ties(ranked(records, spec=SPEC), records, metric="q") == expected
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ("num_parameters <=", "^"),
+        ("val_psnr_db > 20 and", "^"),
+        ("val_psnr > 20", "unknown metric 'val_psnr'. Did you mean 'val_psnr_db'?"),
+        ("__import__('os')", "expected a comparison"),
+    ],
+)
+@pytest.mark.parametrize("command", ["best", "trials"])
+def test_a_condition_that_is_not_understood_is_pointed_at(hoir, tmp_path, where, said, command):
+    made_sweep(tmp_path / "hoir-runs", pictures=False)
+    outcome = hoir(command, "made", "--where", where)
+    assert outcome.code == 2
+    assert said in outcome.err
+
+
+def test_best_marks_the_knee_and_keeps_to_the_condition(hoir, tmp_path):
+    made = made_sweep(tmp_path / "hoir-runs", pictures=False)
+    shown = hoir("best", "made", "--pareto").out
+    front = made.front()
+    bend = knee(front, metrics=made.spec.metrics)
+    assert bend is not None
+    assert f"{bend.trial} knee" in shown
+    small = hoir("best", "made", "--where", "num_parameters <= 3000 and val_psnr_db > 10").out
+    assert all((made.trial(name).num_parameters or 0) <= 3000 for name in re.findall(r"t\d{4}", small))
+
+
+def test_a_sweep_with_no_finished_trial_has_no_best(hoir, tmp_path):
+    made_sweep(tmp_path / "hoir-runs", num_trials=0)
+    outcome = hoir("best", "made")
+    assert outcome.code == 2
+    assert "no finished trial" in outcome.err

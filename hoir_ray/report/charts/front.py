@@ -64,11 +64,11 @@ def _summary(front: list[TrialRecord], *, metrics: tuple[MetricSpec, ...], best:
     names = " and ".join(m.name for m in metrics)
     one = len(front) == 1
     text = f"{len(front)} trial{'' if one else 's'} that no other one beats in {names}"
-    ends = [(front[0], "best"), (front[-1], "last")]
-    shown = ", ".join(
+    ends = [(front[0], "from"), (front[-1], "to")]
+    shown = " ".join(
         f"{word} {r.trial} with "
         + " and ".join(f"{m.name} {wording.number(value_of(r, m.name) or 0.0)}" for m in metrics)
-        for r, word in (ends[:1] if one else ends)
+        for r, word in ([(front[0], "it is")] if one else ends)
     )
     bend = f" The knee, the best compromise, is {best.trial}." if best else ""
     return f"{text}: {shown}.{bend}"

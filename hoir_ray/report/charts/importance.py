@@ -42,6 +42,7 @@ def draw(sweep: OpenedSweep) -> Chart:
         "xaxis": {"tickformat": ".0%", "title": {"text": "share explained"}, "rangemode": "tozero"},
         "yaxis": {"automargin": True, "type": "category"},
         "barmode": "group",
+        "minWidth": 560,
         "showlegend": len(metrics) > 1,
         "height": 120 + 34 * len(names) * max(1, len(metrics) // 2 + 1),
     }
