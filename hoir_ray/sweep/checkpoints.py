@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hoir_ray.errors import PackError
 from hoir_ray.storage import BackgroundUploader, MissingObjectError, Storage
+from hoir_ray.storage.folders import MANIFEST
 from hoir_ray.training.checkpoints import read_checkpoint
 
 CHECKPOINT = "last.ckpt"
@@ -91,14 +92,17 @@ class Checkpoints:
             self._good.append(name)
         self._useless += self._good[:-2]
         self._good = self._good[-2:]
-        while self._useless:
-            self._storage.delete_all(f"{self._folder}/{self._useless[-1]}")
-            self._useless.pop()
+        self._remove(self._useless)
+        self._useless = []
 
     def keep_newest(self) -> None:
         """Remove all but the newest good one, after the trial has ended and its uploads are done."""
-        for name in [*self._useless, *self._good[:-1]]:
-            self._storage.delete_all(f"{self._folder}/{name}")
+        self._remove([*self._useless, *self._good[:-1]])
+
+    def _remove(self, names: Sequence[str]) -> None:
+        """In one request, since what is in them is known."""
+        files = (MANIFEST, CHECKPOINT, CURVE)  # without its manifest, the rest no longer counts
+        self._storage.delete_keys([f"{self._folder}/{name}/{file}" for name in names for file in files])
 
     def _names(self) -> list[str]:
         listed = {o.key.removeprefix(f"{self._folder}/").split("/")[0] for o in self._storage.list(self._folder)}

@@ -36,9 +36,9 @@ def test_killed_drivers_lose_nothing(tmp_path: Path, s3_server: SeaweedFS, s3_bu
         storage=f"s3://{s3_bucket}/sweeps",
         endpoint_url=s3_server.endpoint_url,
         text=TEXT.replace("max_trials: 4", "max_trials: 12").replace(
-            "max_epochs: {value: 6}", "max_epochs: {value: 4}"
+            "max_epochs: {value: 6}", "max_epochs: {value: 3}"
         ),
-        faults=[{"trial": "*", "do": "sleep", "seconds": 2.1}],
+        faults=[{"trial": "*", "do": "sleep", "seconds": 4.1}],
     )
     chance = random.Random(20)
     finished: dict[str, TrialRecord] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import time
@@ -49,8 +50,8 @@ def test_when_every_trial_fails_the_causes_are_summed_up(tmp_path: Path) -> None
 
 @pytest.mark.timeout(900)
 def test_random_kills_leave_memory_and_descriptors_flat(tmp_path: Path) -> None:
-    """HOIR_SOAK_TRIALS=150 makes it five minutes and more."""
-    num_trials = int(os.environ.get("HOIR_SOAK_TRIALS", "14"))
+    """HOIR_SOAK_TRIALS=100 makes it five minutes and more."""
+    num_trials = int(os.environ.get("HOIR_SOAK_TRIALS", "10"))
     sweep = Sweep(
         tmp_path,
         storage=str(tmp_path / "runs"),
@@ -63,12 +64,13 @@ def test_random_kills_leave_memory_and_descriptors_flat(tmp_path: Path) -> None:
     chance = random.Random(36)
     driver, sizes, kills = psutil.Process(process.pid), [], 0
     while process.poll() is None:
-        sizes.append((driver.memory_info().rss / 2**20, driver.num_fds()))
+        with contextlib.suppress(psutil.Error):  # it may have ended a moment ago
+            sizes.append((driver.memory_info().rss / 2**20, driver.num_fds()))
         time.sleep(chance.uniform(3, 6))
-        if workers := sweep.processes(named="ray::ImplicitFunc"):
+        workers = sweep.processes(named="ray::ImplicitFunc")
+        if workers and kills < num_trials // 2:
             chance.choice(workers).kill()
             kills += 1
-        assert kills < 20 * num_trials
     code = process.wait()
     check_invariants(sweep, num_trials=num_trials, exit_code=code)
     assert kills

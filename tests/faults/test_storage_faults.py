@@ -25,7 +25,7 @@ def test_bursts_of_errors_delays_and_cut_transfers_are_borne(tmp_path: Path, s3_
         storage=f"s3://{s3_bucket}/sweeps",
         endpoint_url=s3_proxy.endpoint_url,
         faults=[
-            {"trial": "t0001", "do": "sleep", "seconds": 2.1, "epoch": 2, "attempts": [1]},
+            {"trial": "t0001", "do": "sleep", "seconds": 4.1, "epoch": 2, "attempts": [1]},
             {"trial": "t0001", "do": "SIGKILL", "epoch": 4, "attempts": [1]},
         ],
     )

@@ -28,7 +28,7 @@ FAULTS = [
     {"trial": "t0003", "do": "exit", "epoch": 1, "attempts": [1]},
     {"trial": "t0004", "do": "allocate", "size_bytes": 4 * MIB, "per_sample": True, "epoch": 2},
     {"trial": "t0005", "do": "allocate", "size_bytes": 1000 * MIB, "epoch": 2},
-    {"trial": "t0006", "do": "sleep", "seconds": 2, "epoch": 2, "attempts": [1]},
+    {"trial": "t0006", "do": "sleep", "seconds": 4, "epoch": 2, "attempts": [1]},
     {"trial": "t0006", "do": "hang_python", "epoch": 3, "attempts": [1]},
     {"trial": "t0007", "do": "hang_native", "epoch": 2},
     {"trial": "t0008", "do": "sleep", "seconds": 13},
