@@ -59,7 +59,7 @@ def train_worker(job: Job, report: Report) -> None:
         network = task.network(config)
 
         def on_epoch(epoch: Epoch) -> None:
-            row = {"epoch": float(epoch.epoch), **epoch.metrics}
+            row = {"epoch": float(epoch.epoch), **{name: float(value) for name, value in epoch.metrics.items()}}
             curve.append(row)
             message = {"row": row, **first}
             first.clear()

@@ -87,7 +87,8 @@ def train(
         on_epoch: Told of every validated epoch, while `network` still holds that epoch's weights. Returning False ends
             training in order, as early stopping does; raising SystemExit ends it there.
         checkpoint: Where to keep what a restart needs. If the file is there, training goes on from it, exactly.
-        checkpoint_every_s: After so much training the next epoch's end is kept, or later where writing takes long.
+        checkpoint_every_s: After so much training the next epoch's end is kept, or later where writing takes long;
+            0 keeps every epoch's, whatever it takes.
         on_checkpoint: Told of each written file and its epoch, in the first worker only; may move the file away.
         hyperparameters: Plain JSON values for the trackers and the checkpoint.
 

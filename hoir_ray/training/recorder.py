@@ -166,7 +166,7 @@ class Recorder(Callback):
         if path is None:
             return
         began = time.monotonic()
-        pause_s = max(watching.checkpoint_every_s, self._write_s / MAX_WRITING_SHARE)
+        pause_s = watching.checkpoint_every_s and max(watching.checkpoint_every_s, self._write_s / MAX_WRITING_SHARE)
         due = is_last or began - self._written_at >= pause_s
         if not trainer.strategy.broadcast(due):  # writing is a collective act, so the first worker's clock decides
             return
