@@ -81,7 +81,7 @@ class Sweep:
             "PYTHONPATH": os.pathsep.join([str(INJECTION), str(Path(__file__).parents[2])]),
         }
 
-    def run(self, *arguments: str, timeout_s: float = 280) -> int:
+    def run(self, *arguments: str, timeout_s: float = 600) -> int:
         process = self.start(*arguments)
         try:
             return process.wait(timeout=timeout_s)
@@ -98,12 +98,12 @@ class Sweep:
     def log(self) -> str:
         return self.log_file.read_text(errors="replace")
 
-    def wait_for(self, text: str, *, process: subprocess.Popen[bytes], after: int = 0, timeout_s: float = 120) -> None:
+    def wait_for(self, text: str, *, process: subprocess.Popen[bytes], after: int = 0, timeout_s: float = 200) -> None:
         """Until the log shows `text` behind its first `after` characters."""
         self.wait_until(lambda: text in self.log[after:], process=process, timeout_s=timeout_s)
 
     def wait_until(
-        self, condition: Callable[[], bool], *, process: subprocess.Popen[bytes], timeout_s: float = 120
+        self, condition: Callable[[], bool], *, process: subprocess.Popen[bytes], timeout_s: float = 200
     ) -> None:
         end = time.monotonic() + timeout_s
         while not condition():

@@ -11,7 +11,7 @@ from tests.faults.cluster import Cluster
 from tests.faults.invariants import check_invariants
 from tests.faults.sweeps import TEXT, Sweep
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def test_a_trial_outlives_its_machine(tmp_path: Path) -> None:
@@ -30,7 +30,7 @@ def test_a_trial_outlives_its_machine(tmp_path: Path) -> None:
         process = sweep.start("--address", cluster.address)
         sweep.wait_until(lambda: any(epoch >= 2 for es in sweep.epochs().values() for epoch in es), process=process)
         cluster.replace_a_node()
-        code = process.wait(timeout=200)
+        code = process.wait(timeout=400)
         assert code == 0, sweep.log
     records = check_invariants(sweep, num_trials=3, exit_code=code)
     lost = [r for r in records.values() if r.losses]

@@ -14,7 +14,7 @@ import pytest
 from tests.faults.invariants import check_invariants
 from tests.faults.sweeps import TEXT, Sweep, stop_at_once
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def test_of_eight_starts_one_wins_and_a_killed_winner_holds_nobody_up(tmp_path: Path) -> None:
@@ -48,7 +48,6 @@ def test_when_every_trial_fails_the_causes_are_summed_up(tmp_path: Path) -> None
     assert "abort_if_failed_fraction" in sweep.log
 
 
-@pytest.mark.timeout(900)
 def test_random_kills_leave_memory_and_descriptors_flat(tmp_path: Path) -> None:
     """HOIR_SOAK_TRIALS=100 makes it five minutes and more."""
     num_trials = int(os.environ.get("HOIR_SOAK_TRIALS", "10"))

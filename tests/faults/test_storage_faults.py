@@ -15,7 +15,7 @@ from tests.faults.sweeps import TEXT, Sweep
 from tests.servers.s3_proxy import S3Proxy
 from tests.servers.seaweedfs import OWNER, READER, STRANGER, SeaweedFS
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 SLOW_EPOCHS = {"trial": "*", "do": "sleep", "seconds": 0.5}
 
 
@@ -40,7 +40,7 @@ def test_bursts_of_errors_delays_and_cut_transfers_are_borne(tmp_path: Path, s3_
             stack.enter_context(s3_proxy.faulty("reset", match="PUT", times=4)),
             stack.enter_context(s3_proxy.faulty("503", times=12)),
         ]
-        code = process.wait(timeout=280)
+        code = process.wait(timeout=600)
     records = check_invariants(sweep, num_trials=4, exit_code=code)
     assert code == 0
     assert [f.hits for f in faults] == [2, 1, 2, 3, 4, 12]
@@ -60,7 +60,7 @@ def test_a_lost_bucket_ends_the_sweep_and_nothing_is_trained_twice(
     process = sweep.start()
     sweep.wait_for(" FINISHED", process=process)
     with s3_proxy.faulty("404"):
-        assert process.wait(timeout=200) == 4, sweep.log
+        assert process.wait(timeout=400) == 4, sweep.log
     assert s3_bucket in sweep.log
     assert "hoir sweep sweep.yaml' saves it" in sweep.log
     kept = sorted(p.name for p in (tmp_path / FOLDER).glob("*/models/*"))
@@ -111,7 +111,7 @@ def test_a_full_disk_is_named_and_its_results_are_kept(tmp_path: Path, small_dis
     sweep.wait_for(" started", process=process)
     filler = small_disk / "filler"
     subprocess.run(["dd", "if=/dev/zero", f"of={filler}", "bs=64k"], capture_output=True, check=False)
-    assert process.wait(timeout=200) == 4, sweep.log
+    assert process.wait(timeout=400) == 4, sweep.log
     assert "the disk is full" in sweep.log
     filler.unlink()
     code = sweep.run()

@@ -11,7 +11,7 @@ from tests.faults.sweeps import TEXT, Sweep
 from tests.servers.seaweedfs import OWNER, SeaweedFS
 from tests.servers.wandb_backend import KEY, WandbBackend
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 FAILURES = """\
 failures:

@@ -17,7 +17,7 @@ from tests.faults.sweeps import TEXT, Sweep
 from tests.servers.seaweedfs import SeaweedFS
 from tests.servers.wandb_backend import KEY, WandbBackend
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def test_an_outage_changes_nothing_and_is_made_up_for_later(
