@@ -233,5 +233,5 @@ def test_trials_that_all_diverge_end_the_sweep_with_their_causes(tmp_path):
     assert "became" in log_of(tmp_path)
     records = Ledger(open_storage(str(tmp_path / "store")).child("small")).load()
     # Five failures of five end the sweep, perhaps while a sixth trial is under way.
-    assert [r.state for r in records[:5]] == ["FAILED"] * 5
+    assert [r.state for r in records].count("FAILED") >= 5
     assert all(r.attempt == 1 for r in records if r.state == "FAILED")
