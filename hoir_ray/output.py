@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 console = Console(soft_wrap=True, highlight=False)
 errors = Console(stderr=True, soft_wrap=True, highlight=False)
-STATE_STYLES = {"FINISHED": "green", "PRUNED": "yellow", "RUNNING": "cyan", "PENDING": "dim"}
 
 
 def fail(message: str) -> None:
@@ -117,7 +116,7 @@ def print_trials(opened: OpenedSweep, *, where: Condition | None, as_json: bool)
     metrics = [m.name for m in opened.spec.metrics]
     table = Table("trial", "state", "epochs", *metrics, "settings", "reason", box=None, pad_edge=False)
     for record in records:
-        style = STATE_STYLES.get(record.state, "red")
+        style = wording.STATE_STYLES.get(record.state, "red")
         best = record.best or {}
         values = [wording.number(best[m]) if m in best else "-" for m in metrics]
         state = f"[{style}]{record.state}[/{style}]"

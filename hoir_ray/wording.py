@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 _PREFIXES = ("network.", "training.optimizer.", "training.", "data.")
 _BARS = "▁▂▃▄▅▆▇█"
+# How a terminal colours each state; the states that are failures are red.
+STATE_STYLES = {"FINISHED": "green", "PRUNED": "yellow", "RUNNING": "cyan", "PENDING": "dim"}
 
 
 def short_name(path: str) -> str:

@@ -22,7 +22,6 @@ from hoir_ray.sweep.driver import Driver, Listener
 
 NUM_LEADERS = 6
 NUM_LAST = 4
-STYLES = {"FINISHED": "green", "PRUNED": "yellow", "RUNNING": "cyan", "PENDING": "dim"}
 
 
 class EventLines:
@@ -141,7 +140,7 @@ class LiveView:
         for name in ("ended", "", "why"):
             table.add_column(name, no_wrap=name != "why")
         for record in self._last:
-            state = Text(record.state, style=STYLES.get(record.state, "red"))
+            state = Text(record.state, style=wording.STATE_STYLES.get(record.state, "red"))
             table.add_row(record.trial, state, Text(record.reason))
         return table
 
