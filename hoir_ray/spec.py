@@ -155,7 +155,7 @@ class NoStopSpec(Config):
 
 
 class Resources(Config):
-    """What one trial gets; `concurrent_trials: auto` fills what Ray has."""
+    """What one trial gets: `workers` processes with `cpus` and `gpus` each; `concurrent_trials: auto` fills Ray."""
 
     workers: int = Field(default=1, ge=1, le=4096)
     cpus: float = Field(default=1, gt=0, le=4096)
@@ -164,6 +164,11 @@ class Resources(Config):
 
     @model_validator(mode="after")
     def _shareable(self) -> Resources:
+        if self.gpus > 1:
+            raise ValueError(
+                f"gpus is for each worker, which trains on one GPU at most: got gpus {self.gpus:g}; for a trial on "
+                f"several GPUs use workers: {self.gpus:g} with gpus: 1"
+            )
         if self.workers > 1 and 0 < self.gpus < 1:
             raise ValueError(
                 f"workers of one trial cannot share a GPU (NCCL refuses it): got workers {self.workers} with gpus "
@@ -194,7 +199,8 @@ class Failures(Config):
         max_retries: How often a trial that failed by its own fault is tried again; a lost machine is not its fault.
         trial_timeout: How long one attempt at a trial may take.
         hang_timeout: How long a trial may be silent; longer than its slowest validated epoch takes.
-        memory_limit: How much memory a trial may take, so that only the guilty one fails.
+        placement_timeout: How long a trial may wait for Ray to find its CPUs and GPUs before the sweep is given up.
+        memory_limit: How much memory a trial (each of its workers) may take, so that only the guilty one fails.
         on_oom: What is done with a trial that ran out of memory.
         abort_if_failed_fraction: The sweep is given up when more than this share of its trials has failed.
     """
@@ -202,6 +208,7 @@ class Failures(Config):
     max_retries: int = Field(default=2, ge=0)
     trial_timeout: Duration | None = None
     hang_timeout: Duration | None = 3600.0
+    placement_timeout: Duration | None = 1800.0
     memory_limit: Size | None = None
     on_oom: Literal["fail", "halve_batch"] = "halve_batch"
     abort_if_failed_fraction: float = Field(default=0.5, gt=0, le=1)

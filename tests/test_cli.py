@@ -93,7 +93,7 @@ def test_a_parameter_that_changes_nothing_is_warned_of(hoir, sweep):
         ("image: photo.png", "image: photo.png, max_sid: 3", "Did you mean 'max_side'?"),
         ("image: photo.png", "image: photo.png, max_side: 1", "data.max_side"),
         ("name: small", "name: ../small", "name: must be"),
-        ("budget:", "resources: {workers: 4}\nbudget:", "a trial has one worker in this version, got 4"),
+        ("budget:", "resources: {gpus: 4}\nbudget:", "use workers: 4 with gpus: 1"),
     ],
 )
 def test_a_wrong_sweep_is_one_line_with_its_place(hoir, sweep, old, new, expected):

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hoir_ray.errors import PackError
+from hoir_ray.errors import PackError, WorkError
 from hoir_ray.storage import BackgroundUploader, MissingObjectError, Storage
 from hoir_ray.storage.folders import MANIFEST
 from hoir_ray.training.checkpoints import read_checkpoint
@@ -21,8 +21,13 @@ _NAME = re.compile(r"a\d{3,}-e\d{7,}")
 
 @dataclass(frozen=True, kw_only=True)
 class Resumed:
-    """What a trial goes on from: the rows of its curve so far, and a note for each broken checkpoint passed over."""
+    """What a trial goes on from: the rows of its curve so far, and a note for each broken checkpoint passed over.
 
+    Attributes:
+        name: The checkpoint's; None if there is none.
+    """
+
+    name: str | None = None
     curve: tuple[dict[str, float], ...] = ()
     notes: list[str] = field(default_factory=list)
 
@@ -57,9 +62,22 @@ class Checkpoints:
                     continue
                 (Path(temp) / CHECKPOINT).replace(path)
             self._good, self._useless = [name], [n for n in names if n != name]
-            return Resumed(curve=curve, notes=notes)
+            return Resumed(name=name, curve=curve, notes=notes)
         self._useless = names
         return Resumed(notes=notes)
+
+    def fetch_same(self, name: str, path: Path) -> None:
+        """Bring the checkpoint that the trial's first worker found to be the newest good one.
+
+        Raises:
+            WorkError: If this worker cannot have it.
+        """
+        try:
+            with tempfile.TemporaryDirectory(dir=path.parent) as temp:
+                self._bring(name, Path(temp))
+                (Path(temp) / CHECKPOINT).replace(path)
+        except (PackError, MissingObjectError) as error:
+            raise WorkError(f"one of the trial's workers could not fetch checkpoint {name}: {error}") from None
 
     def _bring(self, name: str, folder: Path) -> tuple[dict[str, float], ...]:
         self._storage.get_folder(f"{self._folder}/{name}", folder)

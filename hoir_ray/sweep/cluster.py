@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,34 +15,76 @@ from hoir_ray.errors import RequestError
 from hoir_ray.spec import Resources
 from hoir_ray.sweep.local_ray import local_ray
 
+LOOK_EVERY_S = 2.0
+
 
 @dataclass(frozen=True)
-class Cluster:
-    """What Ray offers: CPUs and GPUs of each node."""
+class Offer:
+    """What Ray has at a moment: CPUs and GPUs of each node, and of all nodes that its autoscaler may yet start."""
 
-    nodes: tuple[dict[str, float], ...]
+    nodes: tuple[Mapping[str, float], ...]
+    at_most: Mapping[str, float] | None = None
 
     def slots(self, resources: Resources) -> int:
-        """Trials that fit at the same time, each worker on one node.
+        """How many trials fit at the same time, each worker on one node."""
+        now = sum(_fitting(node, resources) for node in self.nodes) // resources.workers
+        later = _fitting(self.at_most, resources) // resources.workers if self.at_most else 0
+        return max(now, later)
 
-        Raises:
-            RequestError: If not even one fits, naming what is asked and what there is.
-        """
-        fitting = 0
-        for node in self.nodes:
-            by_cpu = node.get("CPU", 0.0) / resources.cpus
-            by_gpu = node.get("GPU", 0.0) / resources.gpus if resources.gpus else float("inf")
-            fitting += int(min(by_cpu, by_gpu) + 1e-9)
-        slots = fitting // resources.workers
-        if slots < 1:
-            offer = "; ".join(f"{n.get('CPU', 0):g} CPUs, {n.get('GPU', 0):g} GPUs" for n in self.nodes) or "no nodes"
+    def __str__(self) -> str:
+        kinds = Counter((n.get("CPU", 0.0), n.get("GPU", 0.0)) for n in self.nodes)
+        nodes = [f"{count} x " * (count > 1) + f"{c:g} CPUs, {g:g} GPUs" for (c, g), count in sorted(kinds.items())]
+        if self.at_most:
+            cpus, gpus = (self.at_most.get(kind, 0) for kind in ("CPU", "GPU"))
+            nodes.append(f"at most {cpus:g} CPUs, {gpus:g} GPUs when its autoscaler has started all it may")
+        return "; ".join(nodes) or "no nodes"
+
+
+class Cluster:
+    """A running Ray, whose machines come and go."""
+
+    def __init__(self) -> None:
+        self._offer, self._looked_at = Offer(()), float("-inf")
+
+    def offer(self) -> Offer:
+        """What there is, a few seconds old at most; nodes that are about to go do not count."""
+        if time.monotonic() - self._looked_at >= LOOK_EVERY_S:
+            self._offer, self._looked_at = _look(), time.monotonic()
+        return self._offer
+
+    def slots(self, resources: Resources) -> int:
+        """Trials at the same time, as far as Ray has room for them and `resources.concurrent_trials` allows."""
+        slots = self.offer().slots(resources)
+        return slots if resources.concurrent_trials == "auto" else min(slots, resources.concurrent_trials)
+
+    def refuse_unplaceable(self, resources: Resources) -> None:
+        """Raises RequestError if not even one trial fits, naming what is asked and what there is."""
+        if self.slots(resources) < 1:
             raise RequestError(
-                f"resources: a trial of {resources.workers} worker(s) with {resources.cpus:g} CPU(s) and "
-                f"{resources.gpus:g} GPU(s) each fits nowhere; Ray has {offer}"
+                f"resources: a trial needs {needs(resources)}, which fits nowhere; Ray has {self.offer()}"
             )
-        if resources.concurrent_trials == "auto":
-            return slots
-        return min(slots, resources.concurrent_trials)
+
+
+def needs(resources: Resources) -> str:
+    """What one trial asks of Ray, for a message."""
+    return f"{resources.workers} worker(s) with {resources.cpus:g} CPU(s) and {resources.gpus:g} GPU(s) each"
+
+
+def _fitting(node: Mapping[str, float], resources: Resources) -> int:
+    by_cpu = node.get("CPU", 0.0) / resources.cpus
+    by_gpu = node.get("GPU", 0.0) / resources.gpus if resources.gpus else float("inf")
+    return int(min(by_cpu, by_gpu) + 1e-9)
+
+
+def _look() -> Offer:
+    import ray
+
+    from hoir_ray.sweep.placement import leaving_nodes
+
+    nodes: Any = ray.nodes()  # type: ignore[no-untyped-call]
+    leaving = leaving_nodes()
+    alive = tuple(dict(n["Resources"]) for n in nodes if n["Alive"] and n["NodeID"] not in leaving)
+    return Offer(alive, ray._private.state.state.get_max_resources_from_cluster_config())
 
 
 @contextmanager
@@ -61,22 +105,38 @@ def connect(address: str | None = None) -> Iterator[Cluster]:
         import ray
 
         ray._private.worker.print_to_stdstream = _say_nothing  # what raylets notice; no setting turns it off
-        nodes: Any = ray.nodes()  # type: ignore[no-untyped-call]
-        yield Cluster(tuple(dict(n["Resources"]) for n in nodes if n["Alive"]))
+        yield Cluster()
 
 
 @contextmanager
 def _joined(address: str) -> Iterator[None]:
     import ray
 
+    if "://" in address:
+        raise RequestError(
+            f"--address {address}: the driver of a sweep joins the cluster itself, so run this on one of its machines "
+            f"with --address auto; from elsewhere: hoir submit SWEEP.yaml --address http://HEAD:8265"
+        )
     try:
         try:
             ray.init(address=address, logging_level=logging.CRITICAL, log_to_driver=False)
-        except (ConnectionError, OSError, ValueError, RuntimeError) as error:
-            raise RequestError(f"--address {address}: no Ray cluster answers there: {error}") from None
+        except Exception as error:  # Ray has a class for each of the many ways
+            raise RequestError(_why_not(address, error)) from None
         yield
     finally:
         ray.shutdown()
+
+
+def _why_not(address: str, error: Exception) -> str:
+    text = " ".join(str(error).split())
+    if "authentication" in f"{type(error).__name__} {text}".lower():
+        return (
+            f"--address {address}: the cluster does not accept this process's token; set RAY_AUTH_MODE=token, and "
+            "RAY_AUTH_TOKEN_PATH to a file with the token that its machines have"
+        )
+    if "ersion mismatch" in text:
+        return f"--address {address}: {text[:400]}"
+    return f"--address {address}: no Ray cluster answers there: {text[:300]}"
 
 
 def _say_nothing(data: dict[str, str], ignore_prefix: bool) -> None:

@@ -69,6 +69,7 @@ class Driver:
         self._saved_at: dict[str, float] = {}
         self._started_at: dict[str, float] = {}
         self._heard_at: dict[str, float] = {}
+        self._asked_at: dict[str, float] = {}
         self._ended_since_snapshot = 0
         self._exhausted = False
         self._started = self.clock()
@@ -90,7 +91,7 @@ class Driver:
         for name, not_before in self._waiting.items():
             if self.clock() >= not_before:
                 del self._waiting[name]
-                self._running.add(name)
+                self._hand_out(name)
                 return self.records[name]
         return self._new_trial()
 
@@ -106,8 +107,12 @@ class Driver:
             return self._new_trial() if self.spec.replicate_top else None
         return self._created(TrialRecord(trial=name, number=number, parameters=point, **self.describe(point)))
 
+    def _hand_out(self, name: str) -> None:
+        self._running.add(name)
+        self._asked_at[name] = self.clock()
+
     def _created(self, record: TrialRecord) -> TrialRecord:
-        self._running.add(record.trial)
+        self._hand_out(record.trial)
         event = f"created, {record.replicate_of} with seed {record.seed}" if record.replicate_of else "created"
         self._keep(record.change(event, created_at=now()), save=True)
         return self.records[record.trial]
@@ -136,12 +141,14 @@ class Driver:
     # -- what happens to a trial ----------------------------------------------------------------------------------
 
     def started(self, name: str) -> None:
-        """Ray gave the trial a process."""
+        """Ray gave the trial a process; one of several workers has yet to get theirs."""
         record = self.records[name]
         if record.ended:
             return
         attempt = record.attempt + 1
-        self._started_at[name] = self._heard_at[name] = self.clock()
+        self._started_at[name] = self.clock()
+        if self.spec.resources.workers == 1:
+            self.arrived(name)
         record = record.change(
             f"attempt {attempt} started",
             state="RUNNING",
@@ -151,6 +158,15 @@ class Driver:
             started_at=record.started_at or now(),
         )
         self._keep(record, save=True, event="started")
+
+    def arrived(self, name: str) -> None:
+        """Everything that the trial needs was found for it; from now on it is to be heard of."""
+        self._asked_at.pop(name, None)
+        self._started_at[name] = self._heard_at[name] = self.clock()
+
+    def unplaced(self) -> dict[str, float]:
+        """Trials for which Ray has found no place yet, and for how many seconds they have waited."""
+        return {name: self.clock() - since for name, since in self._asked_at.items()}
 
     def placed(
         self, name: str, *, node: str, notes: Iterable[str] = (), curve: Sequence[Mapping[str, float]] = ()
@@ -254,6 +270,14 @@ class Driver:
         self._end(record, state=state, reason=reason)
         self._abort_if_too_many_failed()
 
+    def put_back(self, name: str, *, reason: str) -> None:
+        """The trial has left where it was, its state written, and goes on elsewhere; nobody is charged."""
+        record = self.records[name]
+        self._forget(name)
+        if not record.ended:
+            self._waiting[name] = self.clock()
+            self._keep(record.change(f"put back: {reason}", state="PENDING", reason=reason), save=True, event="retried")
+
     def _may_retry(self, record: TrialRecord) -> bool:
         return record.charged <= self.spec.failures.max_retries and record.losses <= MAX_LOSSES
 
@@ -332,6 +356,7 @@ class Driver:
     def _forget(self, name: str) -> None:
         self._running.discard(name)
         self._heard_at.pop(name, None)
+        self._asked_at.pop(name, None)
 
     def _keep(self, record: TrialRecord, *, save: bool, event: str = "") -> None:
         self.records[record.trial] = record

@@ -11,6 +11,7 @@ class Job(Config):
     """One attempt at one trial.
 
     Attributes:
+        cpus: For each worker, as `gpus`.
         unsaved: A folder for what storage does not take.
     """
 
@@ -27,5 +28,6 @@ class Job(Config):
     parameters: dict[str, Any]
     workers: int
     cpus: float
+    gpus: float = 0
     memory_limit: int | None
     unsaved: str

@@ -94,7 +94,6 @@ def plan_sweep(spec: SweepSpec, document: Document | None = None) -> Plan:
         spec = spec.model_copy(update={"data": absolute_paths(data_type, spec.data, base=base)})
     _check_metrics(spec, task, document)
     _check_trackers(spec, document)
-    _check_workers(spec, document)
     space = build_space(spec, task.config, document)
     smallest, largest = _sizes(spec, task, space, document)
     grid_size = space.grid_size() if spec.method == "grid" else None
@@ -164,15 +163,6 @@ def _check_metrics(spec: SweepSpec, task: Task[Any], document: Document | None) 
             raise SpecError(f"constraints: {error}{place}") from None
 
 
-def _check_workers(spec: SweepSpec, document: Document | None) -> None:
-    if spec.resources.workers > 1:
-        place = f" ({document.place('resources', 'workers')})" if document else ""
-        raise SpecError(
-            f"resources.workers: a trial has one worker in this version, got {spec.resources.workers}; more trials at "
-            f"a time use more devices{place}"
-        )
-
-
 def _check_trackers(spec: SweepSpec, document: Document | None) -> None:
     known = tracker_names()
     for name in spec.trackers:
@@ -216,9 +206,9 @@ def _probes(space: Space) -> Iterator[dict[str, Scalar]]:
 
 
 def _resource_warnings(resources: Resources) -> Iterator[str]:
-    here = os.cpu_count() or 1
-    if resources.cpus > here:
-        yield f"resources.cpus: a trial asks for {resources.cpus:g} CPUs, this machine has {here}: only for a cluster"
+    here, cpus = os.cpu_count() or 1, resources.cpus * resources.workers
+    if cpus > here:
+        yield f"resources.cpus: a trial asks for {cpus:g} CPUs, this machine has {here}: only for a cluster"
     if resources.gpus > 0 and not list(Path("/dev").glob("nvidia[0-9]*")):
         yield f"resources.gpus: a trial asks for {resources.gpus:g} GPUs, this machine has none: only for a cluster"
 

@@ -25,7 +25,7 @@ from hoir_ray.ledger import Ledger, TrialRecord
 from hoir_ray.registry import SPEC, OpenedSweep, read_spec
 from hoir_ray.spec import Scalar, SweepSpec
 from hoir_ray.storage import BackgroundUploader, Lock, Storage, acquire_lock, check, open_storage
-from hoir_ray.sweep.cluster import Cluster, connect
+from hoir_ray.sweep.cluster import Cluster, connect, needs
 from hoir_ray.sweep.driver import Driver, Listener
 from hoir_ray.sweep.job import Job
 from hoir_ray.sweep.leaving import leave
@@ -91,6 +91,8 @@ def run_sweep(
         try:
             if not driver.finished:
                 with interruptible(driver), connect(address) as cluster, interruptible(driver):
+                    cluster.refuse_unplaceable(spec.resources)
+                    driver.checks.append(lambda: _unplaced(driver, cluster))
                     check_workers(root, endpoint_url=spec.storage.endpoint_url)
                     driver.listeners.append(watch(driver, cluster))
                     _tune(driver, cluster, job=lambda record: _job(plan, spec, root, record, unsaved=unsaved))
@@ -132,6 +134,19 @@ def _look_outside(driver: Driver, lock: Lock, uploader: BackgroundUploader) -> s
     return None
 
 
+def _unplaced(driver: Driver, cluster: Cluster) -> str | None:
+    """A trial that waits for its place too long is not the only one that would."""
+    limit = driver.spec.failures.placement_timeout
+    for name, waited_s in driver.unplaced().items():
+        if limit is not None and waited_s > limit:
+            driver.stop_code = 1
+            return (
+                f"Ray found no place for {name} within failures.placement_timeout {limit:g} s: it needs "
+                f"{needs(driver.spec.resources)}; Ray has {cluster.offer()}"
+            )
+    return None
+
+
 def refuse_other_spec(before: SweepSpec, after: SweepSpec, *, where: str) -> None:
     """Only budget, resources and the like may change under a sweep's name.
 
@@ -163,19 +178,19 @@ def resolved(spec: SweepSpec) -> dict[str, Any]:
 def _tune(driver: Driver, cluster: Cluster, *, job: Callable[[TrialRecord], Job]) -> None:
     from ray import tune
 
-    from hoir_ray.sweep.trial import run_trial
+    from hoir_ray.sweep.trial import resources_of, run_trial
     from hoir_ray.sweep.tune import TuneCallback, TuneScheduler, TuneSearcher, TuneStopper
 
     resources = driver.spec.resources
-    searcher = TuneSearcher(driver, slots=cluster.slots(resources), job=job)
+    searcher = TuneSearcher(driver, slots=lambda: cluster.slots(resources), job=job)
     with tempfile.TemporaryDirectory(prefix="hoir-tune-", dir=os.environ.get("TMPDIR")) as scratch:
         tuner = tune.Tuner(
-            tune.with_resources(run_trial, {"CPU": resources.cpus, "GPU": resources.gpus}),
+            tune.with_resources(run_trial, resources_of(resources)),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=TuneScheduler(driver, searcher),
                 num_samples=-1,
-                reuse_actors=True,
+                reuse_actors=resources.workers == 1,
                 trial_name_creator=lambda trial: searcher.names.get(trial.trial_id, trial.trial_id),
                 trial_dirname_creator=lambda trial: trial.trial_id,
             ),
@@ -207,6 +222,7 @@ def _job(plan: Plan, spec: SweepSpec, root: Storage, record: TrialRecord, *, uns
         parameters=record.parameters,
         workers=spec.resources.workers,
         cpus=spec.resources.cpus,
+        gpus=spec.resources.gpus,
         memory_limit=spec.failures.memory_limit,
         unsaved=str(unsaved),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,10 @@ from ray.tune.search import Searcher
 
 from hoir_ray.ledger import TrialRecord
 from hoir_ray.sweep.driver import Driver
+from hoir_ray.sweep.failure import describe_death
 from hoir_ray.sweep.job import Job
+from hoir_ray.sweep.placement import LOOK_EVERY_S, release_orphans
 from hoir_ray.sweep.trial import JOB_KEY, MESSAGE
-
-# A process that dies by itself is reported by its machine as dead; without the machine it is merely unavailable.
-LOST_NODE = ("is unavailable", "node has died", "nodediederror", "node died")
 
 
 class _Unsaved:
@@ -29,7 +29,7 @@ class _Unsaved:
 
 
 class TuneSearcher(_Unsaved, Searcher):
-    """Gives Tune the driver's next trial, as long as fewer than `slots` are under way.
+    """Gives Tune the driver's next trial, as long as fewer than `slots()` are under way.
 
     Each attempt is a trial of its own for Tune, so that what a killed attempt still says is told from what the next one
     says.
@@ -38,14 +38,14 @@ class TuneSearcher(_Unsaved, Searcher):
         names: Tune's trial id -> our trial.
     """
 
-    def __init__(self, driver: Driver, *, slots: int, job: Callable[[TrialRecord], Job]) -> None:
+    def __init__(self, driver: Driver, *, slots: Callable[[], int], job: Callable[[TrialRecord], Job]) -> None:
         super().__init__(metric=MESSAGE, mode="max")
         self._driver, self._slots, self._job = driver, slots, job
         self._attempts: dict[str, str] = {}
         self.names: dict[str, str] = {}
 
     def suggest(self, trial_id: str) -> Any:
-        if len(self._driver.running) >= self._slots:
+        if len(self._driver.running) >= self._slots():
             return None
         record = self._driver.next()
         if record is None:
@@ -89,6 +89,8 @@ class TuneScheduler(_Unsaved, FIFOScheduler):
 
     def _hear(self, name: str, message: dict[str, Any]) -> bool:
         driver = self._driver
+        if "arrived" in message:
+            driver.arrived(name)
         if "node" in message:
             driver.placed(name, node=message["node"], notes=message["notes"], curve=message["curve"])
         if "row" in message:
@@ -100,15 +102,10 @@ class TuneScheduler(_Unsaved, FIFOScheduler):
         elif "storage" in message:
             driver.storage_failed(message["storage"])
             driver.interrupted(name, reason=message["storage"])
+        elif "left" in message:
+            driver.put_back(name, reason=message["left"])
         elif "failed" in message:
-            driver.failed(
-                name,
-                reason=message["failed"],
-                error=message["error"],
-                state=message["state"],
-                retry=message["retry"],
-                batch_size=message.get("batch_size"),
-            )
+            driver.failed(name, **message["failed"])
         return False
 
 
@@ -117,9 +114,13 @@ class TuneCallback(_Unsaved, Callback):
 
     def __init__(self, driver: Driver, searcher: TuneSearcher) -> None:
         self._driver, self._searcher = driver, searcher
+        self._looked_at = 0.0
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         self._driver.check()
+        if self._driver.spec.resources.workers > 1 and time.monotonic() - self._looked_at >= LOOK_EVERY_S:
+            release_orphans()
+            self._looked_at = time.monotonic()
         overdue = {self._searcher.attempt(name) for name in self._driver.overdue()}
         for trial in trials if overdue else ():
             if trial.trial_id in overdue and trial.temporary_state.ray_actor is not None:
@@ -133,14 +134,7 @@ class TuneCallback(_Unsaved, Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         if (name := self._searcher.running(trial.trial_id)) is None:
             return
-        text = _error_of(trial)
-        lost_node = any(sign in text.lower() for sign in LOST_NODE)
-        reason = (
-            "its machine was lost or cut off"
-            if lost_node
-            else "its worker process died: killed, or crashed in native code"
-        )
-        self._driver.failed(name, reason=reason, error=text[-4000:], retry=True, charge=not lost_node)
+        self._driver.failed(name, **describe_death(_error_of(trial))["failed"])
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         if (name := self._searcher.running(trial.trial_id)) is None:

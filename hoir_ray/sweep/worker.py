@@ -7,7 +7,8 @@ import os
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,31 +19,56 @@ from hoir_ray.checkpoint import write_pack
 from hoir_ray.errors import StorageError
 from hoir_ray.pictures import save_picture
 from hoir_ray.storage import BackgroundUploader, Storage, open_storage
-from hoir_ray.sweep.checkpoints import CHECKPOINT, Checkpoints
+from hoir_ray.sweep.checkpoints import CHECKPOINT, Checkpoints, Resumed
 from hoir_ray.sweep.job import Job
 from hoir_ray.sweep.limits import memory_limit
 from hoir_ray.sweep.watching import trackers_of
 from hoir_ray.task import Task, TaskConfig
 from hoir_ray.tasks import load_task
 from hoir_ray.training.data import TaskData
-from hoir_ray.training.loop import Epoch, Fit, train
+from hoir_ray.training.loop import Distributed, Epoch, Fit, train
 
-Report = Callable[[dict[str, Any]], None]
+Report = Callable[[dict[str, Any]], str | None]
 FOLDER_EVERY_S, S3_EVERY_S = 2.0, 4.0  # an upload takes some 20 ms of the training's processor
 FLUSH_S = 60.0  # for the checkpoints of a trial that stops or fails
 PUBLISH_S = 600.0  # for the model of one that has finished
 
 
-def train_worker(job: Job, report: Report) -> None:
+def _keep(value: str | None) -> str | None:
+    return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seat:
+    """A worker's place among those that train one network; the first one reports, draws, and writes to storage.
+
+    Attributes:
+        share: Gives every worker what the first one puts in.
+    """
+
+    rank: int = 0
+    num_workers: int = 1
+    distributed: Distributed | None = None
+    share: Callable[[str | None], str | None] = _keep
+
+
+ALONE = Seat()
+
+
+def train_worker(job: Job, report: Report, *, seat: Seat = ALONE) -> None:
     """Train one network and publish it.
 
-    `report` gets one message per validated epoch and a last one when the model is in storage. It may raise
-    SystemExit, when the sweep has decided to stop the trial.
+    Args:
+        report: Gets one message per validated epoch and a last one when the model is in storage, from the first worker
+            only. It may raise SystemExit, when the sweep has decided to stop the trial, or return why the trial had
+            better go on elsewhere; then it is left with a checkpoint of this epoch.
     """
     torch.set_num_threads(max(1, int(job.cpus)))
     task = load_task(job.task)
     config = task.config.model_validate(job.config)
     storage = _open(job.storage_uri, job.endpoint_url).child(job.sweep)
+    is_first = seat.rank == 0
+    leaving: list[str] = []
     with (
         tempfile.TemporaryDirectory(prefix="hoir-trial-", ignore_cleanup_errors=True) as temp,
         _uploads(storage) as uploader,
@@ -50,22 +76,23 @@ def train_worker(job: Job, report: Report) -> None:
     ):
         work = Path(temp)
         checkpoints = Checkpoints(storage, trial=job.trial, attempt=job.attempt)
-        resumed = checkpoints.fetch(work / CHECKPOINT)
+        resumed = _resume(checkpoints, work / CHECKPOINT, seat)
         curve = list(resumed.curve)
-        node = f"{socket.gethostname()}, process {os.getpid()}"
-        first: dict[str, Any] = {"node": node, "notes": resumed.notes, "curve": resumed.curve}
+        first = _first_words(job, resumed, seat, batch_size=config.training.batch_size)
         data = task.data(config)
         torch.manual_seed(config.training.seed)
         network = task.network(config)
 
-        def on_epoch(epoch: Epoch) -> None:
+        def on_epoch(epoch: Epoch) -> bool:
             row = {"epoch": float(epoch.epoch), **{name: float(value) for name, value in epoch.metrics.items()}}
             curve.append(row)
             message = {"row": row, **first}
             first.clear()
-            report(message)
+            reason = report(message) if is_first else None
+            leaving.extend([reason] if reason else [])
+            return not reason
 
-        with trackers_of(job, storage, work=work, curve=resumed.curve) as trackers:
+        with trackers_of(job, storage, work=work, curve=resumed.curve) if is_first else nullcontext(()) as trackers:
             fit = train(
                 network,
                 data,
@@ -80,14 +107,41 @@ def train_worker(job: Job, report: Report) -> None:
                 checkpoint_every_s=S3_EVERY_S if storage.uri.startswith("s3://") else FOLDER_EVERY_S,
                 on_checkpoint=lambda path, epoch: checkpoints.save(uploader, path, epoch=epoch, curve=curve),
                 hyperparameters=config.model_dump(mode="json"),
+                distributed=seat.distributed,
             )
-        unsaved = publish(uploader, job, task=task, config=config, data=data, network=network, fit=fit, work=work)
-        if unsaved is None:
-            with contextlib.suppress(StorageError):  # they were for a restart; what is left of them goes in the end
-                checkpoints.keep_newest()
+        if not is_first or (leaving and fit.epochs < config.training.max_epochs):
+            unsaved = None
+        else:
+            leaving.clear()  # it has come to its end, and publishing takes less than starting anew
+            unsaved = publish(uploader, job, task=task, config=config, data=data, network=network, fit=fit, work=work)
+            if unsaved is None:
+                with contextlib.suppress(StorageError):  # they were for a restart; what is left of them goes in the end
+                    checkpoints.keep_newest()
+    if not is_first:
+        return
+    if leaving:
+        report({"left": leaving[0], **first})
+        return
     reason = f"best {job.metric} {fit.best_metrics[job.metric]:.6g} at epoch {fit.best_epoch} of {fit.epochs}"
     early = ", stopped early" if fit.stopped_early else ""
     report({"finished": reason + early, "model": f"models/{job.trial}", "unsaved": unsaved, **first})
+
+
+def _resume(checkpoints: Checkpoints, path: Path, seat: Seat) -> Resumed:
+    """Every worker goes on from the checkpoint that the first one found to be the newest good one."""
+    resumed = checkpoints.fetch(path) if seat.rank == 0 else Resumed()
+    name = seat.share(resumed.name)
+    if seat.rank > 0 and name is not None:
+        checkpoints.fetch_same(name, path)
+    return resumed
+
+
+def _first_words(job: Job, resumed: Resumed, seat: Seat, *, batch_size: int) -> dict[str, Any]:
+    notes = list(resumed.notes)
+    if seat.num_workers > 1:
+        share = f"{batch_size / seat.num_workers:g}"
+        notes.append(f"{seat.num_workers} workers train on batches of {batch_size} together, {share} samples each")
+    return {"node": f"{socket.gethostname()}, process {os.getpid()}", "notes": notes, "curve": resumed.curve}
 
 
 def publish(

@@ -85,7 +85,8 @@ def train(
         score: (prediction, target, data) over the whole validation split -> metrics.
         metric: What decides which epoch is best; one of the score's or of the loop's own.
         on_epoch: Told of every validated epoch, while `network` still holds that epoch's weights. Returning False ends
-            training in order, as early stopping does; raising SystemExit ends it there.
+            training with this epoch, its checkpoint written, so that it can go on another time; raising SystemExit ends
+            it there. Called in every worker; what the first one's does holds for all.
         checkpoint: Where to keep what a restart needs. If the file is there, training goes on from it, exactly.
         checkpoint_every_s: After so much training the next epoch's end is kept, or later where writing takes long;
             0 keeps every epoch's, whatever it takes.

@@ -87,6 +87,7 @@ class Recorder(Callback):
         self._watching, self.history = watching, history
         self._written_at, self._write_s = time.monotonic(), 0.0
         self._failed_trackers: set[int] = set()
+        self._told_to_end = False
         self.interrupted = False
 
     def state_dict(self) -> dict[str, Any]:
@@ -102,8 +103,8 @@ class Recorder(Callback):
         is_last = history.epochs == config.max_epochs
         if is_last or history.epochs % config.val_every_epochs == 0:
             self._validated(self._measure(module), module, trainer)
-            trainer.should_stop = trainer.should_stop or history.stopped_early
-        self._checkpoint(trainer, is_last=is_last or history.stopped_early)
+            trainer.should_stop = trainer.should_stop or history.stopped_early or self._told_to_end
+        self._checkpoint(trainer, is_last=is_last or trainer.should_stop)
 
     def _measure(self, module: RegressionModule) -> dict[str, float]:
         history, data = self.history, module.data
@@ -143,8 +144,19 @@ class Recorder(Callback):
         if trainer.is_global_zero:
             self._track(metrics, module)
         if watching.on_epoch is not None:
-            go_on = watching.on_epoch(Epoch(epoch=history.epochs, metrics=dict(metrics), is_best=is_best))
-            history.stopped_early = history.stopped_early or go_on is False
+            self._report(Epoch(epoch=history.epochs, metrics=dict(metrics), is_best=is_best), trainer)
+
+    def _report(self, epoch: Epoch, trainer: Trainer) -> None:
+        """What the first worker is told holds for all: a worker that stopped alone would leave the others waiting."""
+        assert self._watching.on_epoch is not None
+        exit_now, go_on = None, None
+        try:
+            go_on = self._watching.on_epoch(epoch)
+        except SystemExit as stop:
+            exit_now = stop
+        self._told_to_end, exits = trainer.strategy.broadcast((go_on is False, exit_now is not None))
+        if exits:
+            raise exit_now or SystemExit
 
     def _value(self, metric: str, metrics: Mapping[str, float]) -> float:
         if metric not in metrics:

@@ -36,7 +36,11 @@ trackers: {}
 
 
 class Sweep:
-    """One sweep in a folder of its own; `run` and `start` are `hoir sweep` typed there."""
+    """One sweep in a folder of its own; `run` and `start` are `hoir sweep` typed there.
+
+    Args:
+        launcher: What stands before the command, such as a way to another host.
+    """
 
     def __init__(
         self,
@@ -47,9 +51,10 @@ class Sweep:
         text: str = TEXT,
         faults: Sequence[Mapping[str, Any]] = (),
         environment: Mapping[str, str] = {},
+        launcher: Sequence[str] = (),
     ) -> None:
         self.folder, self.storage, self.endpoint_url = folder, storage, endpoint_url
-        self.environment = dict(environment)
+        self.environment, self.launcher = dict(environment), list(launcher)
         self.faults = list(faults)
         self.sessions: list[int] = []
         where = {"uri": storage, "endpoint_url": endpoint_url}
@@ -59,7 +64,7 @@ class Sweep:
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         """The process leads a session, which Ray's processes are part of too."""
-        command = [sys.executable, "-m", "hoir_ray", "sweep", "sweep.yaml", *arguments]
+        command = [*self.launcher, sys.executable, "-m", "hoir_ray", "sweep", "sweep.yaml", *arguments]
         with self.log_file.open("ab") as log:
             process = subprocess.Popen(
                 command,
@@ -74,10 +79,12 @@ class Sweep:
 
     def settings(self) -> dict[str, str]:
         """What a process needs in its environment to train, and fail, for this sweep."""
+        (self.folder / "faults.json").write_text(
+            json.dumps({"faults": self.faults, "epochs": str(self.folder / "epochs.txt")})
+        )
         return {
             **self.environment,
-            "HOIR_TEST_FAULTS": json.dumps(self.faults),
-            "HOIR_TEST_EPOCHS": str(self.folder / "epochs.txt"),
+            "HOIR_TEST_FAULTS": str(self.folder / "faults.json"),
             "PYTHONPATH": os.pathsep.join([str(INJECTION), str(Path(__file__).parents[2])]),
         }
 

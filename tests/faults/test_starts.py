@@ -48,6 +48,26 @@ def test_when_every_trial_fails_the_causes_are_summed_up(tmp_path: Path) -> None
     assert "abort_if_failed_fraction" in sweep.log
 
 
+def test_a_trial_told_to_leave_writes_its_state_first(tmp_path: Path) -> None:
+    sweep = Sweep(
+        tmp_path,
+        storage=str(tmp_path / "runs"),
+        text=TEXT.replace("max_trials: 4", "max_trials: 1") + "failures: {max_retries: 0}\n",
+        faults=[{"trial": "*", "do": "sleep", "seconds": 1.0}],
+    )
+    process = sweep.start()
+    sweep.wait_until(lambda: 2 in sweep.epochs().get(("t0001", 1), []), process=process)
+    (trial,) = sweep.processes(named="ray::ImplicitFunc")
+    trial.terminate()
+    code = process.wait(timeout=300)
+    record = check_invariants(sweep, num_trials=1, exit_code=code)["t0001"]
+    assert code == 0, sweep.log
+    assert (record.attempt, record.charged, record.losses) == (2, 0, 0), record.history
+    assert any("put back: its process got SIGTERM" in line for line in record.history)
+    first, second = sweep.epochs()["t0001", 1], sweep.epochs()["t0001", 2]
+    assert second[0] == first[-1] + 1
+
+
 def test_random_kills_leave_memory_and_descriptors_flat(tmp_path: Path) -> None:
     """HOIR_SOAK_TRIALS=100 makes it five minutes and more."""
     num_trials = int(os.environ.get("HOIR_SOAK_TRIALS", "10"))

@@ -46,9 +46,14 @@ STRANGER = User("OWNERKEY", "wrong-secret-canary-0b52", ())
 
 
 class SeaweedFS:
-    """Running between `__enter__` and `__exit__`; its data lives in a temporary folder and goes with it."""
+    """Running between `__enter__` and `__exit__`; its data lives in a temporary folder and goes with it.
 
-    def __init__(self) -> None:
+    Args:
+        host: An address of this machine; test hosts reach another one than loopback.
+    """
+
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        self._host = host
         self._clients: dict[User, Any] = {}
 
     def __enter__(self) -> SeaweedFS:
@@ -64,8 +69,8 @@ class SeaweedFS:
         ]
         (folder / "s3.json").write_text(json.dumps({"identities": users}))
         (folder / "data").mkdir()
-        arguments, port = _arguments(folder)
-        self.endpoint_url = f"http://127.0.0.1:{port}"
+        arguments, port = _arguments(folder, host=self._host)
+        self.endpoint_url = f"http://{self._host}:{port}"
         with (folder / "output.txt").open("wb") as output:
             command = [str(_binary()), *arguments]
             self._process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
@@ -104,12 +109,12 @@ def _binary() -> Path:
     return binary
 
 
-def _arguments(folder: Path) -> tuple[list[str], int]:
+def _arguments(folder: Path, *, host: str) -> tuple[list[str], int]:
     master, master_grpc, volume, volume_grpc, filer, filer_grpc, s3, s3_grpc = free_ports(8)
     options = {
         "dir": folder / "data",
-        "ip": "127.0.0.1",
-        "ip.bind": "127.0.0.1",
+        "ip": host,
+        "ip.bind": host,
         "master.telemetry": "false",
         "master.port": master,
         "master.port.grpc": master_grpc,

@@ -205,3 +205,39 @@ def test_several_metrics_search_a_front(storage, method):
         driver.reported(record.trial, {"epoch": 1.0, "quality": width, "cost": width})
         driver.succeeded(record.trial, reason="done", model=None)
     assert all(len(t.values) == 2 for t in driver._searcher.trials)
+
+
+def test_a_trial_that_leaves_its_machine_goes_on_and_is_not_charged(storage):
+    driver = driver_of(storage)
+    name = driver.next().trial
+    driver.started(name)
+    driver.reported(name, {"epoch": 1.0, "quality": 3.0})
+    driver.put_back(name, reason="its machine is about to go")
+    record = driver.records[name]
+    assert (record.state, record.charged, record.losses) == ("PENDING", 0, 0)
+    assert driver.next().trial == name
+    driver.started(name)
+    driver.placed(name, node="another", curve=record.curve)
+    assert driver.records[name].attempt == 2
+    assert any("put back: its machine is about to go" in line for line in driver.records[name].history)
+
+
+def test_one_worker_has_its_place_when_it_starts_and_a_group_when_it_has_arrived(storage):
+    now = [0.0]
+    driver = driver_of(storage, clock=lambda: now[0])
+    first = driver.next().trial
+    now[0] = 10.0
+    assert driver.unplaced() == {first: 10.0}
+    driver.started(first)
+    assert driver.unplaced() == {}
+
+    group = driver_of(storage.child("group"), TEXT + "resources: {workers: 2}\n", clock=lambda: now[0])
+    first = group.next().trial
+    group.started(first)
+    now[0] = 5000.0
+    assert group.unplaced() == {first: 4990.0}
+    assert group.overdue() == [], "a trial that waits for its workers does not hang"
+    group.arrived(first)
+    assert group.unplaced() == {}
+    now[0] = 9000.0
+    assert group.overdue() == [first]

@@ -1,8 +1,9 @@
 # mypy: ignore-errors
 """Breaks trials on purpose: Python loads this file at the start of every process whose PYTHONPATH has this folder.
 
-HOIR_TEST_FAULTS holds a JSON list of faults, each `{"trial", "do", "epoch", "attempts", ...}`; trial "*" means all.
-HOIR_TEST_EPOCHS names a file to which every trained epoch is added.
+HOIR_TEST_FAULTS names a JSON file, `{"faults": [...], "epochs": file}`, read when a process trains for the first time.
+A fault is `{"trial", "do", "epoch", "attempts", "rank", ...}`; trial "*" means all, and a fault without a rank breaks
+every worker of a trial. To the file of epochs every trained one is added.
 """
 
 import importlib.abc
@@ -42,25 +43,34 @@ def break_it(fault, job):
 
 
 def faulty(module):
-    faults = json.loads(os.environ["HOIR_TEST_FAULTS"])
+    plan = json.loads(Path(os.environ["HOIR_TEST_FAULTS"]).read_text())
+    faults = plan["faults"]
     train, train_worker = module.train, module.train_worker
     present = []
 
-    def faulty_worker(job, report):
-        present[:] = [job]
-        return train_worker(job, report)
+    def faulty_worker(job, report, **options):
+        present[:] = [job, options["seat"].rank if options else 0]
+        return train_worker(job, report, **options)
 
     def faulty_train(*arguments, on_epoch, **options):
-        job = present[0]
-        mine = [f for f in faults if f["trial"] in ("*", job.trial) and job.attempt in f.get("attempts", range(1000))]
+        job, rank = present
+        mine = [
+            f
+            for f in faults
+            if f["trial"] in ("*", job.trial)
+            and job.attempt in f.get("attempts", range(1000))
+            and rank == f.get("rank", rank)
+        ]
 
         def break_or_go_on(epoch):
             for fault in mine:
                 if fault.get("epoch") in (None, epoch.epoch):
                     break_it(fault, job)
-            on_epoch(epoch)
-            with Path(os.environ["HOIR_TEST_EPOCHS"]).open("a") as file:
-                file.write(f"{job.trial} {job.attempt} {epoch.epoch}\n")
+            go_on = on_epoch(epoch)
+            if rank == 0:
+                with Path(plan["epochs"]).open("a") as file:
+                    file.write(f"{job.trial} {job.attempt} {epoch.epoch}\n")
+            return go_on
 
         return train(*arguments, on_epoch=break_or_go_on, **options)
 

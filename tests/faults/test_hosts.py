@@ -1,0 +1,215 @@
+"""Sweeps over several hosts: machines that crash, are cut off, or leave, and strangers that are kept out."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from hoir_ray.ledger import TrialRecord
+from tests.faults.invariants import check_invariants
+from tests.faults.sweeps import TEXT, Sweep
+from tests.servers.hosts import Hosts, why_not
+from tests.servers.seaweedfs import OWNER, SeaweedFS
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
+]
+
+PLAN = "HOIR_TEST_FAULTS"
+SLOW_EPOCHS = {"trial": "*", "do": "sleep", "seconds": 2.1}
+TWO_TRIALS = TEXT.replace("max_trials: 4", "max_trials: 2") + "failures: {max_retries: 0}\n"
+BLACKHOLE = ("ip", "route", "add", "blackhole")
+
+
+@pytest.fixture(scope="module")
+def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
+    """Trials on them break as the file `faults.json` in the hosts' folder says at the time."""
+    folder = tmp_path_factory.mktemp("hosts")
+    python_path = os.pathsep.join([str(Path(__file__).parent / "injection"), str(Path(__file__).parents[2])])
+    environment = {**OWNER.environment, PLAN: str(folder / "faults.json"), "PYTHONPATH": python_path}
+    with Hosts(folder, environment=environment) as hosts:
+        yield hosts
+
+
+@pytest.fixture(scope="module")
+def store(hosts: Hosts) -> Iterator[SeaweedFS]:
+    """S3 where the hosts reach it."""
+    with SeaweedFS(hosts.here) as server:
+        yield server
+
+
+@pytest.fixture
+def sweep_of(hosts: Hosts, store: SeaweedFS, s3_owner: None, tmp_path: Path) -> Callable[..., Sweep]:
+    """A sweep whose driver runs on the head, kept in a bucket of its own."""
+
+    def make(text: str, *, storage: str | None = None) -> Sweep:
+        bucket = f"hosts-{uuid.uuid4().hex[:8]}"
+        store.client().create_bucket(Bucket=bucket)
+        sweep = Sweep(
+            tmp_path,
+            storage=storage or f"s3://{bucket}/sweeps",
+            endpoint_url=None if storage else store.endpoint_url,
+            text=text,
+            faults=[SLOW_EPOCHS],
+            environment=hosts.environment,
+            launcher=hosts.launcher(),
+        )
+        sweep.settings()
+        (hosts.folder / "faults.json").write_text((tmp_path / "faults.json").read_text())
+        return sweep
+
+    return make
+
+
+def host_of(record: TrialRecord) -> str:
+    """Where a trial, or its last worker, trains."""
+    return record.node.split("; ")[-1].split(",")[0]
+
+
+def running_record(sweep: Sweep, epoch: int) -> TrialRecord | None:
+    """A trial under way that is known to have come to this epoch."""
+    records = sweep.opened().records if "starting" in sweep.log and " started" in sweep.log else ()
+    trained = sweep.epochs()
+    for record in records:
+        if record.node and not record.ended and max(trained.get((record.trial, record.attempt), [0])) >= epoch:
+            return record
+    return None
+
+
+def wait_for_trial(sweep: Sweep, process, *, epoch: int) -> TrialRecord:
+    found: list[TrialRecord] = []
+
+    def look() -> bool:
+        record = running_record(sweep, epoch)
+        found.extend([record] if record else [])
+        return bool(found)
+
+    sweep.wait_until(look, process=process)
+    return found[0]
+
+
+def left_on_hosts(*, within_s: float = 20) -> list[str]:
+    """Processes of trials that outlive their sweep."""
+    end = time.monotonic() + within_s
+    while True:
+        lines = [" ".join(p.info["cmdline"] or []) for p in psutil.process_iter(["cmdline"])]
+        left = [line for line in lines if line.startswith(("ray::ImplicitFunc", "ray::RayTrainWorker", "ray::TrainC"))]
+        if not left or time.monotonic() > end:
+            return left
+        time.sleep(0.5)
+
+
+def test_a_group_outlives_one_of_its_machines(hosts: Hosts, sweep_of: Callable[..., Sweep]) -> None:
+    sweep = sweep_of(TWO_TRIALS + "resources: {workers: 2, cpus: 1}\n")
+    process = sweep.start("--address", "auto")
+    victim = wait_for_trial(sweep, process, epoch=3)
+    assert {part.split(",")[0] for part in victim.node.split("; ")} == {"worker1", "worker2"}
+    hosts.do("kill", "worker2")
+    hosts.do("start", "worker2")
+    code = process.wait(timeout=600)
+    records = check_invariants(sweep, num_trials=2, exit_code=code)
+    assert code == 0, sweep.log
+    record = records[victim.trial]
+    assert (record.losses, record.charged, record.attempt) == (1, 0, 2), record.history
+    assert any("its machine was lost or cut off" in line for line in record.history)
+    assert any("goes on after epoch" in line for line in record.history)
+    epochs = sweep.epochs()
+    again = set(epochs[record.trial, 1]) & set(epochs[record.trial, 2])
+    assert len(again) <= 2, "an epoch whose checkpoint was under way, and one that was just complete"
+    assert left_on_hosts() == []
+
+
+def test_what_a_cut_off_machine_still_trains_does_not_count(hosts: Hosts, sweep_of: Callable[..., Sweep]) -> None:
+    """It reaches storage, but no longer the head."""
+    sweep = sweep_of(TWO_TRIALS)
+    process = sweep.start("--address", "auto")
+    victim = wait_for_trial(sweep, process, epoch=2)
+    host = host_of(victim)
+    hosts.run(host, *BLACKHOLE, f"10.199.{hosts.net}.1")
+    try:
+        code = process.wait(timeout=600)
+        records = check_invariants(sweep, num_trials=2, exit_code=code)
+        assert code == 0, sweep.log
+        assert host_of(records[victim.trial]) != host
+        assert (records[victim.trial].losses, records[victim.trial].charged) == (1, 0)
+    finally:
+        hosts.run(host, "ip", "route", "del", "blackhole", f"10.199.{hosts.net}.1")
+    assert left_on_hosts(within_s=90) == []
+    check_invariants(sweep, num_trials=2, exit_code=code)
+    hosts.do("kill", host)
+    hosts.do("start", host)
+
+
+def test_a_machine_that_is_to_go_is_left_in_time(hosts: Hosts, sweep_of: Callable[..., Sweep]) -> None:
+    sweep = sweep_of(TWO_TRIALS)
+    process = sweep.start("--address", "auto")
+    victim = wait_for_trial(sweep, process, epoch=2)
+    host = host_of(victim)
+    notice = (
+        "--reason",
+        "DRAIN_NODE_REASON_PREEMPTION",
+        "--reason-message",
+        "spot",
+        "--deadline-remaining-seconds",
+        "90",
+    )
+    drained = hosts.python(host, "-m", "ray.scripts.scripts", "drain-node", *notice)
+    assert drained.returncode == 0, drained.stderr
+    code = process.wait(timeout=600)
+    records = check_invariants(sweep, num_trials=2, exit_code=code)
+    assert code == 0, sweep.log
+    moved = records[victim.trial]
+    assert (moved.losses, moved.charged, moved.attempt) == (0, 0, 2), moved.history
+    assert any("put back: its machine is about to go" in line for line in moved.history)
+    assert host_of(moved) != host
+    first, second = sweep.epochs()[moved.trial, 1], sweep.epochs()[moved.trial, 2]
+    assert second[0] == first[-1] + 1, "its state was written before it left"
+    assert left_on_hosts() == []
+    hosts.do("kill", host)
+    hosts.do("start", host)
+
+
+def test_strangers_are_kept_out(hosts: Hosts, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong-token"
+    wrong.write_text("0" * 64)
+    impostor = ("env", f"RAY_AUTH_TOKEN_PATH={wrong}")
+    join = ("start", f"--address=10.199.{hosts.net}.1:6379", "--temp-dir=/srv/stranger")
+    joined = hosts.run("worker1", *impostor, "timeout", "40", sys.executable, "-m", "ray.scripts.scripts", *join)
+    nodes = hosts.python("head", "-c", "import ray; ray.init('auto', logging_level=50); print(len(ray.nodes()))")
+    assert joined.returncode != 0
+    assert nodes.stdout.split()[-1] == "3", nodes.stdout + nodes.stderr
+
+    ask = "import sys, urllib.request as u; u.urlopen(u.Request(sys.argv[1], headers={'Authorization': sys.argv[2]}))"
+    for authorization in ("", "Bearer " + "0" * 64):
+        refused = hosts.python("head", "-c", ask, "http://127.0.0.1:8265/api/jobs/", authorization)
+        assert "HTTP Error 40" in refused.stderr, refused.stderr
+    token = (hosts.folder / "hosts" / "token").read_text()
+    assert hosts.python("head", "-c", ask, "http://127.0.0.1:8265/api/jobs/", f"Bearer {token}").returncode == 0
+    outside = hosts.python("worker1", "-c", ask, f"http://10.199.{hosts.net}.1:8265/api/jobs/", f"Bearer {token}")
+    assert "Connection refused" in outside.stderr
+
+
+def test_a_sweep_with_a_wrong_token_is_told_so(hosts: Hosts, sweep_of: Callable[..., Sweep], tmp_path: Path) -> None:
+    sweep = sweep_of(TWO_TRIALS)
+    (tmp_path / "wrong").write_text("0" * 64)
+    sweep.launcher += ["env", f"RAY_AUTH_TOKEN_PATH={tmp_path / 'wrong'}"]
+    assert sweep.run("--address", "auto") == 2, sweep.log
+    assert "RAY_AUTH_TOKEN" in sweep.log
+    assert "Traceback" not in sweep.log
+
+
+def test_a_folder_of_one_machine_is_refused(sweep_of: Callable[..., Sweep]) -> None:
+    sweep = sweep_of(TWO_TRIALS, storage="/srv/runs")
+    assert sweep.run("--address", "auto") == 4, sweep.log
+    assert "is not the one that worker" in sweep.log
+    assert "use a folder that every machine mounts, or s3://" in sweep.log
+    assert " started" not in sweep.log

@@ -1,0 +1,81 @@
+"""Several hosts on this machine, in network namespaces: `cluster/local.sh`, as a user would type it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+SCRIPT = Path(__file__).parents[2] / "cluster" / "local.sh"
+
+
+def why_not() -> str | None:
+    """What keeps this machine from having test hosts, or None."""
+    if os.geteuid() != 0:
+        return "test hosts need root, for network namespaces"
+    missing = [name for name in ("ip", "nsenter", "unshare") if shutil.which(name) is None]
+    if missing:
+        return f"test hosts need {', '.join(missing)} (Debian: iproute2, util-linux)"
+    probe = subprocess.run(["ip", "netns", "add", "hoir-probe"], capture_output=True, text=True, check=False)
+    subprocess.run(["ip", "netns", "del", "hoir-probe"], capture_output=True, check=False)
+    return None if probe.returncode == 0 else f"network namespaces are refused here: {probe.stderr.strip()}"
+
+
+class Hosts:
+    """A head and two workers of one CPU each, up between `__enter__` and `__exit__`.
+
+    Args:
+        environment: Of every process on them.
+    """
+
+    def __init__(self, folder: Path, *, environment: Mapping[str, str], net: int = 61) -> None:
+        self.folder, self.net = folder, net
+        self.environment = {
+            **os.environ,
+            **environment,
+            "NET": str(net),
+            "STATE": str(folder / "hosts"),
+            "PYTHON": sys.executable,
+            # Each host would compile the same kernels again.
+            "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache")),
+        }
+        self.here = f"10.199.{net}.254"
+
+    def __enter__(self) -> Hosts:
+        self.do("down")  # what a killed test run left
+        try:
+            self.do("up", "2")
+        except BaseException:
+            self.do("down")
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.do("down")
+
+    def launcher(self, host: str = "head") -> list[str]:
+        """What stands before a command that runs on a host."""
+        return [str(SCRIPT), "run", host]
+
+    def do(self, *arguments: str) -> str:
+        """One command of the script; its output."""
+        done = self.ask(str(SCRIPT), *arguments)
+        if done.returncode != 0:
+            raise RuntimeError(f"{' '.join(arguments)}: {done.stdout}{done.stderr}")
+        return done.stdout
+
+    def run(self, host: str, *command: str) -> subprocess.CompletedProcess[str]:
+        """A command on a host, to its end."""
+        return self.ask(*self.launcher(host), *command)
+
+    def python(self, host: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return self.run(host, sys.executable, *arguments)
+
+    def ask(self, *command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=200, check=False)
