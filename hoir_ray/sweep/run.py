@@ -86,7 +86,7 @@ def run_sweep(
             carried=carried,
         )
         if len(spec.metrics) > 1:
-            driver.listeners.append(FrontPacks(driver, storage))
+            driver.listeners.append(FrontPacks(driver, storage, delete=uploader.delete_all))
         driver.checks.append(lambda: _look_outside(driver, lock, uploader))
         try:
             if not driver.finished:
