@@ -39,6 +39,7 @@ from hoir_ray.ledger import Ledger
 from hoir_ray.spec import build_spec
 from hoir_ray.storage import BackgroundUploader, Storage, open_storage
 from hoir_ray.storage.contract import Backend
+from hoir_ray.sweep import searcher
 from hoir_ray.sweep.cluster import Cluster
 from hoir_ray.sweep.driver import Driver
 from hoir_ray.sweep.live import EventLines
@@ -174,6 +175,7 @@ class Window:
     background: float
     rss_mib: float
     epochs: float
+    asked: float
     best: float
 
     @property
@@ -191,7 +193,12 @@ class Simulation:
         watch(self.processor, self.driver)
         self._due: list[tuple[float, str, int, list[float]]] = []
         self.ended = self.epochs = 0
-        self.best = 0.0
+        self.best, self._finals = 0.0, list[float]()
+
+    def _asked(self) -> float:
+        """The mean of what the points asked for since the last call would come to, trained to their ends."""
+        finals, self._finals = self._finals, []
+        return sum(finals) / max(1, len(finals))
 
     def run(self, *, windows: Sequence[int]) -> Iterator[Window]:
         before, whole, ended, epochs = dict[str, float](), time.process_time(), 0, 0
@@ -203,7 +210,9 @@ class Simulation:
             spent = {part: 1000 * (s - before.get(part, 0.0)) / count for part, s in seconds.items()}
             background = 1000 * (time.process_time() - whole) / count - sum(spent.values())
             parts = {part: spent.get(part, 0.0) for part in PARTS}
-            yield Window(self.ended, parts, background, rss_mib(), (self.epochs - epochs) / count, self.best)
+            yield Window(
+                self.ended, parts, background, rss_mib(), (self.epochs - epochs) / count, self._asked(), self.best
+            )
             before, whole, ended, epochs = seconds, time.process_time(), self.ended, self.epochs
 
     def _step(self) -> bool:
@@ -212,7 +221,9 @@ class Simulation:
         driver.overdue()
         if len(driver.running) < self._slots and (record := driver.next()) is not None:
             driver.started(record.trial)
-            self._begin(record.trial, 0, self._curves.of(record.parameters))
+            curve = self._curves.of(record.parameters)
+            self._finals.append(max(curve))
+            self._begin(record.trial, 0, curve)
             return True
         if not self._due:
             return False
@@ -267,13 +278,13 @@ def opened(kind: str) -> Iterator[Storage]:
             yield open_storage("s3://bench/runs", endpoint_url=server.endpoint_url).child("scale")
 
 
-def planned(search: str, *, trials: int) -> Plan:
+def planned(search: str, *, trials: int, seed: int) -> Plan:
     text = SPEC.replace("max_trials: 1000", f"max_trials: {trials}")
     for values, range_ in RANGES.items():
         text = text.replace(values, range_)
     if search == "front":
         text = text.replace("metric: {name: val_psnr_db, goal: maximize}", FRONT)
-    document = parse_document(text + SEARCHES[search], name="scale.yaml")
+    document = parse_document(f"{text}{SEARCHES[search]}seed: {seed}\n", name="scale.yaml")
     return plan_sweep(build_spec(document), document)
 
 
@@ -283,17 +294,22 @@ def main() -> None:
     parser.add_argument("--slots", type=int, default=256)
     parser.add_argument("--search", choices=tuple(SEARCHES), default="bayes")
     parser.add_argument("--storage", choices=("folder", "s3"), default="folder")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--evidence", type=int, help="ended trials that the sampler knows at most, instead of our own")
     parser.add_argument("--quick", action="store_true", help="600 trials, 64 at a time")
     arguments = parser.parse_args()
     trials, slots = (600, 64) if arguments.quick else (arguments.trials, arguments.slots)
     warnings.simplefilter("ignore")
     logging.disable(logging.INFO)
+    searcher.MAX_EVIDENCE = arguments.evidence or searcher.MAX_EVIDENCE
     steps = sorted({trials // 10, trials // 5, trials // 2, trials})
     with opened(arguments.storage) as storage:
         counting = Counting(storage.backend)
         counted = Storage(counting)
         uploader = BackgroundUploader(counted, max_queued=1_000_000)
-        simulation = Simulation(planned(arguments.search, trials=trials), counted, uploader, slots=slots)
+        simulation = Simulation(
+            planned(arguments.search, trials=trials, seed=arguments.seed), counted, uploader, slots=slots
+        )
         print(
             f"{arguments.search}, {trials:,} trials, {slots} at a time, storage: {arguments.storage}, "
             f"load {os.getloadavg()[0]:.1f}; ms of the processor per trial"
@@ -301,14 +317,14 @@ def main() -> None:
         print(
             f"{'trials':>7}"
             + "".join(f"{part:>13}" for part in (*PARTS, "background", "all"))
-            + f"{'epochs':>8}{'peak MiB':>9}{'best':>8}"
+            + f"{'epochs':>8}{'peak MiB':>9}{'asked dB':>9}{'best dB':>8}"
         )
         for window in simulation.run(windows=steps):
             cells = (*(window.parts[part] for part in PARTS), window.background, window.total)
             print(
                 f"{window.ended:>7,}"
                 + "".join(f"{ms:>13.2f}" for ms in cells)
-                + f"{window.epochs:>8.1f}{window.rss_mib:>9.0f}{window.best:>8.2f}",
+                + f"{window.epochs:>8.1f}{window.rss_mib:>9.0f}{window.asked:>9.2f}{window.best:>8.2f}",
                 flush=True,
             )
         uploader.close()

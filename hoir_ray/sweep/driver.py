@@ -118,11 +118,11 @@ class Driver:
         return self._created(TrialRecord(trial=name, number=number, parameters=point, **self.describe(point)))
 
     def _created(self, record: TrialRecord) -> TrialRecord:
-        self._running.add(record.trial)
         self._last_number = record.number
         self._num_searched += record.replicate_of is None
         event = f"created, {record.replicate_of} with seed {record.seed}" if record.replicate_of else "created"
         self._keep(record.change(event, created_at=now()), save=True)
+        self._running.add(record.trial)  # last: the live view looks up what runs from a thread of its own
         return self.records[record.trial]
 
     @property

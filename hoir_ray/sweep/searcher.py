@@ -24,13 +24,14 @@ from hoir_ray.sweep.evidence import (
     violations,
 )
 from hoir_ray.sweep.space import Dimension, Space
+from hoir_ray.sweep.tpe import ConditionalTPE
 from hoir_ray.sweep.warm_start import Carried
 
 MAX_SAMPLED_DRAWS = 30
 MAX_RANDOM_DRAWS = 2_000
 # Samplers whose questions cost more with each trial that they know.
 BOUNDED = frozenset(("bayes", "gp"))
-MAX_EVIDENCE = 500
+KEPT_EVIDENCE, MAX_EVIDENCE = 250, 400
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 logging.getLogger("optuna").setLevel(logging.ERROR)
@@ -58,12 +59,11 @@ class Searcher:
         self._random = random.Random(spec.seed * 1_000_003 + len(records))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            self._sampler = _sampler(spec, seed=(spec.seed + len(records)) % 2**32)
+            self._sampler = _sampler(spec, space, seed=(spec.seed + len(records)) % 2**32)
         self._open: dict[str, tuple[optuna.Trial, Point]] = {}
-        self._seen: set[str] = set()
+        self._seen = {_key(r.parameters) for r in records}
         self._grid: Iterator[Point] | None = space.points(Dimension.grid) if spec.method == "grid" else None
         self._first = deque(carried.points)
-        self._seen.update(_key(r.parameters) for r in records)
         self._told = [*carried.observed, *(r for r in records if _is_evidence(r))]
         self._study = self._new_study()
 
@@ -74,11 +74,11 @@ class Searcher:
 
     def _new_study(self) -> optuna.Study:
         """What the sampler is to know, without the trials that are open."""
-        self._since = 0
         study = optuna.create_study(directions=[m.goal for m in self._spec.metrics], sampler=self._sampler)
         evidence = self._told
         if self._spec.method in BOUNDED and len(evidence) > MAX_EVIDENCE:
-            evidence = telling(evidence, spec=self._spec, count=MAX_EVIDENCE // 2)
+            evidence = telling(evidence, spec=self._spec, count=KEPT_EVIDENCE)
+        self._num_known = len(evidence)
         for record in evidence:
             study.add_trial(past_trial(record, spec=self._spec, space=self._space))
         return study
@@ -97,17 +97,17 @@ class Searcher:
                 if _key(point) not in self._seen and refuse(point) is None:
                     return self._opened(name, self._enqueued(point), point)
             return None
-        if self._spec.method in BOUNDED and self._since > MAX_EVIDENCE // 2 and len(self._told) > MAX_EVIDENCE:
+        if self._spec.method in BOUNDED and self._num_known > MAX_EVIDENCE:
             self._study = self._new_study()
             self._open = {n: (self._enqueued(point), point) for n, (_, point) in self._open.items()}
         for _ in range(MAX_SAMPLED_DRAWS + len(self._first)):
-            self._since += 1
             if self._first:
                 self._enqueue(self._first.popleft())
             optuna_trial = self._study.ask()
             point = self._space.draw(partial(_suggest, optuna_trial))
             if _key(point) not in self._seen and refuse(point) is None:
                 return self._opened(name, optuna_trial, point)
+            self._num_known += 1
             optuna_trial.set_user_attr("refused", True)
             self._study.tell(optuna_trial, state=TrialState.FAIL)
         return self._ask_at_random(name, refuse=refuse)
@@ -138,6 +138,7 @@ class Searcher:
             return
         if _is_evidence(record):
             self._told.append(record)
+            self._num_known += 1
         for epoch, value in intermediate_values(record, self._spec).items():
             optuna_trial.report(value, step=epoch)
         values = final_values(record, self._spec.metrics)
@@ -151,7 +152,7 @@ class Searcher:
             self._study.tell(optuna_trial, state=TrialState.FAIL)
 
     def _opened(self, name: str, optuna_trial: optuna.Trial, point: Point) -> Point:
-        if isinstance(self._sampler, optuna.samplers.TPESampler):
+        if isinstance(self._sampler, ConditionalTPE):
             # The parameters of other cases that were drawn along; others that run are now read as what they are.
             self._study._storage.set_trial_system_attr(optuna_trial._trial_id, "tpe:relative_params:0", "")
         self._open[name] = optuna_trial, point
@@ -179,10 +180,10 @@ class Searcher:
 _PLACEHOLDER = optuna.trial.create_trial(state=TrialState.RUNNING, params={}, distributions={})
 
 
-def _sampler(spec: SweepSpec, *, seed: int) -> optuna.samplers.BaseSampler:
+def _sampler(spec: SweepSpec, space: Space, *, seed: int) -> optuna.samplers.BaseSampler:
     match spec.method:
         case "bayes":
-            return optuna.samplers.TPESampler(multivariate=True, group=True, constant_liar=True, seed=seed)
+            return ConditionalTPE(space, seed=seed)
         case "nsga2":
             return optuna.samplers.NSGAIISampler(seed=seed)
         case "gp":
