@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -95,16 +95,26 @@ class Ledger:
     """
 
     def __init__(self, storage: Storage, *, uploader: BackgroundUploader | None = None) -> None:
-        self._storage = storage
-        self._put: Callable[[str, bytes], object] = uploader.put if uploader is not None else storage.put
+        self._storage, self._uploader = storage, uploader
 
     def save(self, record: TrialRecord) -> None:
         """Rewrite the trial's object whole."""
-        self._put(key_of(record), to_bytes(record))
+        self._put(key_of(record), [record])
 
     def save_snapshot(self, records: Iterable[TrialRecord]) -> None:
         """Rewrite the snapshot."""
-        self._put(SNAPSHOT, b"\n".join(map(to_bytes, records)))
+        self._put(SNAPSHOT, list(records))
+
+    def _put(self, key: str, records: Sequence[TrialRecord]) -> None:
+        """Records never change, so they become bytes when it is their turn, and older versions need not at all."""
+
+        def put() -> None:
+            self._storage.put(key, b"\n".join(map(to_bytes, records)))
+
+        if self._uploader is None:
+            put()
+        else:
+            self._uploader.submit(key, put)
 
     def load(self) -> list[TrialRecord]:
         """All records, by number.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from hoir_ray.expression import Condition, parse_condition
-from hoir_ray.ledger import TrialRecord, better
+from hoir_ray.ledger import TrialRecord
 from hoir_ray.spec import MetricSpec, SweepSpec
 
 CONFIDENCE = 0.95
@@ -54,20 +54,26 @@ def ranked(records: Iterable[TrialRecord], *, spec: SweepSpec, where: Condition 
     return sorted(finished, key=place)
 
 
-def dominates(a: Mapping[str, float], b: Mapping[str, float], *, metrics: Sequence[MetricSpec]) -> bool:
-    """Whether `a` is nowhere worse than `b` and somewhere better."""
-    pairs = [(a[m.name], b[m.name], m.goal) for m in metrics]
-    return all(not better(y, x, goal=g) for x, y, g in pairs) and any(better(x, y, goal=g) for x, y, g in pairs)
-
-
 def pareto_front(leaders: Sequence[TrialRecord], *, metrics: Sequence[MetricSpec]) -> list[TrialRecord]:
     """Those of `leaders` that no other one beats in one metric without being beaten in another, best first."""
-    names = [m.name for m in metrics]
-    known = [(r, metrics_of(r)) for r in leaders]
-    known = [(r, values) for r, values in known if all(n in values and values[n] == values[n] for n in names)]
-    front = [r for r, values in known if not any(dominates(other, values, metrics=metrics) for _, other in known)]
-    sign = -1.0 if metrics[0].goal == "maximize" else 1.0
-    return sorted(front, key=lambda r: sign * metrics_of(r)[names[0]])
+    known = [(losses_of(r, metrics=metrics), r) for r in leaders]
+    known = [(losses, r) for losses, r in known if not any(map(math.isnan, losses))]
+    front: list[tuple[tuple[float, ...], TrialRecord]] = []
+    for losses, record in sorted(known, key=lambda pair: pair[0]):  # none is beaten by one that comes after it
+        if not any(beats(other, losses) for other, _ in front):
+            front.append((losses, record))
+    return [record for _, record in front]
+
+
+def losses_of(record: TrialRecord, *, metrics: Sequence[MetricSpec]) -> tuple[float, ...]:
+    """The best epoch's metrics with signs that make less the better; NaN where one is missing."""
+    known = metrics_of(record)
+    return tuple((-1.0 if m.goal == "maximize" else 1.0) * known.get(m.name, math.nan) for m in metrics)
+
+
+def beats(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    """Whether losses `a` are nowhere more than `b` and somewhere less."""
+    return a != b and all(x <= y for x, y in zip(a, b, strict=True))
 
 
 def knee(front: Sequence[TrialRecord], *, metrics: Sequence[MetricSpec]) -> TrialRecord | None:

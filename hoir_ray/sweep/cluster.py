@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -41,15 +41,19 @@ class Offer:
 
 
 class Cluster:
-    """A running Ray, whose machines come and go."""
+    """A running Ray, whose machines come and go.
 
-    def __init__(self) -> None:
-        self._offer, self._looked_at = Offer(()), float("-inf")
+    Args:
+        look: Tells what there is at the moment.
+    """
+
+    def __init__(self, look: Callable[[], Offer]) -> None:
+        self._look, self._offer, self._looked_at = look, Offer(()), float("-inf")
 
     def offer(self) -> Offer:
         """What there is, a few seconds old at most; nodes that are about to go do not count."""
         if time.monotonic() - self._looked_at >= LOOK_EVERY_S:
-            self._offer, self._looked_at = _look(), time.monotonic()
+            self._offer, self._looked_at = self._look(), time.monotonic()
         return self._offer
 
     def slots(self, resources: Resources) -> int:
@@ -105,7 +109,7 @@ def connect(address: str | None = None) -> Iterator[Cluster]:
         import ray
 
         ray._private.worker.print_to_stdstream = _say_nothing  # what raylets notice; no setting turns it off
-        yield Cluster()
+        yield Cluster(_look)
 
 
 @contextmanager

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from hoir_ray.ledger import ENDED, Ledger, State, TrialRecord, best_row, now
 from hoir_ray.spec import SweepSpec
+from hoir_ray.sweep.leaders import joined, leaders
 from hoir_ray.sweep.replicate import next_replicate
 from hoir_ray.sweep.searcher import Point, Refusal, Searcher
 from hoir_ray.sweep.space import Space
@@ -20,7 +23,8 @@ MIN_ENDED_TO_ABORT = 5
 MAX_LOSSES = 10  # machines that a trial may lose before it is taken for the cause
 GRACE_S = 5.0  # within which a trial that is over time is expected to stop at its next report
 START_S = 60.0  # a new process and its imports, before a trial's first word
-COMPACT_EVERY = 200
+COMPACT_EVERY, COMPACT_SHARE = 200, 0.2  # trials ended since the last snapshot, and as a share of all
+LOOK_EVERY_S = 1.0
 
 
 class Listener(Protocol):
@@ -41,6 +45,8 @@ class Driver:
         refuse: Why a point cannot become a trial, or None.
         carried: What an earlier sweep gives this one to start from.
         describe: Facts of a point that are known before training: num_parameters, batch_size, seed.
+        counts: Trials by state.
+        leaders: The best trial so far, or the front of several metrics.
     """
 
     spec: SweepSpec
@@ -62,6 +68,11 @@ class Driver:
     def __post_init__(self) -> None:
         metric = self.spec.metric
         past = sorted(self.records.values(), key=lambda r: r.number)
+        self.counts = Counter(r.state for r in past)
+        self.leaders = leaders(past, spec=self.spec)
+        self._last_number = past[-1].number if past else 0
+        self._num_searched = sum(r.replicate_of is None for r in past)
+        self._looked_at = -math.inf
         self._searcher = Searcher(self.spec, self.space, records=[r for r in past if r.ended], carried=self.carried)
         self._rule = build_rule(self.spec.early_terminate, metrics=self.spec.metrics)
         self._waiting: dict[str, float] = {}
@@ -96,7 +107,7 @@ class Driver:
         return self._new_trial()
 
     def _new_trial(self) -> TrialRecord | None:
-        number = max((r.number for r in self.records.values()), default=0) + 1
+        number = self._last_number + 1
         name = f"t{number:04d}"
         if self._searched_enough:
             again = next_replicate(self.spec, self.records.values())
@@ -112,16 +123,21 @@ class Driver:
         self._asked_at[name] = self.clock()
 
     def _created(self, record: TrialRecord) -> TrialRecord:
-        self._hand_out(record.trial)
+        self._last_number = record.number
+        self._num_searched += record.replicate_of is None
         event = f"created, {record.replicate_of} with seed {record.seed}" if record.replicate_of else "created"
         self._keep(record.change(event, created_at=now()), save=True)
+        self._hand_out(record.trial)  # last: the live view looks up what runs from a thread of its own
         return self.records[record.trial]
 
     @property
     def _searched_enough(self) -> bool:
         limit = self.spec.budget.max_trials
-        searched = sum(r.replicate_of is None for r in self.records.values())
-        return self._exhausted or (limit is not None and searched >= limit)
+        return self._exhausted or (limit is not None and self._num_searched >= limit)
+
+    @property
+    def num_ended(self) -> int:
+        return sum(self.counts[state] for state in ENDED)
 
     @property
     def running(self) -> frozenset[str]:
@@ -187,7 +203,6 @@ class Driver:
         best = best_row(rows, metric=metric.name, goal=metric.goal)
         record = record.change(f"training on {node}{goes_on}", node=node, curve=rows, best=best)
         for row in rows:  # known already, unless the driver died after the checkpoint was written
-            self._searcher.report(name, epoch=int(row["epoch"]), value=row[metric.name])
             self._decide(record, row)
         self._keep(record, save=False)
 
@@ -197,11 +212,8 @@ class Driver:
         if record.ended:
             return record.reason
         self._heard_at[name] = self.clock()
-        metric = self.spec.metric
-        epoch, value = int(row["epoch"]), row[metric.name]
-        rows = (*(r for r in record.curve if r["epoch"] < epoch), dict(row))
-        record = record.change(curve=rows, best=best_row(rows, metric=metric.name, goal=metric.goal))
-        self._searcher.report(name, epoch=epoch, value=value)
+        epoch = int(row["epoch"])
+        record = self._with_row(record, row)
         reason = self._decide(record, row)
         if reason is not None and epoch < self.max_epochs(record):
             self._end(record, state="PRUNED", reason=reason)
@@ -213,6 +225,16 @@ class Driver:
         due = self.clock() - self._saved_at.get(name, 0.0) >= SAVE_EVERY_S
         self._keep(record, save=due, event="epoch")
         return None
+
+    def _with_row(self, record: TrialRecord, row: Mapping[str, float]) -> TrialRecord:
+        """One epoch more; an epoch that is trained again takes the place of what was reported from there on."""
+        metric = self.spec.metric
+        kept, known = record.curve, [record.best] if record.best is not None else []
+        if record.epochs >= row["epoch"]:
+            kept = tuple(r for r in kept if r["epoch"] < row["epoch"])
+            known = list(kept)
+        best = best_row([*known, row], metric=metric.name, goal=metric.goal)
+        return record.change(curve=(*kept, dict(row)), best=best)
 
     def _decide(self, record: TrialRecord, row: Mapping[str, float]) -> str | None:
         """The stopping rule's word; runs with other seeds train to their end and are compared with no other."""
@@ -282,7 +304,13 @@ class Driver:
         return record.charged <= self.spec.failures.max_retries and record.losses <= MAX_LOSSES
 
     def overdue(self) -> list[str]:
-        """Running trials whose process must be ended: they said nothing for too long, or did not stop when asked."""
+        """Running trials whose process must be ended: they said nothing for too long, or did not stop when asked.
+
+        Looked for once a second, however often it is asked.
+        """
+        if self.clock() - self._looked_at < LOOK_EVERY_S:
+            return []
+        self._looked_at = self.clock()
         return [name for name in sorted(self._running) if name in self._heard_at and self._give_up(name)]
 
     def _give_up(self, name: str) -> bool:
@@ -335,21 +363,25 @@ class Driver:
             self.stop(f"the wall clock of {limit:g} s is used up")
 
     def _abort_if_too_many_failed(self) -> None:
-        ended = [r for r in self.records.values() if r.ended]
-        failed = [r for r in ended if r.state not in ("FINISHED", "PRUNED")]
+        ended = self.num_ended
+        failed = ended - self.counts["FINISHED"] - self.counts["PRUNED"]
         limit = self.spec.failures.abort_if_failed_fraction
-        if len(ended) >= MIN_ENDED_TO_ABORT and len(failed) / len(ended) > limit:
+        if ended >= MIN_ENDED_TO_ABORT and failed / ended > limit:
             self.stop_code = 1
-            self.stop(f"{len(failed)} of {len(ended)} trials failed, more than abort_if_failed_fraction {limit:g}")
+            self.stop(f"{failed} of {ended} trials failed, more than abort_if_failed_fraction {limit:g}")
 
     def _end(self, record: TrialRecord, *, state: State, reason: str) -> None:
         assert state in ENDED
         record = record.change(f"{state.lower()}: {reason}", state=state, reason=reason, ended_at=now())
         self._forget(record.trial)
         self._searcher.tell(record)
+        if self._num_searched == len(self.records):
+            self.leaders = joined(self.leaders, record, spec=self.spec)
+        else:  # runs with other seeds change the order of others
+            self.leaders = leaders([*self.records.values(), record], spec=self.spec)
         self._keep(record, save=True, event="ended")
         self._ended_since_snapshot += 1
-        if self._ended_since_snapshot >= COMPACT_EVERY:
+        if self._ended_since_snapshot >= max(COMPACT_EVERY, COMPACT_SHARE * len(self.records)):
             self._ended_since_snapshot = 0
             self.ledger.save_snapshot(self.records.values())
 
@@ -359,6 +391,9 @@ class Driver:
         self._asked_at.pop(name, None)
 
     def _keep(self, record: TrialRecord, *, save: bool, event: str = "") -> None:
+        if (before := self.records.get(record.trial)) is not None:
+            self.counts[before.state] -= 1
+        self.counts[record.state] += 1
         self.records[record.trial] = record
         if save:
             self._saved_at[record.trial] = self.clock()

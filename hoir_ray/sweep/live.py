@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, Protocol
@@ -16,7 +16,7 @@ from rich.text import Text
 
 from hoir_ray import wording
 from hoir_ray.ledger import TrialRecord
-from hoir_ray.ranking import broken_constraint, knee, metrics_of, pareto_front, ranked
+from hoir_ray.ranking import broken_constraint, knee, metrics_of
 from hoir_ray.sweep.cluster import Cluster
 from hoir_ray.sweep.driver import Driver, Listener
 
@@ -53,7 +53,7 @@ class EventLines:
         if broken is not None:
             self._say(f"{record.trial} is not feasible: {broken} does not hold")
             return
-        leaders = _leaders(self._driver)
+        leaders = self._driver.leaders
         shown = ", ".join(f"{m.name} {wording.number(metrics_of(record)[m.name])}" for m in spec.metrics)
         if len(spec.metrics) > 1 and record.trial in [r.trial for r in leaders]:
             self._say(f"{record.trial} is on the front, of {len(leaders)} by now: {shown}")
@@ -74,26 +74,23 @@ class LiveView:
     def __init__(self, driver: Driver, cluster: Cluster, *, console: Console) -> None:
         self._driver, self._metric = driver, driver.spec.metric
         self._slots = cluster.slots(driver.spec.resources)
-        self._already = sum(r.ended for r in driver.records.values())
+        self._already = driver.num_ended
         self._began = time.monotonic()
         self._last: deque[TrialRecord] = deque(maxlen=NUM_LAST)
-        self._leaders = _leaders(driver)
         self._live = Live(get_renderable=self._render, console=console, refresh_per_second=4, transient=True)
         self._live.start()
 
     def changed(self, record: TrialRecord, event: str) -> None:
         if event in ("ended", "retried"):
             self._last.append(record)
-            self._leaders = _leaders(self._driver)
 
     def close(self) -> None:
         """Leave the screen as it was; the leaderboard follows."""
         self._live.stop()
 
     def _render(self) -> Group:
-        records = list(self._driver.records.values())
-        parts: list[RenderableType] = [self._header(records), self._running(records)]
-        if self._leaders:
+        parts: list[RenderableType] = [self._header(), self._running()]
+        if self._driver.leaders:
             parts += [Text(), self._best()]
         if self._last:
             parts += [Text(), self._ended()]
@@ -101,11 +98,11 @@ class LiveView:
             parts.append(Text(f"stopping: {self._driver.stop_reason}; once more to stop at once", style="bold red"))
         return Group(*parts)
 
-    def _header(self, records: list[TrialRecord]) -> Text:
-        counts = Counter(r.state for r in records)
+    def _header(self) -> Text:
+        counts = self._driver.counts
         limit = self._driver.spec.budget.max_trials
-        ended = sum(r.ended for r in records)
-        shown = "  ".join(f"{n} {state.lower()}" for state, n in sorted(counts.items()))
+        ended = self._driver.num_ended
+        shown = "  ".join(f"{n} {state.lower()}" for state, n in sorted(counts.items()) if n)
         elapsed = time.monotonic() - self._began
         left = self._time_left(ended, elapsed)
         total = f"{ended}/{limit}" if limit else str(ended)
@@ -125,10 +122,10 @@ class LiveView:
     def _best(self) -> Table:
         """The front with its knee, or the best so far."""
         metrics, several = self._driver.spec.metrics, len(self._driver.spec.metrics) > 1
-        title = f"front ({len(self._leaders)})" if several else "best"
-        bend = knee(self._leaders, metrics=metrics)
+        title = f"front ({len(self._driver.leaders)})" if several else "best"
+        bend = knee(self._driver.leaders, metrics=metrics)
         table = _table(title, *(m.name for m in metrics), "settings")
-        for record in self._leaders[:NUM_LEADERS] if several else self._leaders[:1]:
+        for record in self._driver.leaders[:NUM_LEADERS] if several else self._driver.leaders[:1]:
             mark = " knee" if bend is not None and record.trial == bend.trial else ""
             values = [wording.number(metrics_of(record)[m.name]) for m in metrics]
             table.add_row(f"{record.trial}{mark}", *values, _settings(record, self._driver), style="green")
@@ -144,9 +141,10 @@ class LiveView:
             table.add_row(record.trial, state, Text(record.reason))
         return table
 
-    def _running(self, records: list[TrialRecord]) -> Table:
+    def _running(self) -> Table:
         table = _table("running", "epoch", self._metric.name, "curve", "settings")
-        for record in [r for r in records if r.trial in self._driver.running][:12]:
+        running = (self._driver.records[name] for name in self._driver.running)
+        for record in sorted(running, key=lambda r: r.number)[:12]:
             curve = [row[self._metric.name] for row in record.curve if self._metric.name in row]
             table.add_row(
                 record.trial,
@@ -164,12 +162,6 @@ def _table(*names: str) -> Table:
     for name in names:
         table.add_column(name, no_wrap=name != names[-1])
     return table
-
-
-def _leaders(driver: Driver) -> list[TrialRecord]:
-    """The front of several metrics, or the leaderboard."""
-    leaders = ranked(driver.records.values(), spec=driver.spec)
-    return pareto_front(leaders, metrics=driver.spec.metrics) if len(driver.spec.metrics) > 1 else leaders
 
 
 def _settings(record: TrialRecord, driver: Driver) -> Text:

@@ -39,6 +39,7 @@ from hoir_ray.unsaved import unsaved_folder, upload_unsaved
 # Parts of a spec that may differ when a sweep goes on: they change how much is done and where, not what is searched.
 CHANGEABLE = frozenset({"budget", "resources", "failures", "trackers", "storage", "provenance", "replicate_top"})
 
+MAX_STARTING = 100  # processes that start at the same time
 MAX_QUEUED = 1_000_000  # the driver must never wait for storage; each trial has one place in the queue
 _log = logging.getLogger(__name__)
 
@@ -86,7 +87,7 @@ def run_sweep(
             carried=carried,
         )
         if len(spec.metrics) > 1:
-            driver.listeners.append(FrontPacks(driver, storage))
+            driver.listeners.append(FrontPacks(driver, storage, delete=uploader.delete_all))
         driver.checks.append(lambda: _look_outside(driver, lock, uploader))
         try:
             if not driver.finished:
@@ -182,6 +183,8 @@ def _tune(driver: Driver, cluster: Cluster, *, job: Callable[[TrialRecord], Job]
     from hoir_ray.sweep.tune import TuneCallback, TuneScheduler, TuneSearcher, TuneStopper
 
     resources = driver.spec.resources
+    # Tune starts one process after the other for a searcher that is not its own; a thousand would take hours.
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(min(cluster.slots(resources), MAX_STARTING))
     searcher = TuneSearcher(driver, slots=lambda: cluster.slots(resources), job=job)
     with tempfile.TemporaryDirectory(prefix="hoir-tune-", dir=os.environ.get("TMPDIR")) as scratch:
         tuner = tune.Tuner(

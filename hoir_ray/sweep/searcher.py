@@ -15,12 +15,23 @@ from optuna.trial import TrialState
 from hoir_ray.errors import WorkError
 from hoir_ray.ledger import TrialRecord
 from hoir_ray.spec import Scalar, SweepSpec
-from hoir_ray.sweep.evidence import distribution, final_values, past_trial, violations
+from hoir_ray.sweep.evidence import (
+    distribution,
+    final_values,
+    intermediate_values,
+    past_trial,
+    telling,
+    violations,
+)
 from hoir_ray.sweep.space import Dimension, Space
+from hoir_ray.sweep.tpe import ConditionalTPE
 from hoir_ray.sweep.warm_start import Carried
 
 MAX_SAMPLED_DRAWS = 30
 MAX_RANDOM_DRAWS = 2_000
+# Samplers whose questions cost more with each trial that they know.
+BOUNDED = frozenset(("bayes", "gp"))
+KEPT_EVIDENCE, MAX_EVIDENCE = 250, 400
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 logging.getLogger("optuna").setLevel(logging.ERROR)
@@ -48,24 +59,29 @@ class Searcher:
         self._random = random.Random(spec.seed * 1_000_003 + len(records))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            sampler = _sampler(spec, seed=(spec.seed + len(records)) % 2**32)
-        self._study = optuna.create_study(directions=[m.goal for m in spec.metrics], sampler=sampler)
-        self._open: dict[str, optuna.Trial] = {}
-        self._seen: set[str] = set()
-        self._reported: set[tuple[str, int]] = set()
+            self._sampler = _sampler(spec, space, seed=(spec.seed + len(records)) % 2**32)
+        self._open: dict[str, tuple[optuna.Trial, Point]] = {}
+        self._seen = {_key(r.parameters) for r in records}
         self._grid: Iterator[Point] | None = space.points(Dimension.grid) if spec.method == "grid" else None
         self._first = deque(carried.points)
-        for record in carried.observed:
-            self._study.add_trial(past_trial(record, spec=spec, space=space))
-        for record in records:
-            self._seen.add(_key(record.parameters))
-            if record.state in ("FINISHED", "PRUNED") and record.replicate_of is None:
-                self._study.add_trial(past_trial(record, spec=spec, space=space))
+        self._told = [*carried.observed, *(r for r in records if _is_evidence(r))]
+        self._study = self._new_study()
 
     @property
     def trials(self) -> list[optuna.trial.FrozenTrial]:
         """Optuna's view, without the draws that were refused before they became trials."""
         return [t for t in self._study.get_trials(deepcopy=False) if not t.user_attrs.get("refused")]
+
+    def _new_study(self) -> optuna.Study:
+        """What the sampler is to know, without the trials that are open."""
+        study = optuna.create_study(directions=[m.goal for m in self._spec.metrics], sampler=self._sampler)
+        evidence = self._told
+        if self._spec.method in BOUNDED and len(evidence) > MAX_EVIDENCE:
+            evidence = telling(evidence, spec=self._spec, count=KEPT_EVIDENCE)
+        self._num_known = len(evidence)
+        for record in evidence:
+            study.add_trial(past_trial(record, spec=self._spec, space=self._space))
+        return study
 
     def ask(self, name: str, *, refuse: Refusal) -> Point | None:
         """The next point for the trial `name`, or None when every point has been tried.
@@ -81,6 +97,9 @@ class Searcher:
                 if _key(point) not in self._seen and refuse(point) is None:
                     return self._opened(name, self._enqueued(point), point)
             return None
+        if self._spec.method in BOUNDED and self._num_known > MAX_EVIDENCE:
+            self._study = self._new_study()
+            self._open = {n: (self._enqueued(point), point) for n, (_, point) in self._open.items()}
         for _ in range(MAX_SAMPLED_DRAWS + len(self._first)):
             if self._first:
                 self._enqueue(self._first.popleft())
@@ -88,6 +107,7 @@ class Searcher:
             point = self._space.draw(partial(_suggest, optuna_trial))
             if _key(point) not in self._seen and refuse(point) is None:
                 return self._opened(name, optuna_trial, point)
+            self._num_known += 1
             optuna_trial.set_user_attr("refused", True)
             self._study.tell(optuna_trial, state=TrialState.FAIL)
         return self._ask_at_random(name, refuse=refuse)
@@ -110,20 +130,17 @@ class Searcher:
         """Take up an interrupted trial again, as a running one with its own point."""
         if record.trial not in self._open:
             self._opened(record.trial, self._enqueued(record.parameters), dict(record.parameters))
-            for row in record.curve:
-                self.report(record.trial, epoch=int(row["epoch"]), value=row[self._spec.metric.name])
-
-    def report(self, name: str, *, epoch: int, value: float) -> None:
-        """An intermediate value of the first metric; Optuna takes none with several objectives."""
-        if len(self._spec.metrics) == 1 and name in self._open and (name, epoch) not in self._reported:
-            self._reported.add((name, epoch))  # an epoch repeated after a worker's death is reported once
-            self._open[name].report(value, step=epoch)
 
     def tell(self, record: TrialRecord) -> None:
         """How a trial ended."""
-        optuna_trial = self._open.pop(record.trial, None)
+        optuna_trial, _ = self._open.pop(record.trial, (None, None))
         if optuna_trial is None:
             return
+        if _is_evidence(record):
+            self._told.append(record)
+            self._num_known += 1
+        for epoch, value in intermediate_values(record, self._spec).items():
+            optuna_trial.report(value, step=epoch)
         values = final_values(record, self._spec.metrics)
         if record.state == "FINISHED" and values is not None:
             for name, violation in violations(record, self._spec).items():
@@ -135,7 +152,10 @@ class Searcher:
             self._study.tell(optuna_trial, state=TrialState.FAIL)
 
     def _opened(self, name: str, optuna_trial: optuna.Trial, point: Point) -> Point:
-        self._open[name] = optuna_trial
+        if isinstance(self._sampler, ConditionalTPE):
+            # The parameters of other cases that were drawn along; others that run are now read as what they are.
+            self._study._storage.set_trial_system_attr(optuna_trial._trial_id, "tpe:relative_params:0", "")
+        self._open[name] = optuna_trial, point
         self._seen.add(_key(point))
         return point
 
@@ -160,10 +180,10 @@ class Searcher:
 _PLACEHOLDER = optuna.trial.create_trial(state=TrialState.RUNNING, params={}, distributions={})
 
 
-def _sampler(spec: SweepSpec, *, seed: int) -> optuna.samplers.BaseSampler:
+def _sampler(spec: SweepSpec, space: Space, *, seed: int) -> optuna.samplers.BaseSampler:
     match spec.method:
         case "bayes":
-            return optuna.samplers.TPESampler(multivariate=True, group=True, constant_liar=True, seed=seed)
+            return ConditionalTPE(space, seed=seed)
         case "nsga2":
             return optuna.samplers.NSGAIISampler(seed=seed)
         case "gp":
@@ -174,6 +194,10 @@ def _sampler(spec: SweepSpec, *, seed: int) -> optuna.samplers.BaseSampler:
 
 def _suggest(optuna_trial: optuna.Trial, dimension: Dimension) -> Scalar:
     return optuna_trial._suggest(dimension.name, distribution(dimension))
+
+
+def _is_evidence(record: TrialRecord) -> bool:
+    return record.state in ("FINISHED", "PRUNED") and record.replicate_of is None
 
 
 def _key(point: Mapping[str, Scalar]) -> str:

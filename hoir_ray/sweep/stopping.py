@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import bisect
 import math
-import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
-from hoir_ray.ledger import better
-from hoir_ray.ranking import dominates
+from hoir_ray.ranking import beats
 from hoir_ray.spec import AshaSpec, MedianSpec, MetricSpec, MoAshaSpec, NoStopSpec
 
 Row = Mapping[str, float]
@@ -37,9 +37,9 @@ class Asha:
     Source: Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning", stopping variant.
     """
 
-    def __init__(self, spec: AshaSpec, *, metric: str, goal: str) -> None:
-        self._spec, self._metric, self._goal = spec, metric, goal
-        self._rungs: dict[int, dict[str, float]] = {}
+    def __init__(self, spec: AshaSpec, *, metric: MetricSpec) -> None:
+        self._spec, self._metric = spec, metric
+        self._rungs: dict[int, list[tuple[float, int, str]]] = {}  # loss, place in time, trial; the best first
         self._reached: dict[str, int] = {}
 
     def decide(self, trial: str, *, epoch: int, value: float, row: Row | None = None) -> str | None:
@@ -47,16 +47,18 @@ class Asha:
         if rung is None or rung <= self._reached.get(trial, 0):
             return None
         self._reached[trial] = rung
-        entries = self._rungs.setdefault(rung, {})
-        entries[trial] = value
-        ranked = sorted(entries, key=entries.__getitem__, reverse=self._goal == "maximize")
+        ranked = self._rungs.setdefault(rung, [])
+        own = (_loss(value, self._metric), len(ranked), trial)
+        place = bisect.bisect(ranked, own)
+        ranked.insert(place, own)
         keep = max(1, len(ranked) // self._spec.eta)
-        if len(ranked) < 2 or trial in ranked[:keep]:
+        if place < keep:
             return None
-        leader = ranked[0]
+        (best, _, leader), (needed, _, _) = ranked[0], ranked[keep - 1]
+        sign = -1.0 if self._metric.goal == "maximize" else 1.0
         return (
-            f"epoch {epoch}: {self._metric} {value:.6g} is not among the best {keep} of {len(ranked)} trials there "
-            f"(needed {entries[ranked[keep - 1]]:.6g}; {leader} leads with {entries[leader]:.6g})"
+            f"epoch {epoch}: {self._metric.name} {value:.6g} is not among the best {keep} of {len(ranked)} trials "
+            f"there (needed {sign * needed:.6g}; {leader} leads with {sign * best:.6g})"
         )
 
 
@@ -68,7 +70,7 @@ class MoAsha:
 
     def __init__(self, spec: AshaSpec, *, metrics: Sequence[MetricSpec]) -> None:
         self._spec, self._metrics = spec, metrics
-        self._rungs: dict[int, dict[str, dict[str, float]]] = {}
+        self._rungs: dict[int, Fronts] = {}
         self._reached: dict[str, int] = {}
 
     def decide(self, trial: str, *, epoch: int, value: float, row: Row | None = None) -> str | None:
@@ -76,28 +78,19 @@ class MoAsha:
         if rung is None or rung <= self._reached.get(trial, 0):
             return None
         self._reached[trial] = rung
-        entries = self._rungs.setdefault(rung, {})
-        entries[trial] = {m.name: _known(m, row or {}) for m in self._metrics}
-        if len(entries) < 2:
+        row = row or {}
+        fronts = self._rungs.setdefault(rung, Fronts())
+        losses = tuple(_loss(row.get(m.name, math.nan), m) for m in self._metrics)
+        # The ends of a front are worth their time even where only one trial of several would go on.
+        is_best_in_one = any(loss < least for loss, least in zip(losses, fronts.least or losses, strict=True))
+        place = fronts.add(trial, losses)
+        keep = max(1, len(fronts) // self._spec.eta)
+        if len(fronts) < 2 or is_best_in_one or fronts.is_among(trial, place, keep):
             return None
-        fronts = non_dominated_fronts(entries, metrics=self._metrics)
-        keep = max(1, len(entries) // self._spec.eta)
-        going_on = [name for front in fronts for name in front][:keep]
-        if trial in going_on or self._is_best_in_one(trial, entries):
-            return None
-        place = next(i for i, front in enumerate(fronts, start=1) if trial in front)
-        shown = ", ".join(f"{m.name} {entries[trial][m.name]:.6g}" for m in self._metrics)
+        shown = ", ".join(f"{m.name} {row.get(m.name, math.nan):.6g}" for m in self._metrics)
         return (
-            f"epoch {epoch}: {shown} is on front {place} of {len(fronts)}, "
-            f"not among the best {keep} of {len(entries)} trials there"
-        )
-
-    def _is_best_in_one(self, trial: str, entries: Mapping[str, Row]) -> bool:
-        """The ends of a front are worth their time even where only one trial of several would go on."""
-        own = entries[trial]
-        return any(
-            all(better(own[m.name], other[m.name], goal=m.goal) for name, other in entries.items() if name != trial)
-            for m in self._metrics
+            f"epoch {epoch}: {shown} is on front {place + 1} of {len(fronts.members)}, "
+            f"not among the best {keep} of {len(fronts)} trials there"
         )
 
 
@@ -109,23 +102,62 @@ def rung_at(epoch: int, *, spec: AshaSpec) -> int | None:
     return last
 
 
-def non_dominated_fronts(entries: Mapping[str, Row], *, metrics: Sequence[MetricSpec]) -> list[list[str]]:
-    """Names front by front, each without those of the fronts before it; within one, the least crowded first."""
-    left, fronts = list(entries), []
-    while left:
-        front = [name for name in left if not any(dominates(entries[o], entries[name], metrics=metrics) for o in left)]
-        crowding = _crowding(front, entries, metrics=metrics)
-        fronts.append(sorted(front, key=lambda name: -crowding[name]))
-        left = [name for name in left if name not in crowding]
-    return fronts
+class Fronts:
+    """Points in fronts, each front without those that one of the fronts before beats; kept as points come.
+
+    Source: Li et al. 2017, "Efficient Nondomination Level Update Method for Steady-State Evolutionary Multiobjective
+    Optimization".
+
+    Attributes:
+        members: Front by front, name -> losses, less being better.
+        least: Of each metric.
+    """
+
+    def __init__(self) -> None:
+        self.members: list[dict[str, tuple[float, ...]]] = []
+        self.least: tuple[float, ...] = ()
+        self._came: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._came)
+
+    def add(self, name: str, losses: tuple[float, ...]) -> int:
+        """Take a point in and return its front; those that it beats there move one front back, and so on."""
+        self._came[name] = len(self._came)
+        self.least = tuple(map(min, self.least or losses, losses))
+        first = at = bisect.bisect_left(self.members, True, key=lambda front: not _is_beaten(losses, front.values()))
+        moving = {name: losses}
+        while moving and at < len(self.members):
+            front, comers = self.members[at], moving
+            moving = {n: old for n, old in front.items() if _is_beaten(old, comers.values())}
+            self.members[at] = {n: old for n, old in front.items() if n not in moving} | comers
+            at += 1
+        if moving:
+            self.members.append(moving)
+        return first
+
+    def is_among(self, name: str, at: int, count: int) -> bool:
+        """Whether the point, on front `at`, is among the first `count`; within a front the least crowded lead."""
+        before = sum(map(len, self.members[:at]))
+        front = self.members[at]
+        if before + len(front) <= count or before >= count:
+            return before < count
+        names = sorted(front, key=self._came.__getitem__)
+        crowding = _crowding([front[n] for n in names])
+        order = sorted(range(len(names)), key=lambda i: -crowding[i])
+        return name in [names[i] for i in order[: count - before]]
 
 
-def _crowding(front: Sequence[str], entries: Mapping[str, Row], *, metrics: Sequence[MetricSpec]) -> dict[str, float]:
+def _is_beaten(losses: tuple[float, ...], others: Iterable[tuple[float, ...]]) -> bool:
+    return any(beats(other, losses) for other in others)
+
+
+def _crowding(front: Sequence[tuple[float, ...]]) -> list[float]:
     """Distance between each one's neighbours, every metric scaled to the front's span; infinite at the ends."""
-    crowding = dict.fromkeys(front, 0.0)
-    for metric in metrics:
-        order = sorted(front, key=lambda name: entries[name][metric.name])
-        values = [entries[name][metric.name] for name in order]
+    crowding = [0.0] * len(front)
+    for metric in range(len(front[0])):
+        order = sorted(range(len(front)), key=lambda i: front[i][metric])
+        values = [front[i][metric] for i in order]
         span = values[-1] - values[0]
         crowding[order[0]] = crowding[order[-1]] = math.inf
         for at in range(1, len(order) - 1):
@@ -134,10 +166,9 @@ def _crowding(front: Sequence[str], entries: Mapping[str, Row], *, metrics: Sequ
     return crowding
 
 
-def _known(metric: MetricSpec, row: Row) -> float:
-    """The metric, or the worst there is where it is missing or NaN."""
-    value = row.get(metric.name, math.nan)
-    return value if value == value else (-math.inf if metric.goal == "maximize" else math.inf)
+def _loss(value: float, metric: MetricSpec) -> float:
+    """Less is better; NaN, as for a metric that is missing, is the worst there is."""
+    return math.inf if value != value else -value if metric.goal == "maximize" else value
 
 
 class MedianStop:
@@ -146,39 +177,52 @@ class MedianStop:
     Source: Golovin et al. 2017, "Google Vizier", section 3.2.2.
     """
 
-    def __init__(self, spec: MedianSpec, *, metric: str, goal: str) -> None:
-        self._spec, self._metric, self._goal = spec, metric, goal
-        self._curves: dict[str, list[tuple[int, float]]] = {}
+    def __init__(self, spec: MedianSpec, *, metric: MetricSpec) -> None:
+        self._spec, self._metric = spec, metric
+        self._own: dict[str, _Running] = {}
+        self._means: dict[int, list[float]] = {}  # of every trial that came as far as the epoch, in order
 
     def decide(self, trial: str, *, epoch: int, value: float, row: Row | None = None) -> str | None:
-        own = self._curves.setdefault(trial, [])
-        own.append((epoch, value))
-        if epoch < self._spec.min_iter:
+        own = self._own.setdefault(trial, _Running())
+        if epoch <= own.epoch:
             return None
-        means = [
-            statistics.fmean(v for e, v in curve if e <= epoch)
-            for name, curve in self._curves.items()
-            if name != trial and curve[-1][0] >= epoch
-        ]
-        if len(means) < self._spec.min_trials:
+        others = self._means.get(epoch, [])
+        count = len(others)
+        median = (others[(count - 1) // 2] + others[count // 2]) / 2 if others else math.nan
+        for skipped in range(own.epoch + 1, epoch) if own.count else ():  # where validation skips epochs
+            bisect.insort(self._means.setdefault(skipped, []), own.mean)
+        own.take(_loss(value, self._metric), epoch=epoch)
+        bisect.insort(self._means.setdefault(epoch, []), own.mean)
+        if epoch < self._spec.min_iter or count < self._spec.min_trials or own.least <= median:
             return None
-        best = (max if self._goal == "maximize" else min)(v for _, v in own)
-        median = statistics.median(means)
-        if not better(median, best, goal=self._goal):
-            return None
+        sign = -1.0 if self._metric.goal == "maximize" else 1.0
         return (
-            f"epoch {epoch}: its best {self._metric} {best:.6g} is behind {median:.6g}, "
-            f"the median of {len(means)} other trials"
+            f"epoch {epoch}: its best {self._metric.name} {sign * own.least:.6g} is behind {sign * median:.6g}, "
+            f"the median of {count} other trials"
         )
+
+
+@dataclass
+class _Running:
+    """A trial's losses so far."""
+
+    epoch: int = 0
+    count: int = 0
+    mean: float = 0.0
+    least: float = math.inf
+
+    def take(self, loss: float, *, epoch: int) -> None:
+        self.epoch, self.count = epoch, self.count + 1
+        self.mean = math.inf if math.inf in (loss, self.mean) else self.mean + (loss - self.mean) / self.count
+        self.least = min(self.least, loss)
 
 
 def build_rule(spec: AshaSpec | MoAshaSpec | MedianSpec | NoStopSpec, *, metrics: Sequence[MetricSpec]) -> StoppingRule:
     """The rule that `early_terminate` asks for; all but `mo_asha` look at the first metric alone."""
-    metric, goal = metrics[0].name, metrics[0].goal
     if isinstance(spec, MoAshaSpec):
         return MoAsha(spec, metrics=metrics)
     if isinstance(spec, AshaSpec):
-        return Asha(spec, metric=metric, goal=goal)
+        return Asha(spec, metric=metrics[0])
     if isinstance(spec, MedianSpec):
-        return MedianStop(spec, metric=metric, goal=goal)
+        return MedianStop(spec, metric=metrics[0])
     return NeverStop()

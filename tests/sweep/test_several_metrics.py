@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from optuna.trial import TrialState
 
 from hoir_ray.errors import SpecError
 from hoir_ray.expression import parse_condition
-from hoir_ray.ranking import pareto_front, ranked
+from hoir_ray.ranking import beats, pareto_front, ranked
 from hoir_ray.registry import OpenedSweep, write_summary
 from hoir_ray.spec import MetricSpec, MoAshaSpec
 from hoir_ray.storage import Storage, open_storage
 from hoir_ray.sweep.driver import Driver
 from hoir_ray.sweep.packs import FrontPacks
-from hoir_ray.sweep.stopping import build_rule, non_dominated_fronts
+from hoir_ray.sweep.stopping import Fronts, build_rule
 from tests.sweep.simulation import TEXT, driver_of, quality
 
 FRONT = TEXT.replace(
@@ -104,10 +106,30 @@ def test_mo_asha_says_why():
     )
 
 
-def test_fronts_leave_nobody_out_and_a_missing_metric_is_the_worst():
-    rows = {str(i): {"q": float(i % 5), "size": float(i)} for i in range(20)}
-    fronts = non_dominated_fronts(rows, metrics=BOTH)
-    assert sorted(name for front in fronts for name in front) == sorted(rows)
+def fronts_by_definition(points: dict[str, tuple[float, ...]]) -> list[set[str]]:
+    left, fronts = dict(points), list[set[str]]()
+    while left:
+        fronts.append({n for n, p in left.items() if not any(beats(other, p) for other in left.values())})
+        left = {n: p for n, p in left.items() if n not in fronts[-1]}
+    return fronts
+
+
+@pytest.mark.parametrize("num_metrics", [2, 3])
+def test_fronts_kept_as_points_come_are_those_of_the_definition(num_metrics):
+    generator, fronts, points = random.Random(0), Fronts(), {}
+    for number in range(120):
+        point = tuple(float(generator.randint(0, 12)) for _ in range(num_metrics))
+        points[str(number)] = point
+        place = fronts.add(str(number), point)
+        expected = fronts_by_definition(points)
+        assert [set(front) for front in fronts.members] == expected
+        assert str(number) in expected[place]
+        for count in (1, number // 3, number + 1):
+            among = [n for at, front in enumerate(expected) for n in front if fronts.is_among(n, at, count)]
+            assert len(among) == min(count, len(points))
+
+
+def test_a_missing_metric_is_the_worst():
     rule = build_rule(MoAshaSpec(type="mo_asha", min_iter=1, eta=2), metrics=BOTH)
     rule.decide("a", epoch=1, value=1.0, row={"q": 1.0, "size": 5.0})
     assert rule.decide("b", epoch=1, value=float("nan"), row={"q": float("nan")}) is not None
