@@ -14,7 +14,7 @@ import pytest
 
 from tests.cluster.conftest import PROJECT, SWEEP, Site, write_program
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 SRUN = """
 hosts="one two"
@@ -84,7 +84,8 @@ class Allocation:
 
 def test_preempted_it_saves_and_the_same_command_goes_on(site: Site) -> None:
     allocation = Allocation(site)
-    (site.folder / "sweep.yaml").write_text(SWEEP.replace("max_epochs: {value: 2}", "max_epochs: {value: 2000}"))
+    # Long enough to be interrupted: the first trial's process has yet to be started when the driver says so.
+    (site.folder / "sweep.yaml").write_text(SWEEP.replace("max_epochs: {value: 2}", "max_epochs: {value: 300}"))
     process = allocation.start()
     while "t0001 started" not in allocation.log:
         assert process.poll() is None, allocation.log
@@ -95,5 +96,10 @@ def test_preempted_it_saves_and_the_same_command_goes_on(site: Site) -> None:
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=200) == 130, allocation.log
     assert "scontrol requeue 712" in allocation.log
+    assert list(site.home.iterdir()) == []
+
+    assert allocation.start().wait(timeout=400) == 0, allocation.log
+    assert site.states() == ["FINISHED", "FINISHED"]
+    assert token not in allocation.log
     assert list(site.home.iterdir()) == []
     assert site.left_behind() == []
