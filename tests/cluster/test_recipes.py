@@ -178,7 +178,7 @@ def test_the_image_is_set_up_by_the_script_that_everybody_uses(tmp_path: Path) -
 
 def test_the_readme_names_what_is_there() -> None:
     text = (CLUSTER / "README.md").read_text()
-    for name in set(re.findall(r"(?<![/r])cluster/[\w./@-]*\w(?!\S*[*])", text)):
+    for name in set(re.findall(r"(?<![/\w])cluster/[\w./@-]*\w(?!\S*[*])", text)):
         assert (PROJECT / name).exists() or name == "cluster/local.sh", name
     for file in CLUSTER.rglob("*"):
         if file.is_file() and file.name not in ("README.md", "kustomization.yaml", "Dockerfile.dockerignore"):
