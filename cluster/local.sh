@@ -43,15 +43,12 @@ pid_of() {
 
 # Runs a command on a host, with the environment of every Ray process there.
 run() {
-    local host=$1 pid
+    local host=$1 pid settings
     shift
     pid=$(pid_of "$host")
-    nsenter --target "$pid" --mount --uts --net --pid --wd="$PWD" env \
-        HOME=/srv/home TMPDIR=/srv/tmp RAY_ADDRESS="$(address_of head):6379" \
-        RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH="$STATE/token" \
-        RAY_USAGE_STATS_ENABLED=0 RAY_memory_monitor_refresh_ms=0 RAY_JOB_STOP_WAIT_TIME_S=60 \
-        RAY_health_check_period_ms=1000 RAY_health_check_timeout_ms=1000 RAY_health_check_failure_threshold=5 \
-        "$@"
+    mapfile -t settings < <(grep -v '^#' "$here/cluster/ray.env")
+    nsenter --target "$pid" --mount --uts --net --pid --wd="$PWD" env "${settings[@]}" \
+        HOME=/srv/home TMPDIR=/srv/tmp RAY_ADDRESS="$(address_of head):6379" RAY_AUTH_TOKEN_PATH="$STATE/token" "$@"
 }
 
 # A host without Ray: its first process, a cable, and an empty disk.

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import psutil
@@ -15,7 +18,7 @@ import pytest
 from hoir_ray.ledger import TrialRecord
 from tests.faults.invariants import check_invariants
 from tests.faults.sweeps import TEXT, Sweep
-from tests.servers.hosts import Hosts, why_not
+from tests.servers.hosts import SCRIPT, Hosts, why_not
 from tests.servers.seaweedfs import OWNER, SeaweedFS
 
 pytestmark = [
@@ -149,20 +152,45 @@ def test_what_a_cut_off_machine_still_trains_does_not_count(hosts: Hosts, sweep_
     hosts.do("start", host)
 
 
+class SpotMetadata(BaseHTTPRequestHandler):
+    """The two answers of a spot machine's metadata service that announce its end."""
+
+    def do_PUT(self) -> None:
+        self._answer(b"a-session-token" if self.path == "/latest/api/token" else None)
+
+    def do_GET(self) -> None:
+        known = self.headers.get("X-aws-ec2-metadata-token") == "a-session-token"
+        is_notice = self.path == "/latest/meta-data/spot/instance-action"
+        self._answer(b'{"action": "terminate", "time": "2030-01-01T00:00:00Z"}' if known and is_notice else None)
+
+    def _answer(self, body: bytes | None) -> None:
+        self.send_response(404 if body is None else 200)
+        self.send_header("Content-Length", str(len(body or b"")))
+        self.end_headers()
+        self.wfile.write(body or b"")
+
+    def log_message(self, format: str, *arguments: object) -> None: ...
+
+
+@contextmanager
+def spot_metadata(address: str) -> Iterator[str]:
+    with HTTPServer((address, 0), SpotMetadata) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://{address}:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
 def test_a_machine_that_is_to_go_is_left_in_time(hosts: Hosts, sweep_of: Callable[..., Sweep]) -> None:
     sweep = sweep_of(TWO_TRIALS)
     process = sweep.start("--address", "auto")
     victim = wait_for_trial(sweep, process, epoch=2)
     host = host_of(victim)
-    notice = (
-        "--reason",
-        "DRAIN_NODE_REASON_PREEMPTION",
-        "--reason-message",
-        "spot",
-        "--deadline-remaining-seconds",
-        "90",
-    )
-    drained = hosts.python(host, "-m", "ray.scripts.scripts", "drain-node", *notice)
+    with spot_metadata(hosts.here) as url:
+        ray = f"{sys.executable} -m ray.scripts.scripts"
+        script = str(SCRIPT.with_name("spot_notice.sh"))
+        drained = hosts.run(host, "env", f"METADATA={url}", f"RAY={ray}", "EVERY_S=1", script)
     assert drained.returncode == 0, drained.stderr
     code = process.wait(timeout=600)
     records = check_invariants(sweep, num_trials=2, exit_code=code)
