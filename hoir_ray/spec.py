@@ -155,12 +155,17 @@ class NoStopSpec(Config):
 
 
 class Resources(Config):
-    """What one trial gets: `workers` processes with `cpus` and `gpus` each; `concurrent_trials: auto` fills Ray."""
+    """What one trial gets: `workers` processes with `cpus` and `gpus` each; `concurrent_trials: auto` fills Ray.
+
+    Attributes:
+        autoscaled: Ray starts machines for what waits, so `concurrent_trials` are asked for, whatever there is now.
+    """
 
     workers: int = Field(default=1, ge=1, le=4096)
     cpus: float = Field(default=1, gt=0, le=4096)
     gpus: float = Field(default=0, ge=0, le=64)
     concurrent_trials: int | Literal["auto"] = "auto"
+    autoscaled: bool = False
 
     @model_validator(mode="after")
     def _shareable(self) -> Resources:
@@ -174,6 +179,8 @@ class Resources(Config):
                 f"workers of one trial cannot share a GPU (NCCL refuses it): got workers {self.workers} with gpus "
                 f"{self.gpus}; use whole GPUs, or workers: 1"
             )
+        if self.autoscaled and self.concurrent_trials == "auto":
+            raise ValueError("autoscaled: concurrent_trials must be a number, or Ray would not know how far to grow")
         if isinstance(self.concurrent_trials, int) and self.concurrent_trials < 1:
             raise ValueError(f"concurrent_trials must be at least 1 or 'auto', got {self.concurrent_trials}")
         return self

@@ -20,23 +20,17 @@ LOOK_EVERY_S = 2.0
 
 @dataclass(frozen=True)
 class Offer:
-    """What Ray has at a moment: CPUs and GPUs of each node, and of all nodes that its autoscaler may yet start."""
+    """What Ray has at a moment: CPUs and GPUs of each node."""
 
     nodes: tuple[Mapping[str, float], ...]
-    at_most: Mapping[str, float] | None = None
 
     def slots(self, resources: Resources) -> int:
         """How many trials fit at the same time, each worker on one node."""
-        now = sum(_fitting(node, resources) for node in self.nodes) // resources.workers
-        later = _fitting(self.at_most, resources) // resources.workers if self.at_most else 0
-        return max(now, later)
+        return sum(_fitting(node, resources) for node in self.nodes) // resources.workers
 
     def __str__(self) -> str:
         kinds = Counter((n.get("CPU", 0.0), n.get("GPU", 0.0)) for n in self.nodes)
         nodes = [f"{count} x " * (count > 1) + f"{c:g} CPUs, {g:g} GPUs" for (c, g), count in sorted(kinds.items())]
-        if self.at_most:
-            cpus, gpus = (self.at_most.get(kind, 0) for kind in ("CPU", "GPU"))
-            nodes.append(f"at most {cpus:g} CPUs, {gpus:g} GPUs when its autoscaler has started all it may")
         return "; ".join(nodes) or "no nodes"
 
 
@@ -57,9 +51,12 @@ class Cluster:
         return self._offer
 
     def slots(self, resources: Resources) -> int:
-        """Trials at the same time, as far as Ray has room for them and `resources.concurrent_trials` allows."""
+        """Trials to ask Ray for: as many as it has room for, or may start machines for, and no more than allowed."""
+        limit = resources.concurrent_trials
+        if resources.autoscaled and limit != "auto":
+            return limit
         slots = self.offer().slots(resources)
-        return slots if resources.concurrent_trials == "auto" else min(slots, resources.concurrent_trials)
+        return slots if limit == "auto" else min(slots, limit)
 
     def refuse_unplaceable(self, resources: Resources) -> None:
         """Raises RequestError if not even one trial fits, naming what is asked and what there is."""
@@ -88,7 +85,7 @@ def _look() -> Offer:
     nodes: Any = ray.nodes()  # type: ignore[no-untyped-call]
     leaving = leaving_nodes()
     alive = tuple(dict(n["Resources"]) for n in nodes if n["Alive"] and n["NodeID"] not in leaving)
-    return Offer(alive, ray._private.state.state.get_max_resources_from_cluster_config())
+    return Offer(alive)
 
 
 @contextmanager

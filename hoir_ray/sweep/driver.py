@@ -81,6 +81,7 @@ class Driver:
         self._started_at: dict[str, float] = {}
         self._heard_at: dict[str, float] = {}
         self._asked_at: dict[str, float] = {}
+        self._moved_at = -math.inf
         self._ended_since_snapshot = 0
         self._exhausted = False
         self._started = self.clock()
@@ -178,11 +179,11 @@ class Driver:
     def arrived(self, name: str) -> None:
         """Everything that the trial needs was found for it; from now on it is to be heard of."""
         self._asked_at.pop(name, None)
-        self._started_at[name] = self._heard_at[name] = self.clock()
+        self._started_at[name] = self._heard_at[name] = self._moved_at = self.clock()
 
     def unplaced(self) -> dict[str, float]:
-        """Trials for which Ray has found no place yet, and for how many seconds they have waited."""
-        return {name: self.clock() - since for name, since in self._asked_at.items()}
+        """Trials for which Ray has found no place yet, and for how many seconds nothing has changed for them."""
+        return {name: self.clock() - max(since, self._moved_at) for name, since in self._asked_at.items()}
 
     def placed(
         self, name: str, *, node: str, notes: Iterable[str] = (), curve: Sequence[Mapping[str, float]] = ()
@@ -389,6 +390,7 @@ class Driver:
         self._running.discard(name)
         self._heard_at.pop(name, None)
         self._asked_at.pop(name, None)
+        self._moved_at = self.clock()
 
     def _keep(self, record: TrialRecord, *, save: bool, event: str = "") -> None:
         if (before := self.records.get(record.trial)) is not None:

@@ -136,9 +136,9 @@ def _look_outside(driver: Driver, lock: Lock, uploader: BackgroundUploader) -> s
 
 
 def _unplaced(driver: Driver, cluster: Cluster) -> str | None:
-    """A trial that waits for its place too long is not the only one that would."""
-    limit = driver.spec.failures.placement_timeout
-    for name, waited_s in driver.unplaced().items():
+    """Where nothing trains, and nothing has found a place for long, nothing ever will."""
+    limit, waiting = driver.spec.failures.placement_timeout, driver.unplaced()
+    for name, waited_s in waiting.items() if len(waiting) == len(driver.running) else ():
         if limit is not None and waited_s > limit:
             driver.stop_code = 1
             return (

@@ -9,8 +9,9 @@ import pytest
 import ray
 from ray.util.placement_group import placement_group, placement_group_table
 
+from hoir_ray.errors import RequestError
 from hoir_ray.spec import Resources
-from hoir_ray.sweep.cluster import Offer, connect, needs
+from hoir_ray.sweep.cluster import Cluster, Offer, connect
 from hoir_ray.sweep.placement import release_orphans
 
 
@@ -70,10 +71,15 @@ def test_trials_are_counted_on_a_mixed_cluster(resources: Resources, slots: int)
     assert mixed.slots(resources) == slots
 
 
-def test_machines_that_the_autoscaler_may_start_count() -> None:
-    scaled_to_zero = Offer(({"CPU": 0.0},), {"CPU": 32.0, "GPU": 8.0})
-    assert scaled_to_zero.slots(Resources(gpus=1)) == 8
-    assert scaled_to_zero.slots(Resources(workers=4, gpus=1)) == 2
-    assert scaled_to_zero.slots(Resources(workers=16, gpus=1)) == 0
-    assert str(scaled_to_zero) == "0 CPUs, 0 GPUs; at most 32 CPUs, 8 GPUs when its autoscaler has started all it may"
-    assert needs(Resources(workers=2, gpus=1)) == "2 worker(s) with 1 CPU(s) and 1 GPU(s) each"
+def test_where_ray_starts_machines_as_many_are_asked_for_as_allowed() -> None:
+    scaled_to_zero = Cluster(lambda: Offer(({"CPU": 0.0},)))
+    with pytest.raises(RequestError, match=r"2 worker\(s\) with 1 CPU\(s\) and 1 GPU\(s\) each, which fits nowhere"):
+        scaled_to_zero.refuse_unplaceable(Resources(workers=2, gpus=1))
+    growing = Resources(gpus=1, concurrent_trials=16, autoscaled=True)
+    scaled_to_zero.refuse_unplaceable(growing)
+    assert scaled_to_zero.slots(growing) == 16
+    assert Cluster(lambda: Offer(({"CPU": 4.0},) * 2)).slots(Resources(concurrent_trials=16)) == 8
+
+
+def test_an_offer_is_told_by_kinds_of_machines() -> None:
+    assert str(Offer(({"CPU": 4.0}, {"CPU": 4.0}, {"CPU": 8.0, "GPU": 2.0}))) == ("2 x 4 CPUs, 0 GPUs; 8 CPUs, 2 GPUs")
