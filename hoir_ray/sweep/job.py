@@ -11,6 +11,7 @@ class Job(Config):
     """One attempt at one trial.
 
     Attributes:
+        inputs: Paths of the config that are in storage, as in the spec.
         unsaved: A folder for what storage does not take.
     """
 
@@ -19,6 +20,7 @@ class Job(Config):
     attempt: int
     task: str
     config: dict[str, Any]
+    inputs: dict[str, str] = {}
     metric: str
     goal: Literal["minimize", "maximize"]
     storage_uri: str

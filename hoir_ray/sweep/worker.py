@@ -19,6 +19,7 @@ from hoir_ray.errors import StorageError
 from hoir_ray.pictures import save_picture
 from hoir_ray.storage import BackgroundUploader, Storage, open_storage
 from hoir_ray.sweep.checkpoints import CHECKPOINT, Checkpoints
+from hoir_ray.sweep.inputs import localize
 from hoir_ray.sweep.job import Job
 from hoir_ray.sweep.limits import memory_limit
 from hoir_ray.sweep.watching import trackers_of
@@ -42,7 +43,8 @@ def train_worker(job: Job, report: Report) -> None:
     torch.set_num_threads(max(1, int(job.cpus)))
     task = load_task(job.task)
     config = task.config.model_validate(job.config)
-    storage = _open(job.storage_uri, job.endpoint_url).child(job.sweep)
+    root = _open(job.storage_uri, job.endpoint_url)
+    storage = root.child(job.sweep)
     with (
         tempfile.TemporaryDirectory(prefix="hoir-trial-", ignore_cleanup_errors=True) as temp,
         _uploads(storage) as uploader,
@@ -54,7 +56,7 @@ def train_worker(job: Job, report: Report) -> None:
         curve = list(resumed.curve)
         node = f"{socket.gethostname()}, process {os.getpid()}"
         first: dict[str, Any] = {"node": node, "notes": resumed.notes, "curve": resumed.curve}
-        data = task.data(config)
+        data = task.data(localize(config, job.inputs, root))
         torch.manual_seed(config.training.seed)
         network = task.network(config)
 
