@@ -224,7 +224,7 @@ def stop(sweep: SweepName, address: Address = None) -> None:
 
     jobs = connect(address)
     job = jobs.find(sweep)
-    ended = jobs.stop(job, show=lambda elapsed_s: output_jobs.print_stopping(job, elapsed_s=elapsed_s))
+    ended = jobs.stop(job, show=output_jobs.StopProgress(sweep))
     output_jobs.print_stopped(ended, was_live=job.is_live)
 
 

@@ -38,7 +38,7 @@ class ByteProgress:
             return
         elif done < total:
             self._said_at = now
-            progress(f"{what}: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB")
+            progress(f"{what}: {wording.size(done)} of {wording.size(total)}")
 
 
 def write(text: str) -> None:
@@ -115,12 +115,17 @@ def print_status(job: SweepJob, opened: OpenedSweep | HoirError, *, as_json: boo
             console.print(f"  running  {record.trial} on {escape(record.node or '?')}: epoch {record.epochs}{value}")
 
 
-def print_stopping(job: SweepJob, *, elapsed_s: float) -> None:
-    """Said at the start and then every ten seconds."""
-    if elapsed_s < 0.1:
-        progress(f"{job.sweep} is saving what it has")
-    elif round(elapsed_s) % 10 == 0 and elapsed_s % 1 < 0.6:
-        progress(f"{job.sweep} is still stopping after {wording.duration(elapsed_s)}")
+class StopProgress:
+    """That a sweep is still stopping, said at the start and then every ten seconds."""
+
+    def __init__(self, sweep: str) -> None:
+        self._sweep, self._said_at_s = sweep, -10.0
+
+    def __call__(self, elapsed_s: float) -> None:
+        if elapsed_s - self._said_at_s >= 10:
+            so_far = f", for {wording.duration(elapsed_s)} now" if self._said_at_s >= 0 else ""
+            self._said_at_s = elapsed_s
+            progress(f"{self._sweep} is saving what it has{so_far}")
 
 
 def print_stopped(job: SweepJob, *, was_live: bool) -> None:

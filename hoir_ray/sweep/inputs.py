@@ -26,6 +26,7 @@ from hoir_ray.storage import Storage
 from hoir_ray.storage.folders import MANIFEST
 from hoir_ray.storage.keys import check_key
 from hoir_ray.task import Task, TaskConfig
+from hoir_ray.wording import size
 
 FOLDER = "inputs"
 MAX_SHIP_BYTES = 2_000_000_000
@@ -103,9 +104,9 @@ def find_inputs(
     total = sum(i.size_bytes for i in found.values())
     if total > max_bytes:
         raise SpecError(
-            f"data: {_shown(found)} are {total / 1e9:,.2f} GB, more than the {max_bytes / 1e9:,.2f} GB that are copied "
-            "into storage unasked; raise the limit with --max-ship, or put them where every machine sees them under "
-            "the same path and give --no-ship"
+            f"data: {_shown(found)}: {size(total)}, more than the {size(max_bytes)} that are copied into "
+            "storage unasked; raise the limit with --max-ship, or put them where every machine sees them under the "
+            "same path and give --no-ship"
         )
     return found
 

@@ -43,6 +43,7 @@ from hoir_ray.sweep.jobs import (
 )
 from hoir_ray.sweep.plan import Plan
 from hoir_ray.sweep.run import CHANGEABLE, COMMIT, refuse_other_spec, resolved
+from hoir_ray.wording import size
 
 STOP_WAIT_S = 900  # that a driver has for its end; Ray's own 3 s are less than an epoch
 PROBE_S = 180.0
@@ -113,19 +114,16 @@ def submit(
             raise RequestError(f"sweep '{spec.name}' is running; first: hoir stop {spec.name}")
         return running
     root = open_storage(spec.storage.uri, endpoint_url=spec.storage.endpoint_url)
-    check(root)
-    if (before := read_spec(root.child(spec.name))) is not None:
-        refuse_other_spec(before, spec, where=root.child(spec.name).uri)
+    _check_from_here(root, spec, needed=bool(hashed) or not root.uri.startswith("s3://"), say=say)
     say("asking the cluster what it has")
     _check_cluster(jobs, root)
     if hashed:
-        size = sum(each.input.size_bytes for each in hashed.values())
-        say(f"data: {_megabytes(size)} in {root.describe()}")
+        say(f"data: {size(sum(each.input.size_bytes for each in hashed.values()))} in {root.describe()}")
         ship_inputs(hashed, root, show=show)
     arguments = [*(["--add-trials", str(add_trials)] if add_trials else []), *(["--force"] if force else [])]
     sweep = resolved(spec)
     with _staged(sweep) as folder:
-        say(f"code and sweep: {_megabytes(sum(f.stat().st_size for f in folder.rglob('*') if f.is_file()))}")
+        say(f"code and sweep: {size(sum(f.stat().st_size for f in folder.rglob('*') if f.is_file()))}")
         variables = {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S), COMMAND: command}
         variables |= {COMMIT: sweep["provenance"]["commit"]} if "commit" in sweep["provenance"] else {}
         return _start(jobs, spec, folder, arguments=arguments, variables=variables)
@@ -160,6 +158,21 @@ def _running(jobs: Jobs, spec: SweepSpec) -> Submitted | None:
             f"by {job.owner}, storage {job.storage}); give this one another name, or first: hoir stop {spec.name}"
         )
     return Submitted(job=job, joined=True, other_settings=job.settings_digest != _digest(spec, exclude=frozenset()))
+
+
+def _check_from_here(root: Storage, spec: SweepSpec, *, needed: bool, say: Callable[[str], object]) -> None:
+    """Does the storage work, and has it another sweep of this name? A bucket may be open to the cluster alone."""
+    own = root.child(spec.name)
+    try:
+        check(root)
+        before = read_spec(own)
+    except StorageError as error:
+        if needed:
+            raise
+        say(f"the storage is left to the cluster's machines to try, since from here: {error}")
+        return
+    if before is not None:
+        refuse_other_spec(before, spec, where=own.uri)
 
 
 def _check_cluster(jobs: Jobs, root: Storage) -> None:
@@ -264,7 +277,3 @@ def _start(jobs: Jobs, spec: SweepSpec, folder: Path, *, arguments: list[str], v
 def _digest(spec: SweepSpec, *, exclude: frozenset[str]) -> str:
     data = spec.model_dump(mode="json", exclude={*exclude, "provenance"})
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB"
