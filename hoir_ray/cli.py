@@ -16,7 +16,7 @@ from hoir_ray.errors import HoirError, RequestError, StorageError
 if TYPE_CHECKING:
     from hoir_ray.registry import OpenedSweep
     from hoir_ray.sweep.driver import Driver
-    from hoir_ray.sweep.jobs import SweepJob
+    from hoir_ray.sweep.jobs import Jobs, SweepJob
 
 INTERRUPTED = 130
 SOME_FAILED = 3
@@ -181,9 +181,7 @@ def submit(
     )
     output_jobs.print_submitted(submitted, address=jobs.address)
     if follow:
-        ended = jobs.follow(submitted.job, write=output_jobs.write)
-        output_jobs.print_end(ended)
-        raise typer.Exit(ended.exit_code)
+        raise typer.Exit(_follow(jobs, submitted.job))
 
 
 @app.command()
@@ -209,12 +207,20 @@ def logs(
 
     jobs = connect(address)
     job = jobs.find(sweep)
-    if not follow:
-        output_jobs.write(jobs.logs(job))
-        return
-    ended = jobs.follow(job, write=output_jobs.write)
+    if follow:
+        raise typer.Exit(_follow(jobs, job))
+    output_jobs.write(jobs.logs(job))
+
+
+def _follow(jobs: Jobs, job: SweepJob) -> int:
+    """Look on until the sweep ends, or until Ctrl-C, which it does not hear."""
+    try:
+        ended = jobs.follow(job, write=output_jobs.write)
+    except KeyboardInterrupt:
+        output_jobs.print_left(job)
+        return INTERRUPTED
     output_jobs.print_end(ended)
-    raise typer.Exit(ended.exit_code)
+    return ended.exit_code
 
 
 @app.command()

@@ -137,6 +137,11 @@ def print_stopped(job: SweepJob, *, was_live: bool) -> None:
         console.print(f"[bold]{job.sweep}[/bold] had ended by itself: {job.state}")
 
 
+def print_left(job: SweepJob) -> None:
+    """After a log that was followed until Ctrl-C."""
+    errors.print(f"\n{job.sweep} goes on; to look again: hoir logs -f {job.sweep}, to end it: hoir stop {job.sweep}")
+
+
 def print_end(job: SweepJob) -> None:
     """After a log that was followed to its end."""
     if job.state == "FAILED" and job.driver_exit_code is None:

@@ -88,15 +88,18 @@ def input_paths(spec: SweepSpec, task: Task[Any]) -> list[str]:
 def find_inputs(
     spec: SweepSpec, task: Task[Any], document: Document | None = None, *, max_bytes: int = MAX_SHIP_BYTES
 ) -> dict[str, Input]:
-    """The files behind `input_paths`, looked at and not read yet.
+    """The files behind `input_paths`, looked at and not read yet. What is in storage only is left out.
 
     Raises:
         SpecError: If one is missing, or all together are larger than `max_bytes`.
     """
     found, problems = {}, []
     for path in input_paths(spec, task):
+        file = Path(path).expanduser()
+        if path in spec.inputs and not file.exists():
+            continue
         try:
-            found[path] = _look_at(Path(path).expanduser())
+            found[path] = _look_at(file)
         except DataError as error:
             problems.append(f"{error}{_place(path, spec, document)}")
     if problems:

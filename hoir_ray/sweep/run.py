@@ -109,7 +109,8 @@ def run_sweep(
                     paths = [p for p in input_paths(spec, plan.task) if p not in spec.inputs]
                     if paths and find_missing(paths):
                         inputs = hash_inputs(find_inputs(spec, plan.task, max_bytes=max_ship), show=show)
-                        spec = spec.model_copy(update={"inputs": ship_inputs(inputs, root, show=show)})
+                        keys = {**spec.inputs, **ship_inputs(inputs, root, show=show)}
+                        spec = spec.model_copy(update={"inputs": keys})
                         storage.put(SPEC, dump_document(resolved(spec)).encode())
                     driver.listeners.append(watch(driver, cluster))
                     _tune(driver, cluster, job=lambda record: _job(plan, spec, root, record, unsaved=unsaved))

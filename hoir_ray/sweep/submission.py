@@ -52,8 +52,8 @@ COMMAND = "HOIR_COMMAND"  # what the user typed, for the messages of a driver th
 # Finds the interpreter that runs Ray there. `python` on a job's PATH may be another one: Ray may run in an environment
 # that nobody activated. The raylet, two processes up, was told which.
 _FIND_PYTHON = r"""
-raylet=$(sed -n 's/^PPid:[[:space:]]*//p' /proc/$PPID/status)
-python=$(tr '\0' '\n' </proc/$raylet/cmdline | sed -n 's/^--python_worker_command=\([^ ]*\) .*/\1/p')
+raylet=$(sed -n 's/^PPid:[[:space:]]*//p' /proc/$PPID/status 2>/dev/null)
+python=$(cat /proc/$raylet/cmdline 2>/dev/null | tr '\0' '\n' | sed -n 's/^--python_worker_command=\([^ ]*\) .*/\1/p')
 """
 # Results that storage does not take are kept below the driver's folder, so that must outlive the job's own.
 _START = f"""{_FIND_PYTHON}
@@ -108,7 +108,7 @@ def submit(
     if not any_version:
         check_versions(jobs)
     hashed = hash_inputs(inputs, show=show)
-    spec = spec.model_copy(update={"inputs": {path: each.key for path, each in hashed.items()}})
+    spec = spec.model_copy(update={"inputs": {**spec.inputs, **{path: each.key for path, each in hashed.items()}}})
     if (running := _running(jobs, spec)) is not None:
         if add_trials or force:
             raise RequestError(f"sweep '{spec.name}' is running; first: hoir stop {spec.name}")

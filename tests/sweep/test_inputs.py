@@ -192,6 +192,7 @@ def test_a_resolved_spec_runs_again_elsewhere(root: Storage, picture: Path) -> N
     picture.unlink()
     again = build_spec(parse_document(dump_document(resolved(spec)), name="spec.yaml"))
     assert again.inputs == spec.inputs
+    assert find_inputs(again, load_task("image")) == {}
     plan = plan_sweep(again)
     assert plan.task.data(localize(plan.config(plan.smallest.point), again.inputs, root)).train.num_samples == 256 * 256
 
