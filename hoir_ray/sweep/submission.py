@@ -5,17 +5,13 @@ from __future__ import annotations
 import contextlib
 import getpass
 import hashlib
-import importlib.metadata
 import json
 import os
-import re
 import shlex
 import shutil
 import socket
 import tempfile
-import time
-import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +22,6 @@ from hoir_ray.errors import RequestError, StorageError, WorkError
 from hoir_ray.registry import locate_sweep, read_spec
 from hoir_ray.spec import SweepSpec
 from hoir_ray.storage import Storage, check, open_storage
-from hoir_ray.sweep import probe
 from hoir_ray.sweep.access import check_versions
 from hoir_ray.sweep.inputs import MAX_SHIP_BYTES, Show, find_inputs, hash_inputs, ship_inputs
 from hoir_ray.sweep.jobs import (
@@ -43,20 +38,14 @@ from hoir_ray.sweep.jobs import (
 )
 from hoir_ray.sweep.plan import Plan
 from hoir_ray.sweep.run import CHANGEABLE, COMMIT, refuse_other_spec, resolved
+from hoir_ray.sweep.survey import FIND_PYTHON, check_cluster
 from hoir_ray.wording import size
 
 STOP_WAIT_S = 900  # that a driver has for its end; Ray's own 3 s are less than an epoch
-PROBE_S = 180.0
 COMMAND = "HOIR_COMMAND"  # what the user typed, for the messages of a driver that was started by another command
 
-# Finds the interpreter that runs Ray there. `python` on a job's PATH may be another one: Ray may run in an environment
-# that nobody activated. The raylet, two processes up, was told which.
-_FIND_PYTHON = r"""
-raylet=$(sed -n 's/^PPid:[[:space:]]*//p' /proc/$PPID/status 2>/dev/null)
-python=$(cat /proc/$raylet/cmdline 2>/dev/null | tr '\0' '\n' | sed -n 's/^--python_worker_command=\([^ ]*\) .*/\1/p')
-"""
 # Results that storage does not take are kept below the driver's folder, so that must outlive the job's own.
-_START = f"""{_FIND_PYTHON}
+_START = f"""{FIND_PYTHON}
 sweep="$PWD/sweep.yaml"
 cd "$HOME"
 exec "${{python:-python}}" -P -m hoir_ray sweep "$sweep" --address auto "$@"
@@ -116,7 +105,7 @@ def submit(
     root = open_storage(spec.storage.uri, endpoint_url=spec.storage.endpoint_url)
     _check_from_here(root, spec, needed=bool(hashed) or not root.uri.startswith("s3://"), say=say)
     say("asking the cluster what it has")
-    _check_cluster(jobs, root)
+    check_cluster(jobs, root)
     if hashed:
         say(f"data: {size(sum(each.input.size_bytes for each in hashed.values()))} in {root.describe()}")
         ship_inputs(hashed, root, show=show)
@@ -173,65 +162,6 @@ def _check_from_here(root: Storage, spec: SweepSpec, *, needed: bool, say: Calla
         return
     if before is not None:
         refuse_other_spec(before, spec, where=own.uri)
-
-
-def _check_cluster(jobs: Jobs, root: Storage) -> None:
-    """Ask a small job there: are our dependencies installed, and is a folder of ours the folder of every machine?"""
-    marker = None
-    if not root.uri.startswith("s3://"):
-        marker = f"preflight-{uuid.uuid4().hex}"
-        root.put(marker, b"from the one who submits")
-    try:
-        packages = _dependencies()
-        answer = _ask_job(jobs, {"packages": packages, "file": str(Path(root.uri, marker)) if marker else None})
-    finally:
-        if marker is not None:
-            with contextlib.suppress(StorageError):
-                root.delete(marker)
-    missing = [name for name in packages if answer["versions"].get(name) is None]
-    if missing:
-        raise RequestError(
-            f"on {answer['host']}, the cluster's head, these packages are missing: {', '.join(missing)}; its machines "
-            "need what this one has: this package installed, or an image made with it"
-        )
-    if answer.get("blind"):
-        raise StorageError(
-            f"{root.describe()}, as this machine ({socket.gethostname()}) sees it, is not there on "
-            f"{', '.join(answer['blind'])} of the cluster; use s3://bucket/prefix, or a folder that "
-            "every machine mounts"
-        )
-
-
-def _ask_job(jobs: Jobs, question: Mapping[str, Any]) -> dict[str, Any]:
-    source = Path(probe.__file__).read_text()
-    arguments = shlex.join(["-c", source, json.dumps(question)])
-    entrypoint = f'{_FIND_PYTHON}exec "${{python:-python}}" {arguments}'
-    name = f"hoir-probe-{uuid.uuid4().hex[:8]}"
-    client = jobs.client
-    with reached(jobs.address):
-        client.submit_job(entrypoint=entrypoint, submission_id=name)
-        end = time.monotonic() + PROBE_S
-        while not client.get_job_status(name).is_terminal() and time.monotonic() < end:
-            time.sleep(0.2)
-        log = client.get_job_logs(name)
-        if client.get_job_status(name).is_terminal():
-            client.delete_job(name)
-        else:
-            client.stop_job(name)
-    answers = [line.removeprefix(probe.MARK) for line in log.splitlines() if line.startswith(probe.MARK)]
-    if not answers:
-        last = next((line for line in reversed(log.splitlines()) if line.strip()), "it said nothing")
-        raise WorkError(f"{jobs.address}: a small job on the cluster's head did not end as it should: {last[:300]}")
-    return dict(json.loads(answers[-1]))
-
-
-def _dependencies() -> list[str]:
-    """The packages that every installation has; extras may be missing."""
-    try:
-        required = importlib.metadata.requires("hoir-ray") or []
-    except importlib.metadata.PackageNotFoundError:  # run from a checkout
-        required = ["torch", "lightning", "ray", "optuna", "pydantic", "PyYAML", "boto3"]
-    return [re.split(r"[^A-Za-z0-9._-]", text, maxsplit=1)[0] for text in required if "extra ==" not in text]
 
 
 @contextlib.contextmanager
