@@ -12,14 +12,19 @@ import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hoir_ray.errors import RequestError, StorageError, WorkError
 from hoir_ray.storage import Storage
 from hoir_ray.sweep import probe
 from hoir_ray.sweep.jobs import Jobs, reached
 
+if TYPE_CHECKING:
+    from ray.job_submission import JobSubmissionClient
+
+PROBE = "hoir-probe-"
 PROBE_S = 180.0
+KEPT_S = 60.0
 
 # Finds the interpreter that runs Ray there. `python` on a job's PATH may be another one: Ray may run in an environment
 # that nobody activated. The raylet, two processes up, was told which.
@@ -66,23 +71,31 @@ def _ask_job(jobs: Jobs, question: Mapping[str, Any]) -> dict[str, Any]:
     source = Path(probe.__file__).read_text()
     arguments = shlex.join(["-c", source, json.dumps(question)])
     entrypoint = f'{FIND_PYTHON}exec "${{python:-python}}" {arguments}'
-    name = f"hoir-probe-{uuid.uuid4().hex[:8]}"
+    name = f"{PROBE}{uuid.uuid4().hex[:8]}"
     client = jobs.client
     with reached(jobs.address):
+        _forget_earlier(client)
         client.submit_job(entrypoint=entrypoint, submission_id=name)
         end = time.monotonic() + PROBE_S
         while not client.get_job_status(name).is_terminal() and time.monotonic() < end:
             time.sleep(0.2)
         log = client.get_job_logs(name)
-        if client.get_job_status(name).is_terminal():
-            client.delete_job(name)
-        else:
+        if not client.get_job_status(name).is_terminal():
             client.stop_job(name)
     answers = [line.removeprefix(probe.MARK) for line in log.splitlines() if line.startswith(probe.MARK)]
     if not answers:
         last = next((line for line in reversed(log.splitlines()) if line.strip()), "it said nothing")
         raise WorkError(f"{jobs.address}: a small job on the cluster's head did not end as it should: {last[:300]}")
     return dict(json.loads(answers[-1]))
+
+
+def _forget_earlier(client: JobSubmissionClient) -> None:
+    """Not at once: a job that is deleted while Ray still looks after it comes back as one that failed."""
+    for job in client.list_jobs():
+        name, ended_ms = job.submission_id or "", job.end_time
+        if name.startswith(PROBE) and ended_ms is not None and time.time() - ended_ms / 1000 > KEPT_S:
+            with contextlib.suppress(RuntimeError):  # somebody else was faster
+                client.delete_job(name)
 
 
 def _dependencies() -> list[str]:
