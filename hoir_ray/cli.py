@@ -150,10 +150,11 @@ def submit(
         bool, typer.Option("--any-version", help="Go on where the cluster runs another Ray or Python.")
     ] = False,
 ) -> None:
-    """Hand a sweep to a Ray cluster, which runs it without this machine; again joins it, or goes on with it.
+    """Hand a sweep to a Ray cluster, which then runs it by itself; the same again joins it or goes on with it.
 
-    This package, the YAML and the files that it names go there; credentials do not: the cluster's machines have their
-    own. A cluster behind a token wants RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH here.
+    This package, the YAML and the files it names go there. Credentials do not: the cluster's machines have their own.
+
+    A cluster behind a token wants RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH here.
     """
     from hoir_ray.spec import load_spec
     from hoir_ray.sweep.plan import plan_sweep
@@ -188,9 +189,10 @@ def submit(
 def status(sweep: SweepName, address: Address = None, as_json: AsJson = False) -> None:
     """Tell how a submitted sweep is doing: its driver, its trials, the best so far, and what runs where."""
     from hoir_ray.sweep.access import connect
+    from hoir_ray.sweep.jobs import open_results
 
     job = connect(address).find(sweep)
-    output_jobs.print_status(job, _open(job), as_json=as_json)
+    output_jobs.print_status(job, open_results([job])[0], as_json=as_json)
 
 
 @app.command()
@@ -238,19 +240,10 @@ def stop(sweep: SweepName, address: Address = None) -> None:
 def list_sweeps(address: Address = None, as_json: AsJson = False) -> None:
     """List the sweeps that a cluster knows: state, how far they are, since when and where they are kept."""
     from hoir_ray.sweep.access import connect
+    from hoir_ray.sweep.jobs import open_results
 
-    output_jobs.print_jobs([(job, _open(job)) for job in connect(address).newest()], as_json=as_json)
-
-
-def _open(job: SweepJob) -> OpenedSweep | HoirError:
-    """The job's sweep in its storage, or why it cannot be seen from here."""
-    from hoir_ray.registry import open_sweep
-    from hoir_ray.storage import open_storage
-
-    try:
-        return open_sweep(open_storage(job.storage, endpoint_url=job.endpoint_url).child(job.sweep))
-    except HoirError as error:
-        return error
+    jobs = connect(address).newest()
+    output_jobs.print_jobs(list(zip(jobs, open_results(jobs), strict=True)), as_json=as_json)
 
 
 @app.command()

@@ -62,7 +62,8 @@ def print_submitted(submitted: Submitted, *, address: str) -> None:
         console.print(f"[bold]{job.sweep}[/bold] is submitted to {escape(address)} as {job.submission_id}")
         console.print("it runs there without this machine from now on")
     console.print(f"next: hoir logs -f {job.sweep}, hoir status {job.sweep}, hoir stop {job.sweep}")
-    console.print(f"results: hoir best {escape(_place(job))}")
+    server = f" --endpoint-url {job.endpoint_url}" if job.endpoint_url else ""
+    console.print(f"results: hoir best {escape(_place(job) + server)}")
 
 
 def print_jobs(jobs: Sequence[tuple[SweepJob, OpenedSweep | HoirError]], *, as_json: bool) -> None:

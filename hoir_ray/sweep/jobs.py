@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from hoir_ray.config import nearest
-from hoir_ray.errors import RequestError, WorkError
+from hoir_ray.errors import HoirError, RequestError, StorageError, WorkError
+from hoir_ray.registry import OpenedSweep, open_sweep
+from hoir_ray.storage import open_storage
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -23,6 +26,7 @@ SWEEP, STORAGE, ENDPOINT, OWNER, SPEC_DIGEST, SETTINGS_DIGEST = (
 LIVE = frozenset({"PENDING", "RUNNING"})
 STOPPED_EXIT_CODE = 130  # as a sweep ends that is told to stop
 POLL_S = 0.5
+RESULTS_S = 20.0  # storage itself is tried for minutes
 RECONNECT_S = 60.0  # for which the cluster may be out of reach while a log is followed
 
 
@@ -165,6 +169,27 @@ class Jobs:
             time.sleep(POLL_S)
             job = self.refresh(job)
         return job
+
+
+def open_results(jobs: Sequence[SweepJob]) -> list[OpenedSweep | HoirError]:
+    """Each job's sweep in its storage, or why it cannot be seen from here; all are asked at once, and not for long."""
+    found: dict[str, OpenedSweep | HoirError] = {}
+
+    def look(job: SweepJob) -> None:
+        try:
+            storage = open_storage(job.storage, endpoint_url=job.endpoint_url).child(job.sweep)
+            found[job.submission_id] = open_sweep(storage)
+        except HoirError as error:
+            found[job.submission_id] = error
+
+    threads = [threading.Thread(target=look, args=[job], daemon=True) for job in jobs]
+    for thread in threads:
+        thread.start()
+    end = time.monotonic() + RESULTS_S
+    for thread in threads:
+        thread.join(max(0.0, end - time.monotonic()))
+    late = StorageError(f"the storage did not answer within {RESULTS_S:g} s")
+    return [found.get(job.submission_id, late) for job in jobs]
 
 
 @contextlib.contextmanager
