@@ -24,7 +24,7 @@ from hoir_ray.storage import open_storage
 from hoir_ray.sweep import access
 from tests.command import Hoir
 from tests.servers.ports import free_ports
-from tests.servers.ray_head import RayHead
+from tests.servers.ray_head import LOOPBACK, RayHead
 from tests.servers.seaweedfs import OWNER, STRANGER, SeaweedFS
 
 pytestmark = [
@@ -301,9 +301,9 @@ def test_a_driver_ships_what_the_machines_lack(at_head: RayHead, tmp_path: Path)
     picture = "/proc/self/cwd/picture.png"
     command = [sys.executable, "-m", "hoir_ray", "sweep", "s.yaml", "--set", f"data.image={picture}"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    ended = subprocess.run(
-        [*command, "--address", at_head.ray_address], cwd=tmp_path, env=environment, capture_output=True, check=False
-    )
+    command += ["--address", at_head.ray_address]
+    environment |= LOOPBACK
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, timeout=400, check=False)
     assert ended.returncode == 0, ended
     found = open_sweep(open_storage(str(tmp_path / "runs" / "tiny")))
     assert list(found.spec.inputs) == [picture]
