@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import logging
@@ -10,7 +11,7 @@ import platform
 import urllib.error
 import urllib.request
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from hoir_ray.errors import RequestError
 from hoir_ray.sweep.jobs import Jobs
@@ -18,6 +19,16 @@ from hoir_ray.sweep.jobs import Jobs
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
 ANSWER_S = 10.0
 HOME_TOKEN = "~/.ray/auth_token"  # noqa: S105 - where Ray looks for one
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """The token is for this address and no other."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
+_OPENER = urllib.request.build_opener(_NoRedirect)
 
 
 def choose_address(given: str | None) -> str:
@@ -35,12 +46,21 @@ def choose_address(given: str | None) -> str:
     )
     full = address if "://" in address else f"http://{address}"
     parts = urlsplit(full)
-    if parts.scheme not in ("http", "https") or not parts.hostname or address == "auto" or parts.username is not None:
+    if not _is_web(parts) or address == "auto":
         raise RequestError(
             f"--address: must be the address of the cluster's dashboard, such as http://head:8265, got "
             f"'{parts._replace(netloc=parts.netloc.rpartition('@')[2]).geturl()}'"
         )
     return full.rstrip("/")
+
+
+def _is_web(parts: SplitResult) -> bool:
+    """Whether they name a host, a port that can be one, and nobody's password."""
+    with contextlib.suppress(ValueError):
+        return (
+            parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc and parts.port != 0
+        )
+    return False
 
 
 def connect(given: str | None) -> Jobs:
@@ -112,7 +132,7 @@ def _ask(address: str, path: str) -> dict[str, Any]:
     request = urllib.request.Request(f"{address}{path}", headers=_token(address))  # noqa: S310 - http(s), checked
     place = f"--address {address}"
     try:
-        with urllib.request.urlopen(request, timeout=ANSWER_S) as answer:  # noqa: S310
+        with _OPENER.open(request, timeout=ANSWER_S) as answer:
             found = json.load(answer)
             if not isinstance(found, dict):
                 raise ValueError("no JSON object")

@@ -172,17 +172,25 @@ def test_an_address_that_does_not_answer(hoir: Hoir, tmp_path: Path) -> None:
     assert (outcome.code, "nothing answers there: Connection refused" in outcome.err) == (2, True)
 
 
-@pytest.mark.parametrize("address", ["auto", "ray://head:10001", "http://", "http://user:hunter2@head:8265"])
+@pytest.mark.parametrize(
+    "address", ["auto", "ray://head:10001", "http://", "http://user:hunter2@head:8265", "head:port"]
+)
 def test_what_is_no_address(hoir: Hoir, address: str) -> None:
     outcome = hoir("list", "--address", address)
     assert (outcome.code, "must be the address of the cluster's dashboard" in outcome.err) == (2, True)
     assert "hunter2" not in outcome.err
 
 
-def test_an_address_without_ray(hoir: Hoir) -> None:
+@pytest.mark.parametrize("code", [404, 302])
+def test_an_address_without_ray(hoir: Hoir, code: int) -> None:
+    asked = []
+
     class Site(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_error(404)
+            asked.append(self.path)
+            self.send_response(code)
+            self.send_header("Location", "/elsewhere")
+            self.end_headers()
 
         def log_message(self, *_: object) -> None:
             """Nothing."""
@@ -196,7 +204,8 @@ def test_an_address_without_ray(hoir: Hoir) -> None:
         server.shutdown()
         thread.join()
         server.server_close()
-    assert (outcome.code, "not Ray's dashboard (HTTP 404" in outcome.err) == (2, True)
+    assert (outcome.code, f"not Ray's dashboard (HTTP {code}" in outcome.err) == (2, True)
+    assert asked == ["/api/version"]  # and the token goes nowhere else
 
 
 def test_an_address_that_speaks_something_else(hoir: Hoir) -> None:
