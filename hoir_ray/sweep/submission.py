@@ -11,7 +11,7 @@ import shlex
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,7 +98,7 @@ def submit(
         check_versions(jobs)
     hashed = hash_inputs(inputs, show=show)
     spec = spec.model_copy(update={"inputs": {**spec.inputs, **{path: each.key for path, each in hashed.items()}}})
-    if (running := _running(jobs, spec)) is not None:
+    if (running := _running(jobs.all(), spec)) is not None:
         if add_trials or force:
             raise RequestError(f"sweep '{spec.name}' is running; first: hoir stop {spec.name}")
         return running
@@ -131,13 +131,13 @@ def for_cluster(spec: SweepSpec) -> SweepSpec:
     return spec.model_copy(update=update)
 
 
-def _running(jobs: Jobs, spec: SweepSpec) -> Submitted | None:
+def _running(jobs: Sequence[SweepJob], spec: SweepSpec) -> Submitted | None:
     """The live job of this very sweep.
 
     Raises:
         RequestError: If the name belongs to another sweep that is running.
     """
-    live = [job for job in jobs.all() if job.sweep == spec.name and job.is_live]
+    live = [job for job in jobs if job.sweep == spec.name and job.is_live]
     if not live:
         return None
     job = live[0]
@@ -178,7 +178,10 @@ def _staged(sweep: dict[str, Any]) -> Iterator[Path]:
 
 
 def _start(jobs: Jobs, spec: SweepSpec, folder: Path, *, arguments: list[str], variables: dict[str, str]) -> Submitted:
+    # Looked at once more, in one listing with the number that is next: whoever submits after it takes the same number.
     past = [job for job in jobs.all() if job.sweep == spec.name]
+    if (running := _running(past, spec)) is not None:
+        return running
     name = submission_id(spec.name, max((job.number for job in past), default=0) + 1)
     metadata = {
         SWEEP: spec.name,
@@ -198,7 +201,7 @@ def _start(jobs: Jobs, spec: SweepSpec, folder: Path, *, arguments: list[str], v
             )
     except WorkError as error:
         # Somebody was faster by a moment; or the answer was lost and not the request.
-        if "already exists" in str(error) and (running := _running(jobs, spec)) is not None:
+        if "already exists" in str(error) and (running := _running(jobs.all(), spec)) is not None:
             return running
         raise
     return Submitted(job=jobs.find(spec.name), joined=False)
