@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hoir_ray import output
-from hoir_ray.errors import HoirError, StorageError
+from hoir_ray import output, output_jobs
+from hoir_ray.errors import HoirError, RequestError, StorageError
 
 if TYPE_CHECKING:
     from hoir_ray.registry import OpenedSweep
     from hoir_ray.sweep.driver import Driver
+    from hoir_ray.sweep.jobs import Jobs, SweepJob
 
 INTERRUPTED = 130
 SOME_FAILED = 3
@@ -49,6 +52,20 @@ Endpoint = Annotated[
     str | None, typer.Option("--endpoint-url", help="Of an S3-compatible server, for s3:// sweeps.", show_default=False)
 ]
 
+SweepName = Annotated[str, typer.Argument(metavar="SWEEP", help="The sweep's name.", show_default=False)]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        help="The cluster's dashboard, such as http://head:8265.",
+        show_default="RAY_API_SERVER_ADDRESS, or http://127.0.0.1:8265",
+    ),
+]
+AddTrials = Annotated[int, typer.Option(min=0, help="Trials beyond those the sweep has had.")]
+Force = Annotated[bool, typer.Option("--force", help="Take over a lock that another process holds.")]
+MaxShip = Annotated[
+    str, typer.Option(metavar="SIZE", help="How much data may be copied into storage for machines that lack it.")
+]
+
 
 @app.command()
 def sweep(
@@ -57,8 +74,9 @@ def sweep(
     address: Annotated[
         str | None, typer.Option(help="A running Ray cluster: auto, or host:port. Without it Ray starts here.")
     ] = None,
-    add_trials: Annotated[int, typer.Option(min=0, help="Trials beyond those the sweep has had.")] = 0,
-    force: Annotated[bool, typer.Option("--force", help="Take over a lock that another process holds.")] = False,
+    add_trials: AddTrials = 0,
+    force: Force = False,
+    max_ship: MaxShip = "2GB",
 ) -> None:
     """Run a sweep; the same command again goes on where it stopped.
 
@@ -75,12 +93,21 @@ def sweep(
     from hoir_ray.sweep.run import run_sweep
 
     with watcher() as watch:
-        opened, driver = run_sweep(plan, watch=watch, address=address, add_trials=add_trials, force=force)
-    output.print_outcome(opened, stop_reason=driver.stop_reason, command=f"hoir sweep {file}")
+        opened, driver = run_sweep(
+            plan,
+            watch=watch,
+            address=address,
+            add_trials=add_trials,
+            force=force,
+            show=output_jobs.ByteProgress(),
+            max_ship=_bytes(max_ship),
+        )
+    command = os.environ.get("HOIR_COMMAND") or f"hoir sweep {file}"
+    output.print_outcome(opened, stop_reason=driver.stop_reason, command=command)
     if driver.storage_problem:
         from hoir_ray.unsaved import FOLDER
 
-        output.fail(f"{driver.storage_problem}; what was not saved is in ./{FOLDER}, 'hoir sweep {file}' saves it")
+        output.fail(f"{driver.storage_problem}; what was not saved is in ./{FOLDER}, '{command}' saves it")
     raise typer.Exit(_sweep_exit_code(opened, driver))
 
 
@@ -93,6 +120,130 @@ def _sweep_exit_code(opened: OpenedSweep, driver: Driver) -> int:
     if not opened.finished():
         return 1
     return SOME_FAILED if failed else 0
+
+
+def _bytes(size: str) -> int:
+    from hoir_ray.spec import size_bytes
+
+    try:
+        return size_bytes(size)
+    except ValueError as error:
+        raise RequestError(f"--max-ship {size}: {error}") from None
+
+
+@app.command()
+def submit(
+    file: SweepFile,
+    settings: Overrides = None,
+    address: Address = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Print what it prints until it ends, and exit with its exit code.")
+    ] = False,
+    add_trials: AddTrials = 0,
+    force: Force = False,
+    max_ship: MaxShip = "2GB",
+    ship: Annotated[
+        bool,
+        typer.Option("--ship/--no-ship", help="Copy the data into storage; or it is there already, at the same path."),
+    ] = True,
+    any_version: Annotated[
+        bool, typer.Option("--any-version", help="Go on where the cluster runs another Ray or Python.")
+    ] = False,
+) -> None:
+    """Hand a sweep to a Ray cluster, which then runs it by itself; the same again joins it or goes on with it.
+
+    This package, the YAML and the files it names go there. Credentials do not: the cluster's machines have their own.
+
+    A cluster behind a token wants RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH here.
+    """
+    from hoir_ray.spec import load_spec
+    from hoir_ray.sweep.plan import plan_sweep
+
+    spec, document = load_spec(file, overrides=settings or [])
+    plan = plan_sweep(spec, document)
+    output.warn(w for w in plan.warnings if not w.startswith("resources."))  # those are about this machine
+    limit = _bytes(max_ship)
+    output.progress("reaching the cluster")
+    from hoir_ray.sweep import access, submission
+
+    jobs = access.connect(address)
+    submitted = submission.submit(
+        jobs,
+        plan,
+        document,
+        command=shlex.join(["hoir", "submit", str(file), *(f"--set={s}" for s in settings or [])]),
+        say=output.progress,
+        show=output_jobs.ByteProgress(),
+        add_trials=add_trials,
+        force=force,
+        any_version=any_version,
+        max_ship=limit,
+        ship=ship,
+    )
+    output_jobs.print_submitted(submitted, address=jobs.address)
+    if follow:
+        raise typer.Exit(_follow(jobs, submitted.job))
+
+
+@app.command()
+def status(sweep: SweepName, address: Address = None, as_json: AsJson = False) -> None:
+    """Tell how a submitted sweep is doing: its driver, its trials, the best so far, and what runs where."""
+    from hoir_ray.sweep.access import connect
+    from hoir_ray.sweep.jobs import open_results
+
+    job = connect(address).find(sweep)
+    output_jobs.print_status(job, open_results([job])[0], as_json=as_json)
+
+
+@app.command()
+def logs(
+    sweep: SweepName,
+    follow: Annotated[
+        bool,
+        typer.Option("--follow", "-f", help="Until it ends, and exit with its exit code. Ctrl-C only stops looking."),
+    ] = False,
+    address: Address = None,
+) -> None:
+    """Print what a submitted sweep has printed."""
+    from hoir_ray.sweep.access import connect
+
+    jobs = connect(address)
+    job = jobs.find(sweep)
+    if follow:
+        raise typer.Exit(_follow(jobs, job))
+    output_jobs.write(jobs.logs(job))
+
+
+def _follow(jobs: Jobs, job: SweepJob) -> int:
+    """Look on until the sweep ends, or until Ctrl-C, which it does not hear."""
+    try:
+        ended = jobs.follow(job, write=output_jobs.write)
+    except KeyboardInterrupt:
+        output_jobs.print_left(job)
+        return INTERRUPTED
+    output_jobs.print_end(ended)
+    return ended.exit_code
+
+
+@app.command()
+def stop(sweep: SweepName, address: Address = None) -> None:
+    """Stop a submitted sweep in order: its trials save what they have, and the same 'hoir submit' goes on."""
+    from hoir_ray.sweep.access import connect
+
+    jobs = connect(address)
+    job = jobs.find(sweep)
+    ended = jobs.stop(job, show=output_jobs.StopProgress(sweep))
+    output_jobs.print_stopped(ended, was_live=job.is_live)
+
+
+@app.command(name="list")
+def list_sweeps(address: Address = None, as_json: AsJson = False) -> None:
+    """List the sweeps that a cluster knows: state, how far they are, since when and where they are kept."""
+    from hoir_ray.sweep.access import connect
+    from hoir_ray.sweep.jobs import open_results
+
+    jobs = connect(address).newest()
+    output_jobs.print_jobs(list(zip(jobs, open_results(jobs), strict=True)), as_json=as_json)
 
 
 @app.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
@@ -148,11 +148,16 @@ def absolute_paths(config: type[BaseModel], values: Mapping[str, Any], *, base: 
 
     Names with a scheme, such as `sample:astronaut` or `s3://bucket/key`, stay as they are.
     """
-    resolved = dict(values)
+    return map_paths(config, values, lambda path: str((base / Path(path).expanduser()).absolute()))
+
+
+def map_paths(config: type[BaseModel], values: Mapping[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+    """`values` with every file and folder that an `InputPath` field of `config` names replaced by `change` of it."""
+    changed = dict(values)
     for name, info in config.model_fields.items():
-        if name in resolved and _is_input_path(info.annotation, info.metadata):
-            resolved[name] = _absolute(resolved[name], base=base)
-    return resolved
+        if name in changed and _is_input_path(info.annotation, info.metadata):
+            changed[name] = _map_path(changed[name], change)
+    return changed
 
 
 def _is_input_path(annotation: Any, metadata: Iterable[Any] = ()) -> bool:
@@ -161,9 +166,9 @@ def _is_input_path(annotation: Any, metadata: Iterable[Any] = ()) -> bool:
     return any(_is_input_path(a, getattr(a, "__metadata__", ())) for a in get_args(annotation))
 
 
-def _absolute(value: Any, *, base: Path) -> Any:
+def _map_path(value: Any, change: Callable[[str], str]) -> Any:
     if isinstance(value, (list, tuple)):
-        return [_absolute(v, base=base) for v in value]
+        return type(value)(_map_path(v, change) for v in value)
     if not isinstance(value, str) or not value or ":" in value:
         return value
-    return str((base / Path(value).expanduser()).absolute())
+    return change(value)

@@ -245,8 +245,17 @@ class StorageSpec(Config):
     endpoint_url: str | None = None
 
 
+# The sha256 of an input's manifest, and the name of the file or folder: where it lies below the storage's `inputs/`.
+InputKey = Annotated[str, Field(pattern=r"^[0-9a-f]{64}/[^/\x00]{1,255}$")]
+
+
 class SweepSpec(Config):
-    """A sweep, as its YAML says it."""
+    """A sweep, as its YAML says it.
+
+    Attributes:
+        inputs: Files and folders of `data` that were copied into storage: path as in `data` -> where they are. Written
+            by the program, when trials are to run where the path does not exist.
+    """
 
     name: str
     task: str
@@ -258,6 +267,7 @@ class SweepSpec(Config):
     early_terminate: AshaSpec | MoAshaSpec | MedianSpec | NoStopSpec = Field(default=NoStopSpec(), discriminator="type")
     replicate_top: ReplicateTop | None = None
     warm_start: WarmStart | None = None
+    inputs: dict[str, InputKey] = {}
     resources: Resources = Resources()
     budget: Budget
     failures: Failures = Failures()

@@ -58,6 +58,14 @@ def spread(over_seeds: Spread | None) -> str:
     return f"{number(over_seeds.mean)}{deviation} ({over_seeds.num_seeds})"
 
 
+def size(num_bytes: int) -> str:
+    """`800 kB`, `1.2 MB` or `20 GB`."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if num_bytes >= factor:
+            return f"{num_bytes / factor:.3g} {unit}"
+    return f"{num_bytes} bytes"
+
+
 def duration(seconds: float) -> str:
     """`42 s`, `3 min 05 s` or `2 h 07 min`."""
     whole = round(seconds)

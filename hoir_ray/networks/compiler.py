@@ -6,12 +6,13 @@ import ctypes
 import functools
 import hashlib
 import logging
-import os
 import platform
 import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+
+from hoir_ray.cache import cache_folder
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ def load(source: Path, *, defines: tuple[str, ...] = ()) -> ctypes.CDLL | None:
     command = [*FLAGS, *(f"-D{define}" for define in defines)]
     sources = [path.read_text() for path in sorted(source.parent.glob("*.[ch]"))]
     key = "\0".join([*sources, *command, _processor()])
-    target = _cache_folder() / f"{source.stem}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
+    target = cache_folder() / f"{source.stem}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
     try:
         if not target.exists():
             if compiler is None:
@@ -66,21 +67,3 @@ def _processor() -> str:
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else [platform.processor()]
     named = ("flags", "Features", "model name", "CPU part")
     return "\n".join([platform.machine(), *sorted({line for line in lines if line.startswith(named)} or lines[:1])])
-
-
-def _cache_folder() -> Path:
-    """A folder of this user's own; a temporary one where there is no home to write to."""
-    root = os.environ.get("XDG_CACHE_HOME")
-    folder = (Path(root) if root else Path.home() / ".cache") / "hoir_ray"
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if os.access(folder, os.W_OK):
-            return folder
-    except OSError:
-        pass
-    return _temporary_folder()
-
-
-@functools.cache
-def _temporary_folder() -> Path:
-    return Path(tempfile.mkdtemp(prefix="hoir_ray-"))

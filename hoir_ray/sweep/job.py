@@ -12,6 +12,7 @@ class Job(Config):
 
     Attributes:
         cpus: For each worker, as `gpus`.
+        inputs: Paths of the config that are in storage, as in the spec.
         unsaved: A folder for what storage does not take.
     """
 
@@ -20,6 +21,7 @@ class Job(Config):
     attempt: int
     task: str
     config: dict[str, Any]
+    inputs: dict[str, str] = {}
     metric: str
     goal: Literal["minimize", "maximize"]
     storage_uri: str

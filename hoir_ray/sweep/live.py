@@ -29,7 +29,7 @@ class EventLines:
 
     def __init__(self, driver: Driver, cluster: Cluster, *, out: IO[str]) -> None:
         self._driver, self._out = driver, out
-        self._best: str | None = None
+        self._best = next((r.trial for r in driver.leaders), None)
         slots = cluster.slots(driver.spec.resources)
         self._say(f"sweep {driver.spec.name}: {slots} trial{'s' if slots > 1 else ''} at a time")
 

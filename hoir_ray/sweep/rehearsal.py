@@ -7,6 +7,8 @@ import time
 import torch
 
 from hoir_ray.errors import WorkError
+from hoir_ray.storage import open_storage
+from hoir_ray.sweep.inputs import localize
 from hoir_ray.sweep.plan import Plan, Size
 
 MAX_PARAMETERS = 200_000_000
@@ -24,7 +26,8 @@ def rehearse(plan: Plan) -> dict[str, dict[str, float]]:
 
 def _try(plan: Plan, size: Size) -> dict[str, float]:
     config = plan.config(size.point)
-    data = plan.task.data(config)
+    where = plan.spec.storage
+    data = plan.task.data(localize(config, plan.spec.inputs, open_storage(where.uri, endpoint_url=where.endpoint_url)))
     if size.num_parameters > MAX_PARAMETERS:
         raise WorkError(f"a network of {size.num_parameters:,} parameters is too large to be tried here")
     network = plan.task.network(config)

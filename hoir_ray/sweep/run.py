@@ -27,18 +27,22 @@ from hoir_ray.spec import Scalar, SweepSpec
 from hoir_ray.storage import BackgroundUploader, Lock, Storage, acquire_lock, check, open_storage
 from hoir_ray.sweep.cluster import Cluster, connect, needs
 from hoir_ray.sweep.driver import Driver, Listener
+from hoir_ray.sweep.inputs import MAX_SHIP_BYTES, Show, find_inputs, hash_inputs, input_paths, localize, ship_inputs
 from hoir_ray.sweep.job import Job
 from hoir_ray.sweep.leaving import leave
 from hoir_ray.sweep.packs import FrontPacks
 from hoir_ray.sweep.plan import Plan
-from hoir_ray.sweep.preflight import check_workers
+from hoir_ray.sweep.preflight import check_workers, find_missing
 from hoir_ray.sweep.warm_start import carry_over, save_carried
 from hoir_ray.trackers import check_tracker
 from hoir_ray.unsaved import unsaved_folder, upload_unsaved
 
 # Parts of a spec that may differ when a sweep goes on: they change how much is done and where, not what is searched.
-CHANGEABLE = frozenset({"budget", "resources", "failures", "trackers", "storage", "provenance", "replicate_top"})
+CHANGEABLE = frozenset(
+    {"budget", "resources", "failures", "trackers", "storage", "provenance", "replicate_top", "inputs"}
+)
 
+COMMIT = "HOIR_COMMIT"  # names the commit of code that is run away from its repository
 MAX_STARTING = 100  # processes that start at the same time
 MAX_QUEUED = 1_000_000  # the driver must never wait for storage; each trial has one place in the queue
 _log = logging.getLogger(__name__)
@@ -47,7 +51,14 @@ Watch = Callable[[Driver, Cluster], "Listener"]
 
 
 def run_sweep(
-    plan: Plan, *, watch: Watch, address: str | None = None, add_trials: int = 0, force: bool = False
+    plan: Plan,
+    *,
+    watch: Watch,
+    address: str | None = None,
+    add_trials: int = 0,
+    force: bool = False,
+    show: Show = lambda what, done, total: None,
+    max_ship: int = MAX_SHIP_BYTES,
 ) -> tuple[OpenedSweep, Driver]:
     """Run a sweep, or go on with it if its storage holds it already.
 
@@ -55,6 +66,8 @@ def run_sweep(
         watch: Called once with the driver and the cluster; the listener that it returns is told of every change.
         add_trials: Trials beyond those that the sweep has had so far.
         force: Take over a lock that somebody else seems to hold.
+        show: Is told how far the data is read and stored, where machines of the cluster do not have it.
+        max_ship: How many bytes of data are put into storage for that.
 
     Raises:
         RequestError: If the storage holds another sweep of this name, or somebody runs it.
@@ -69,7 +82,8 @@ def run_sweep(
     unsaved = unsaved_folder(storage, sweep=spec.name)
     with acquire_lock(storage, owner=f"{getpass.getuser()}@{socket.gethostname()}", force=force) as lock:
         spec, records = _past(spec, storage, unsaved=unsaved, add_trials=add_trials)
-        plan.task.data(plan.config(plan.smallest.point))  # a picture that cannot be read is said now, not per trial
+        config = localize(plan.config(plan.smallest.point), spec.inputs, root)
+        plan.task.data(config)  # a picture that cannot be read is said now, not per trial
         carried = carry_over(spec, plan.space, own=storage)
         for line in carried.left_out:
             _log.warning("not carried over from %s: %s", spec.warm_start and spec.warm_start.source, line)
@@ -95,6 +109,12 @@ def run_sweep(
                     cluster.refuse_unplaceable(spec.resources)
                     driver.checks.append(lambda: _unplaced(driver, cluster))
                     check_workers(root, endpoint_url=spec.storage.endpoint_url)
+                    paths = [p for p in input_paths(spec, plan.task) if p not in spec.inputs]
+                    if paths and (spec.resources.autoscaled or find_missing(paths)):
+                        inputs = hash_inputs(find_inputs(spec, plan.task, max_bytes=max_ship), show=show)
+                        keys = {**spec.inputs, **ship_inputs(inputs, root, show=show)}
+                        spec = spec.model_copy(update={"inputs": keys})
+                        storage.put(SPEC, dump_document(resolved(spec)).encode())
                     driver.listeners.append(watch(driver, cluster))
                     _tune(driver, cluster, job=lambda record: _job(plan, spec, root, record, unsaved=unsaved))
         finally:
@@ -114,6 +134,7 @@ def _past(
     before = read_spec(storage)
     if before is not None:
         refuse_other_spec(before, spec, where=storage.uri)
+        spec = spec.model_copy(update={"inputs": {**before.inputs, **spec.inputs}})
     if unsaved.is_dir():
         saved = upload_unsaved(unsaved, storage)
         _log.warning("saved %d objects that had been kept in %s", len(saved), unsaved)
@@ -156,6 +177,11 @@ def refuse_other_spec(before: SweepSpec, after: SweepSpec, *, where: str) -> Non
     """
     old, new = (s.model_dump(mode="json", exclude=set(CHANGEABLE)) for s in (before, after))
     differences = [f"  {key}: was {old[key]!r}, is {new[key]!r}" for key in old if old[key] != new[key]]
+    differences += [
+        f"  data: {path} has another content than when the sweep began"
+        for path, key in before.inputs.items()
+        if after.inputs.get(path, key) != key
+    ]
     if differences:
         raise RequestError(
             f"name: {where} already holds a sweep '{before.name}' with another spec; give this one another name\n"
@@ -166,6 +192,8 @@ def refuse_other_spec(before: SweepSpec, after: SweepSpec, *, where: str) -> Non
 def resolved(spec: SweepSpec) -> dict[str, Any]:
     """The spec with defaults filled in and the versions that ran it, ready to be written as YAML and run again."""
     data = spec.model_dump(mode="json", exclude_none=True, exclude={"parameters", "provenance", "replicate_top"})
+    if not spec.inputs:
+        del data["inputs"]
     data["parameters"] = {
         path: [c.model_dump(mode="json", exclude_unset=True) for c in cases]
         if len(cases) > 1
@@ -217,6 +245,7 @@ def _job(plan: Plan, spec: SweepSpec, root: Storage, record: TrialRecord, *, uns
         attempt=record.attempt + 1,
         task=plan.task.name,
         config=config.model_dump(mode="json"),
+        inputs=spec.inputs,
         metric=spec.metric.name,
         goal=spec.metric.goal,
         storage_uri=root.uri,
@@ -270,8 +299,11 @@ def _provenance() -> dict[str, str]:
     try:
         command = ["git", "-C", str(Path(hoir_ray.__file__).parent), "rev-parse", "HEAD"]
         commit = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)  # noqa: S603
-        if commit.returncode == 0:
-            versions["commit"] = commit.stdout.strip()
+        found = commit.stdout.strip() if commit.returncode == 0 else ""
     except (OSError, subprocess.SubprocessError) as error:
         _log.debug("no commit: %s", error)
+        found = ""
+    # Code that was shipped to a cluster left its repository behind.
+    if commit_of := found or os.environ.get(COMMIT, ""):
+        versions["commit"] = commit_of
     return versions

@@ -20,6 +20,7 @@ from hoir_ray.errors import StorageError
 from hoir_ray.pictures import save_picture
 from hoir_ray.storage import BackgroundUploader, Storage, open_storage
 from hoir_ray.sweep.checkpoints import CHECKPOINT, Checkpoints, Resumed
+from hoir_ray.sweep.inputs import localize
 from hoir_ray.sweep.job import Job
 from hoir_ray.sweep.limits import memory_limit
 from hoir_ray.sweep.watching import trackers_of
@@ -66,7 +67,8 @@ def train_worker(job: Job, report: Report, *, seat: Seat = ALONE) -> None:
     torch.set_num_threads(max(1, int(job.cpus)))
     task = load_task(job.task)
     config = task.config.model_validate(job.config)
-    storage = _open(job.storage_uri, job.endpoint_url).child(job.sweep)
+    root = _open(job.storage_uri, job.endpoint_url)
+    storage = root.child(job.sweep)
     is_first = seat.rank == 0
     leaving: list[str] = []
     with (
@@ -78,8 +80,8 @@ def train_worker(job: Job, report: Report, *, seat: Seat = ALONE) -> None:
         checkpoints = Checkpoints(storage, trial=job.trial, attempt=job.attempt)
         resumed = _resume(checkpoints, work / CHECKPOINT, seat)
         curve = list(resumed.curve)
-        first = _first_words(job, resumed, seat, batch_size=config.training.batch_size)
-        data = task.data(config)
+        first = _first_words(resumed, seat, batch_size=config.training.batch_size)
+        data = task.data(localize(config, job.inputs, root))
         torch.manual_seed(config.training.seed)
         network = task.network(config)
 
@@ -136,7 +138,7 @@ def _resume(checkpoints: Checkpoints, path: Path, seat: Seat) -> Resumed:
     return resumed
 
 
-def _first_words(job: Job, resumed: Resumed, seat: Seat, *, batch_size: int) -> dict[str, Any]:
+def _first_words(resumed: Resumed, seat: Seat, *, batch_size: int) -> dict[str, Any]:
     notes = list(resumed.notes)
     if seat.num_workers > 1:
         share = f"{batch_size / seat.num_workers:g}"
