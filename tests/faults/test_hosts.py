@@ -241,3 +241,17 @@ def test_a_folder_of_one_machine_is_refused(sweep_of: Callable[..., Sweep]) -> N
     assert "is not the one that worker" in sweep.log
     assert "use a folder that every machine mounts, or s3://" in sweep.log
     assert " started" not in sweep.log
+
+
+def test_a_submitted_sweep_trains_where_its_picture_is_not(hosts: Hosts, sweep_of: Callable[..., Sweep]) -> None:
+    picture = "from skimage import data, io; io.imsave('/srv/photo.png', data.coffee()[::8, ::8])"
+    assert hosts.python("head", "-c", picture).returncode == 0
+    sweep = sweep_of(TWO_TRIALS.replace("{image: sample:astronaut, max_side: 32}", "{image: /srv/photo.png}"))
+    submitted = hosts.python("head", "-m", "hoir_ray", "submit", str(sweep.folder / "sweep.yaml"), "--follow")
+    assert submitted.returncode == 0, submitted.stdout + submitted.stderr
+    records = sweep.opened().records
+    assert [r.state for r in records] == ["FINISHED", "FINISHED"], submitted.stdout
+    assert {host_of(r) for r in records} <= {"worker1", "worker2"}
+    listed = hosts.python("head", "-m", "hoir_ray", "list", "--json")
+    assert '"tiny"' in listed.stdout, listed.stdout + listed.stderr
+    assert left_on_hosts() == []
