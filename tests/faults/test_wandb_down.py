@@ -20,7 +20,6 @@ from tests.servers.wandb_backend import KEY, WandbBackend
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
-@pytest.mark.xfail(reason="on a very busy machine W&B's file may be cut when it is stored", strict=False)
 def test_an_outage_changes_nothing_and_is_made_up_for_later(
     tmp_path: Path, s3_server: SeaweedFS, s3_bucket: str, wandb_backend: WandbBackend
 ) -> None:
