@@ -50,16 +50,14 @@ def train(directory: Path, epochs: range, *, config: Config | None = None, trial
 
 def sync_elsewhere(directory: Path) -> int:
     """As `hoir sync` does: in a process of its own, since the SDK of this one may still hold the runs."""
-    code = (
-        "import sys; from pathlib import Path; from hoir_ray.trackers.wandb import sync; print(sync(Path(sys.argv[1])))"
-    )
+    code = "import sys, pathlib; from hoir_ray.trackers._wandb.sync import sync; print(sync(pathlib.Path(sys.argv[1])))"
     environment = {k: v for k, v in os.environ.items() if k != "WANDB_SERVICE"}
     done = subprocess.run(
         [sys.executable, "-c", code, directory],
         env=environment,
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=250,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -216,7 +214,7 @@ print("trained")
             env=environment,
             capture_output=True,
             text=True,
-            timeout=90,
+            timeout=250,
             check=False,
         )
     assert (done.returncode, done.stdout) == (0, "trained\n")

@@ -12,11 +12,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
-from hoir_ray.pictures import save_picture
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _RUN, _ROWS, _PICTURES, _SUMMARY = "run.json", "rows.jsonl", "pictures", "summary.json"
 
@@ -59,6 +58,8 @@ class Journal:
         return True
 
     def add_pictures(self, epoch: int, pictures: Mapping[str, Tensor]) -> Entry:
+        from hoir_ray.pictures import save_picture  # here, because `hoir sync` needs no torch
+
         self._open()
         files = {name: self._picture(epoch, name) for name in pictures}
         for name, path in files.items():
