@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import re
 import threading
 import time
@@ -75,7 +76,7 @@ class WandbTracker:
         self._thread = threading.Thread(target=self._work, name="hoir-wandb", daemon=True)
         self._images_noted_at = -float("inf")
         self._held_images: tuple[int, Mapping[str, Tensor]] | None = None
-        self._disabled = config.mode == "disabled"
+        self._disabled = "disabled" in (config.mode, os.environ.get("WANDB_MODE"))
         self._given_up = False
 
     def log_config(self, values: Mapping[str, Any]) -> None:
