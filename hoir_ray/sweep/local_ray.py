@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from hoir_ray.errors import WorkError
 from hoir_ray.sweep import guardian
 
 _MAX_FOLDER = 40  # Ray's socket names add 66 characters, and the system takes 107
@@ -46,15 +47,18 @@ def _start(folder: Path) -> None:
     ray_constants.ENABLE_RAY_CLUSTER = False
     Config.initialize("")
     AuthenticationTokenLoader.instance().reset_cache()
-    ray.init(
-        address="local",
-        include_dashboard=False,
-        logging_level=logging.CRITICAL,
-        log_to_driver=False,
-        _node_ip_address="127.0.0.1",
-        _temp_dir=str(folder),
-        object_store_memory=256 * 2**20,
-    )
+    try:
+        ray.init(
+            address="local",
+            include_dashboard=False,
+            logging_level=logging.CRITICAL,
+            log_to_driver=False,
+            _node_ip_address="127.0.0.1",
+            _temp_dir=str(folder),
+            object_store_memory=256 * 2**20,
+        )
+    except Exception as error:  # Ray raises plain ones, such as when a busy machine takes too long
+        raise WorkError(f"Ray did not start on this machine: {str(error).splitlines()[0]}") from error
 
 
 def _stop() -> None:

@@ -80,7 +80,7 @@ def forget() -> None:
 def check(config: Config) -> None:
     """Before a sweep: refuse to start with a key that W&B does not take, and say so where there is none.
 
-    An outage of W&B is nobody's mistake and passes.
+    An outage of W&B is nobody's mistake and is said too.
 
     Raises:
         RequestError: Saying what to do about the key.
@@ -88,7 +88,7 @@ def check(config: Config) -> None:
     access = find_access(config, timeout_s=10.0)
     if access.is_refused:
         raise RequestError(f"trackers.wandb: {access.reason}; mend that, or use mode: offline and `hoir sync` later")
-    if access.has_no_key:
+    if access.reason is not None:
         _log.warning("W&B: %s. Runs are kept with the sweep, `hoir sync` sends them.", access.reason)
 
 
@@ -96,9 +96,13 @@ def ask_for_last_step(*, entity: str, project: str, run: str) -> int:
     """The last step of a run's history that W&B tells of; -1 where there is none, or no answer."""
     url = _server()
     variables = {"entity": entity, "project": project, "name": run}
-    with suppress(OSError, http.client.HTTPException, ValueError, KeyError, TypeError, IndexError):
+    try:
         bucket = _query(url, _api_key(url) or "", _TAIL, variables, timeout_s=5.0)["model"]["bucket"]
         return int(json.loads(json.loads(bucket["historyTail"])[-1])["_step"])
+    except urllib.error.HTTPError as error:
+        error.close()
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError, IndexError) as error:
+        _log.debug("no last step of %s: %r", run, error)
     return -1
 
 
