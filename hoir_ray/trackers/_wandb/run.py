@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+# Pillow would load it with the first picture, and where several threads open theirs then, some find no reader.
+from PIL import PngImagePlugin as _PngImagePlugin  # noqa: F401
+
 from hoir_ray.trackers._wandb.access import ask_for_last_step, import_sdk
 from hoir_ray.trackers._wandb.journal import Entry, Journal
 
