@@ -34,7 +34,13 @@ def listening(processes: Iterable[psutil.Process]) -> set[tuple[str, int]]:
 
 
 def beyond_this_machine(addresses: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
-    return [(ip, port) for ip, port in addresses if not ipaddress.ip_address(ip.split("%")[0]).is_loopback]
+    return [(ip, port) for ip, port in addresses if not _is_loopback(ip.split("%")[0])]
+
+
+def _is_loopback(ip: str) -> bool:
+    address = ipaddress.ip_address(ip)
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
 
 
 @contextmanager
