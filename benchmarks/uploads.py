@@ -1,50 +1,98 @@
 """What it costs a trial to keep its checkpoints and its model in S3 instead of a folder, and how often it asks S3.
 
-Run with `python -m benchmarks.uploads`. The trial is the one that a sweep runs, without Ray around it. The server is a
-real one on loopback, so processor time is compared: it holds the uploads, and neither the server nor other programs.
+Run with `python -m benchmarks.uploads`. The trial is the one that a sweep runs, without Ray around it; the server is a
+real one on loopback. Trials in a folder and in S3 alternate, each pair gives one ratio, and the median of the ratios is
+what counts: what else runs on the machine then touches both alike. Processor time is that of the training process: the
+uploads are in it and the server is not. Wall time has both, since here they share a machine.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import statistics
 import tempfile
 import time
 from collections import Counter
+from dataclasses import dataclass
+from urllib.parse import urlsplit
 
+from hoir_ray.ledger import Ledger, State, TrialRecord
+from hoir_ray.storage import open_storage
+from hoir_ray.sweep import worker
 from hoir_ray.sweep.job import Job
-from hoir_ray.sweep.worker import train_worker
 from hoir_ray.task import TaskConfig
 from hoir_ray.tasks import load_task
 from tests.servers.s3_proxy import S3Proxy
 from tests.servers.seaweedfs import OWNER, SeaweedFS
 
-ROUNDS, EPOCHS = 4, 60
+STATES: tuple[State, ...] = ("PENDING", "RUNNING", "FINISHED")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of one trial, from the data to the published model."""
+
+    processor_s: float
+    wall_s: float
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=8, help="pairs of trials")
+    parser.add_argument("--epochs", type=int, default=120, help="of each trial")
+    options = parser.parse_args()
     os.environ.update(OWNER.environment)
     with tempfile.TemporaryDirectory() as temp, SeaweedFS() as server, S3Proxy(server.endpoint_url) as proxy:
         server.client().create_bucket(Bucket="bench")
-        seconds: dict[str, list[float]] = {"folder": [], "S3": []}
-        run(temp, None, trial="warm-up")
-        for number in range(ROUNDS):
-            seconds["folder"].append(run(temp, None, trial=f"t{number}"))
-            seconds["S3"].append(run("s3://bench/runs", server.endpoint_url, trial=f"t{number}"))
-        for where, times in seconds.items():
-            print(f"{where:<8}{statistics.median(times):8.2f} s a trial, median of {ROUNDS}")
-        ratio = statistics.median(seconds["S3"]) / statistics.median(seconds["folder"]) - 1
-        print(f"S3 costs {ratio:+.1%}")
-        took = run("s3://bench/counted", proxy.endpoint_url, trial="t1")
-        counts = Counter(r.method for r in proxy.log)
-        print(f"requests of a trial of {took:.0f} s: {len(proxy.log)} ({dict(counts)}), and three for its record")
+        for where, url in ((temp, None), ("s3://bench/runs", server.endpoint_url)):
+            run(where, url, trial="warm-up", epochs=options.epochs)
+        pairs = []
+        for number in range(options.rounds):
+            both = [(temp, None), ("s3://bench/runs", server.endpoint_url)]
+            order = both if number % 2 else both[::-1]
+            costs = {where: run(where, url, trial=f"t{number}", epochs=options.epochs) for where, url in order}
+            pairs.append((costs[temp], costs["s3://bench/runs"]))
+        print_costs(pairs)
+        print_requests(proxy)
 
 
-def run(storage: str, endpoint_url: str | None, *, trial: str) -> float:
-    """Processor seconds from the data to the published model."""
+def print_costs(pairs: list[tuple[Cost, Cost]]) -> None:
+    print(f"{'a trial':<18}{'folder, s':>12}{'S3, s':>10}{'S3 costs':>12}   of {len(pairs)} pairs, lowest to highest")
+    for name in ("processor_s", "wall_s"):
+        folder, bucket = ([getattr(pair[side], name) for pair in pairs] for side in (0, 1))
+        more = sorted(b / f - 1 for f, b in zip(folder, bucket, strict=True))
+        row = f"{statistics.median(folder):>12.2f}{statistics.median(bucket):>10.2f}{statistics.median(more):>+12.1%}"
+        print(f"{name.removesuffix('_s'):<18}{row}   {more[0]:+.1%} to {more[-1]:+.1%}")
+
+
+def print_requests(proxy: S3Proxy) -> None:
+    """Of a trial that keeps its last checkpoint alone, of one that keeps one on the way too, each with its record."""
+    print(f"\n{'a trial, requests to S3':<44}{'all':>6}  of them")
+    for name, every_s in (("one best and one last checkpoint", 1e9), ("and one more on the way", 0.0)):
+        proxy.log.clear()
+        worker.S3_EVERY_S = every_s
+        # The second epoch's report takes a while, in which the first one's checkpoint is uploaded.
+        run("s3://bench/counted", proxy.endpoint_url, trial=f"t{every_s:g}", epochs=2, last_report_s=3.0)
+        ledger = Ledger(open_storage("s3://bench/counted", endpoint_url=proxy.endpoint_url).child("bench"))
+        for state in STATES:
+            ledger.save(TrialRecord(trial="t1", number=1, parameters={}, state=state))
+        kinds = Counter("LIST" if "list-type" in r.path else r.method for r in proxy.log)
+        shown = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+        print(f"{name:<44}{kinds.total():>6}  {shown}")
+        for request in proxy.log:
+            print(f"    {request.method:<7}{urlsplit(request.path).path.removeprefix('/bench/counted/bench/')}")
+
+
+def run(storage: str, endpoint_url: str | None, *, trial: str, epochs: int, last_report_s: float = 0.0) -> Cost:
+    """Train and publish one network.
+
+    Args:
+        last_report_s: What the report of the last epoch is made to take.
+    """
     task = load_task("image")
     config: TaskConfig = task.config.model_validate(
-        {"data": {"image": "sample:astronaut", "max_side": 128}, "training": {"max_epochs": EPOCHS}}
+        {"data": {"image": "sample:astronaut", "max_side": 128}, "training": {"max_epochs": epochs}}
     )
     job = Job(
         sweep="bench",
@@ -63,9 +111,17 @@ def run(storage: str, endpoint_url: str | None, *, trial: str) -> float:
         memory_limit=None,
         unsaved=f"{tempfile.gettempdir()}/unsaved",
     )
-    began = time.process_time()
-    train_worker(job, lambda message: None)
-    return time.process_time() - began
+    messages = 0
+
+    def report(message: object) -> None:
+        nonlocal messages
+        messages += 1
+        if messages == epochs:
+            time.sleep(last_report_s)
+
+    began, began_wall = time.process_time(), time.perf_counter()
+    worker.train_worker(job, report)
+    return Cost(time.process_time() - began, time.perf_counter() - began_wall)
 
 
 if __name__ == "__main__":

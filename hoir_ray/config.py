@@ -60,6 +60,9 @@ def flatten(nested: Mapping[str, Any], *, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+_MOST_FINDINGS = 20
+
+
 def explain(error: ValidationError, *, known: Iterable[str] = ()) -> list[tuple[str, str]]:
     """Pydantic's findings as (dotted path, rule and value got) pairs, worded for a user.
 
@@ -67,7 +70,8 @@ def explain(error: ValidationError, *, known: Iterable[str] = ()) -> list[tuple[
         known: Paths that exist, from which an unknown key's nearest neighbour is named.
     """
     findings = []
-    for item in error.errors():
+    items = error.errors()
+    for item in items[:_MOST_FINDINGS]:
         path = _written(item["loc"], known=known)
         if item["type"] == "extra_forbidden":
             findings.append((path, f"unknown key{_did_you_mean(path, known)}"))
@@ -75,9 +79,16 @@ def explain(error: ValidationError, *, known: Iterable[str] = ()) -> list[tuple[
             findings.append((path, "is needed and was not given"))
         else:
             rule = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
-            shown = "" if isinstance(item["input"], Mapping) else f", got {item['input']!r}"
+            shown = "" if isinstance(item["input"], Mapping) else f", got {_shorten(item['input'])}"
             findings.append((path, f"{rule}{shown}"))
+    if len(items) > _MOST_FINDINGS:
+        findings.append(("others", f"{len(items) - _MOST_FINDINGS} more complaints"))
     return findings
+
+
+def _shorten(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}…"
 
 
 def _written(location: Iterable[int | str], *, known: Iterable[str]) -> str:

@@ -11,7 +11,8 @@ import yaml
 
 from hoir_ray.errors import SpecError
 
-MAX_BYTES = 1_000_000
+MAX_BYTES = 100_000  # of a user's file, which is read within a second
+MAX_RESOLVED_BYTES = 1_000_000  # of what is written from it, with every default filled in
 MAX_DEPTH = 32
 
 
@@ -68,9 +69,7 @@ def load_document(path: Path | str) -> Document:
     """
     path = Path(path)
     try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise SpecError(f"{path}: a sweep YAML is at most {MAX_BYTES:,} bytes, this file has {size:,}")
+        _refuse_size(path.stat().st_size, most=MAX_BYTES, name=str(path))
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise SpecError(f"{path}: not a text file in UTF-8 ({error.reason} at byte {error.start})") from None
@@ -81,6 +80,7 @@ def load_document(path: Path | str) -> Document:
 
 def parse_document(text: str, *, name: str) -> Document:
     """`load_document` of a text that is already at hand; `name` stands for the file in messages."""
+    _refuse_size(len(text), most=MAX_RESOLVED_BYTES, name=name)
     try:
         _refuse_risky_events(text, name=name)
         loader = _Loader(text)
@@ -120,6 +120,11 @@ for first_letter, resolvers in _Loader.yaml_implicit_resolvers.items():
         *resolvers,
         *_Dumper.yaml_implicit_resolvers.get(first_letter, []),
     ]
+
+
+def _refuse_size(size: int, *, most: int, name: str) -> None:
+    if size > most:
+        raise SpecError(f"{name}: a sweep YAML is at most {most:,} bytes, this one has {size:,}")
 
 
 def _refuse_risky_events(text: str, *, name: str) -> None:

@@ -16,7 +16,7 @@ from hoir_ray.config import flatten
 from hoir_ray.errors import RequestError
 from hoir_ray.task import read_config
 from hoir_ray.tasks import load_task
-from hoir_ray.trackers import build_trackers
+from hoir_ray.trackers import build_trackers, check_tracker
 from hoir_ray.training.loop import Epoch, Fit, train
 
 
@@ -34,6 +34,8 @@ def train_one(
     folder = to or Path("hoir-runs", "train", f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RequestError(f"--to {folder}: exists and is not an empty folder; choose another")
+    for tracker in trackers:
+        check_tracker(tracker, {})
     data = task.data(config)
     torch.manual_seed(config.training.seed)
     network = task.network(config)

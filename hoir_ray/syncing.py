@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from hoir_ray.storage import Storage
-from hoir_ray.trackers.wandb import sync
+from hoir_ray.trackers._wandb.sync import sync  # not by way of the tracker, which needs torch
 
 FOLDER = "trackers/wandb"
 

@@ -78,14 +78,8 @@ def summarize(spec: SweepSpec, storage: Storage, records: Sequence[TrialRecord])
 
 
 def _upload(folder: Path, storage: Storage) -> None:
-    """W&B's own folder holds caches and logs too; of that only what it has not been sent is needed."""
-    files = [p for p in folder.rglob("*") if p.is_file() and p.relative_to(folder).parts[0] != "wandb"]
-    if (folder / "wandb").is_dir():
-        from hoir_ray.trackers.wandb import unsent_files
-
-        files += unsent_files(folder)
     try:
-        for path in sorted(files):
+        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
             storage.put_file(f"{FOLDER}/{path.relative_to(folder).as_posix()}", path)
     except (HoirError, OSError) as error:
         _log.warning("files of the trackers were not uploaded: %s", error)

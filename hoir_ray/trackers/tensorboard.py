@@ -19,11 +19,28 @@ class Config(configuration.Config):
     images: bool = True
 
 
+class _Logger(TensorBoardLogger):
+    """Opens its file with the first row, from which on TensorBoard then forgets what files before it hold.
+
+    So the epochs that a resumed trial repeats are shown once.
+    """
+
+    def __init__(self, directory: Path, *, trial: str, about: str) -> None:
+        super().__init__(save_dir=directory, name="tensorboard", version=trial, default_hp_metric=False)
+        self._about = about
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        if self._experiment is None:
+            self._kwargs["purge_step"] = step
+            self.experiment.add_text("parameters", self._about)
+        super().log_metrics(metrics, step)
+
+
 class TensorBoardTracker:
     """Scalars and pictures of a trial in a folder of its own."""
 
-    def __init__(self, directory: Path, *, trial: str, config: Config) -> None:
-        self._logger = TensorBoardLogger(save_dir=directory, name="tensorboard", version=trial, default_hp_metric=False)
+    def __init__(self, directory: Path, *, trial: str, about: str, config: Config) -> None:
+        self._logger = _Logger(directory, trial=trial, about=about)
         self._images = config.images
 
     @property
@@ -39,7 +56,5 @@ class TensorBoardTracker:
 
 
 def build(config: Config, *, directory: Path, sweep: str, trial: str, parameters: Mapping[str, Any]) -> Tracker:
-    tracker = TensorBoardTracker(directory, trial=trial, config=config)
     chosen = "\n".join(f"    {path}: {value}" for path, value in parameters.items())
-    tracker.logger.experiment.add_text("parameters", f"sweep {sweep}, trial {trial}\n\n{chosen}")
-    return tracker
+    return TensorBoardTracker(directory, trial=trial, about=f"sweep {sweep}, trial {trial}\n\n{chosen}", config=config)

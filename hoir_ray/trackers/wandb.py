@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from hoir_ray.trackers._wandb.access import check, find_access
 from hoir_ray.trackers._wandb.config import Config
+from hoir_ray.trackers._wandb.journal import find_journals
 from hoir_ray.trackers._wandb.summary import summary_run
-from hoir_ray.trackers._wandb.sync import sync, unsent_files, unsent_runs
+from hoir_ray.trackers._wandb.sync import sync
 from hoir_ray.trackers._wandb.tracker import WandbTracker, build
 
 __all__ = [
@@ -14,8 +15,7 @@ __all__ = [
     "build",
     "check",
     "find_access",
+    "find_journals",
     "summary_run",
     "sync",
-    "unsent_files",
-    "unsent_runs",
 ]

@@ -23,11 +23,9 @@ from hoir_ray.training.recorder import Epoch, Goal, History, Pictures, Recorder,
 
 __all__ = ["Distributed", "Epoch", "Fit", "train"]
 
-_PRECISIONS: dict[str, Literal["32-true", "64-true", "bf16-mixed"]] = {
-    "32": "32-true",
-    "64": "64-true",
-    "bf16": "bf16-mixed",
-}
+# In double precision the network is double and batches are cast to it. Lightning's own "64-true" would also make
+# float64 the type of every new tensor that names none, those that the data's compiled code fills among them.
+_PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {"32": "32-true", "64": "32-true", "bf16": "bf16-mixed"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +147,7 @@ def _fit(
     has_cuda = torch.cuda.is_available()
     devices = list(range(torch.cuda.device_count())) if has_cuda else []
     if config.precision == "64":
-        module.network.double()  # Lightning would do so only after it has put a checkpoint's weights into float32
+        module.network.double()  # before a checkpoint's weights are put into it
     # Neither Lightning's loggers nor its checkpoint callback: the recorder does both, on its own terms.
     with quiet_lightning(), torch.random.fork_rng(devices=devices):
         trainer = Trainer(

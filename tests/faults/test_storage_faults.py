@@ -74,6 +74,35 @@ def test_a_lost_bucket_ends_the_sweep_and_nothing_is_trained_twice(
     assert not again & set(kept), "their models were uploaded"
 
 
+def test_when_only_the_ledger_is_refused_models_are_kept_and_records_saved_later(
+    tmp_path: Path, s3_proxy: S3Proxy, s3_bucket: str
+) -> None:
+    sweep = Sweep(
+        tmp_path,
+        storage=f"s3://{s3_bucket}/sweeps",
+        endpoint_url=s3_proxy.endpoint_url,
+        faults=[SLOW_EPOCHS],
+    )
+    process = sweep.start()
+    sweep.wait_for(" started", process=process)
+    with s3_proxy.faulty("403", match="PUT .*/ledger/") as fault:
+        assert process.wait(timeout=400) == 4, sweep.log
+    assert fault.hits
+    assert "cannot write 'ledger/" in sweep.log
+    assert "s3:PutObject" in sweep.log
+    kept = sorted(p.stem for p in (tmp_path / FOLDER).glob("*/ledger/*.json"))
+    published = {o.key.split("/")[1] for o in sweep.opened().storage.list("models") if o.key.endswith("manifest.json")}
+    assert kept
+    assert published, "what was running trained to its end and was published"
+    trained = sweep.epochs()
+    code = sweep.run()
+    check_invariants(sweep, num_trials=4, exit_code=code, secrets=[OWNER.secret_key])
+    assert code == 0
+    assert not list((tmp_path / FOLDER).glob("*"))
+    again = {trial for trial, attempt in sweep.epochs() if (trial, attempt) not in trained}
+    assert not again & published, "their records were kept"
+
+
 @pytest.mark.parametrize(
     ("environment", "bucket", "said"),
     [

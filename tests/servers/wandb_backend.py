@@ -1,24 +1,21 @@
 """A backend on loopback that the real W&B SDK talks to: it keeps what runs send and fails on demand.
 
-It answers the operations that runs need (create, resume, stream history, upload files) and refuses the others, as an
-older self-hosted server would.
+It answers the operations that runs and their artifacts need and refuses the others, as an older self-hosted server
+would.
 """
 
 from __future__ import annotations
 
 import base64
 import gzip
-import http.client
 import json
 import re
-import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
 from typing import Any
+
+from tests.servers.loopback import Fault, Handler, LoopbackServer
 
 KEY = "wandbkeycanary" + "0" * 28  # the SDK asks for 40 characters without a dash
 
@@ -41,41 +38,24 @@ class Run:
 
 
 @dataclass
-class Fault:
-    """Requests whose `path operation` matches get `status`, or silence for `hang_s`; `times` None means all."""
+class Artifact:
+    """What a run has logged beside its history; `entries` is what the manifest says of each file or reference."""
 
-    match: str
-    status: int = 200
-    hang_s: float = 0.0
-    times: int | None = None
-    hits: int = 0
+    type: str
+    run: str
+    entries: dict[str, dict[str, Any]] = field(default_factory=dict)
+    is_committed: bool = False
 
 
-class WandbBackend:
-    """Listens on loopback from `__enter__` to `__exit__`."""
+class WandbBackend(LoopbackServer):
+    """Keeps runs by id and artifacts by name, and a line for each request."""
 
     def __init__(self) -> None:
+        super().__init__()
+        self.handler = _Handler
         self.runs: dict[str, Run] = {}
+        self.artifacts: dict[str, Artifact] = {}
         self.log: list[str] = []
-        self.stopping = threading.Event()
-        self.lock = threading.RLock()
-        self._faults: list[Fault] = []
-
-    def __enter__(self) -> WandbBackend:
-        self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._server.backend = self
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stopping.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(timeout=10)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -86,21 +66,9 @@ class WandbBackend:
     def faulty(
         self, match: str = ".", *, status: int = 200, hang_s: float = 0.0, times: int | None = None
     ) -> Iterator[Fault]:
-        fault = Fault(match, status=status, hang_s=hang_s, times=times)
-        self._faults.append(fault)
-        try:
+        """Requests whose `METHOD path operation` matches get `status`, after silence of `hang_s`."""
+        with self.broken(Fault(str(status), match, times, hang_s)) as fault:
             yield fault
-        finally:
-            self._faults.remove(fault)
-
-    def fault_for(self, line: str) -> Fault | None:
-        with self.lock:
-            self.log.append(line)
-            for fault in self._faults:
-                if re.search(fault.match, line) and (fault.times is None or fault.hits < fault.times):
-                    fault.hits += 1
-                    return fault
-        return None
 
     def run(self, name: str) -> Run:
         with self.lock:
@@ -121,6 +89,42 @@ class WandbBackend:
             name = variables["run"]
             files = [{"name": f, "uploadUrl": f"{self.url}/upload/{name}/{f}"} for f in variables.get("files") or []]
             return {"createRunFiles": {"runID": name, "uploadHeaders": [], "files": files}}
+        return self._answer_about_artifacts(operation, variables)
+
+    def _answer_about_artifacts(self, operation: str, variables: dict[str, Any]) -> dict[str, Any] | None:
+        """An artifact's id is its name, and so is its manifest's."""
+        if operation == "CreateArtifact":
+            sent = variables["input"]
+            name = (
+                sent["artifactCollectionName"]
+                if "artifactCollectionName" in sent
+                else sent["artifactCollectionNames"][0]
+            )
+            self.artifacts[name] = Artifact(sent["artifactTypeName"], run=sent["runName"])
+            made = {"id": name, "state": "PENDING", "artifactSequence": {"id": name, "latestArtifact": None}}
+            return {"createArtifact": {"artifact": made}}
+        if operation in {"CreateArtifactManifest", "UpdateArtifactManifest"}:
+            name = variables.get("artifactID") or variables["artifactManifestID"]
+            file = {"id": name, "uploadUrl": f"{self.url}/manifest/{name}", "uploadHeaders": []}
+            made = {"artifactManifest": {"id": name, "file": file}}
+            return {operation[0].lower() + operation[1:]: made}
+        if operation == "CreateArtifactFiles":
+            nodes = [
+                {
+                    "name": spec["name"],
+                    "displayName": spec["name"],
+                    "storagePath": spec["name"],
+                    "uploadUrl": f"{self.url}/artifact/{spec['artifactID']}/{spec['name']}",
+                    "uploadHeaders": [],
+                    "uploadMultipartUrls": None,
+                    "artifact": {"id": spec["artifactID"]},
+                }
+                for spec in variables["input"]["artifactFiles"]
+            ]
+            return {"createArtifactFiles": {"files": {"edges": [{"node": node} for node in nodes]}}}
+        if operation == "CommitArtifact":
+            self.artifacts[variables["artifactID"]].is_committed = True
+            return {"commitArtifact": {"artifact": {"id": variables["artifactID"], "digest": "d"}}}
         return None
 
     def stream(self, name: str, sent: dict[str, Any]) -> None:
@@ -179,37 +183,24 @@ class WandbBackend:
         return {**model, "bucket": bucket}
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    backend: WandbBackend
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exception(), (OSError, http.client.HTTPException)):
-            super().handle_error(request, client_address)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: _Server
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Requests are kept in `WandbBackend.log` and not printed."""
-
-    def _handle(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+class _Handler(Handler):
+    def handle_request(self) -> None:
+        body = self.body()
         if body[:2] == b"\x1f\x8b":
             body = gzip.decompress(body)
-        backend, operation, sent = self.server.backend, "", {}
+        backend: WandbBackend = self.server.owner
+        operation, sent = "", {}
         if self.path.startswith("/graphql"):
             sent = json.loads(body)
             named = re.search(r"(?:query|mutation)\s+(\w+)", sent["query"])
             operation = named[1] if named else "unnamed"
-        fault = backend.fault_for(f"{self.command} {self.path} {operation}")
+        line = f"{self.command} {self.path} {operation}"
+        backend.log.append(line)
+        fault = backend.fault_for(line)
         if fault is not None:
-            backend.stopping.wait(fault.hang_s)
-            if fault.status != 200:
-                self._reply(fault.status, {"errors": [{"message": "injected"}], "error": "injected"})
+            backend.stopping.wait(fault.seconds)
+            if fault.mode != "200":
+                self._reply(int(fault.mode), {"errors": [{"message": "injected"}], "error": "injected"})
                 return
         if operation:
             data = backend.answer(operation, sent.get("variables") or {})
@@ -222,15 +213,13 @@ class _Handler(BaseHTTPRequestHandler):
             _, _, name, file = self.path.split("?")[0].split("/", 3)
             backend.run(name).files[file] = body
             self._reply(200, {})
+        elif self.command == "PUT" and self.path.startswith("/artifact/"):
+            self._reply(200, {})
+        elif self.command == "PUT" and self.path.startswith("/manifest/"):
+            backend.artifacts[self.path.removeprefix("/manifest/")].entries = json.loads(body)["contents"]
+            self._reply(200, {})
         else:
             self._reply(404, {"error": "no such route"})
 
-    do_GET = do_PUT = do_POST = _handle  # noqa: N815  # http.server's names
-
     def _reply(self, status: int, answer: dict[str, Any]) -> None:
-        data = json.dumps(answer).encode()
-        self.send_response_only(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
+        self.reply(status, json.dumps(answer).encode(), kind="application/json")

@@ -75,6 +75,16 @@ def test_jsonl_survives_a_line_that_was_cut_off(tmp_path: Path) -> None:
     assert [row["epoch"] for row in lines(tmp_path)] == [1, 2]
 
 
+def test_tensorboard_shows_the_epochs_that_a_restart_repeats_once(tmp_path: Path) -> None:
+    for value, epochs in ((1.0, (1, 2, 3)), (2.0, (3, 4))):
+        watched = tracker("tensorboard", tmp_path)
+        for epoch in epochs:
+            watched.logger.log_metrics({"v": value}, step=epoch)
+        watched.close()
+    events = EventAccumulator(str(tmp_path / "tensorboard/t1")).Reload()
+    assert [(e.step, e.value) for e in events.Scalars("v")] == [(1, 1.0), (2, 1.0), (3, 2.0), (4, 2.0)]
+
+
 def test_tensorboard_can_be_read_back(tmp_path: Path) -> None:
     watched = tracker("tensorboard", tmp_path)
     watched.logger.log_metrics({"val_loss": 0.25}, step=3)

@@ -52,8 +52,9 @@ def draw(
     assert loaded is not None
     pointers = (steps.data_ptr(), relative.data_ptr(), table.data_ptr(), of_bytes.data_ptr())
     plan = Plan(**numbers, **dict(zip(_POINTERS, pointers, strict=True)))
-    features = torch.empty(len(index), numbers["num"] * (3 + numbers["num_axes"]))
-    targets = torch.empty(len(index), 3)
+    # draw.c writes floats, whatever the default type is.
+    features = torch.empty(len(index), numbers["num"] * (3 + numbers["num_axes"]), dtype=torch.float32)
+    targets = torch.empty(len(index), 3, dtype=torch.float32)
     loaded.draw(
         ctypes.byref(plan), index.data_ptr(), len(index), salt & 0xFFFFFFFF, features.data_ptr(), targets.data_ptr()
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import logging
 import netrc
 import os
 import threading
@@ -21,7 +22,11 @@ from hoir_ray.errors import RequestError
 from hoir_ray.trackers._wandb.config import Config
 
 _REMEMBERED_S = 300.0
-_QUESTION = json.dumps({"query": "query Viewer { viewer { id } }", "variables": {}}).encode()
+_WHO = "query Viewer { viewer { id } }"
+_TAIL = """query RunResumeStatus($project: String, $entity: String, $name: String!) {
+  model(name: $project, entityName: $entity) { bucket(name: $name, missingOk: true) { historyTail } }
+}"""
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -29,12 +34,14 @@ class Access:
     """How runs will be recorded, and why not as asked for, where that is so.
 
     Attributes:
-        needs_key: Whether the reason is one that only the user can mend.
+        has_no_key: Whether there is none to ask with.
+        is_refused: Whether there is one that W&B does not take.
     """
 
     mode: Literal["online", "offline"]
     reason: str | None = None
-    needs_key: bool = False
+    has_no_key: bool = False
+    is_refused: bool = False
 
 
 _lock = threading.Lock()
@@ -71,14 +78,32 @@ def forget() -> None:
 
 
 def check(config: Config) -> None:
-    """Before a sweep: refuse to start without a key that W&B takes. An outage of W&B is nobody's mistake and passes.
+    """Before a sweep: refuse to start with a key that W&B does not take, and say so where there is none.
+
+    An outage of W&B is nobody's mistake and is said too.
 
     Raises:
         RequestError: Saying what to do about the key.
     """
     access = find_access(config, timeout_s=10.0)
-    if access.needs_key:
+    if access.is_refused:
         raise RequestError(f"trackers.wandb: {access.reason}; mend that, or use mode: offline and `hoir sync` later")
+    if access.reason is not None:
+        _log.warning("W&B: %s. Runs are kept with the sweep, `hoir sync` sends them.", access.reason)
+
+
+def ask_for_last_step(*, entity: str, project: str, run: str) -> int:
+    """The last step of a run's history that W&B tells of; -1 where there is none, or no answer."""
+    url = _server()
+    variables = {"entity": entity, "project": project, "name": run}
+    try:
+        bucket = _query(url, _api_key(url) or "", _TAIL, variables, timeout_s=5.0)["model"]["bucket"]
+        return int(json.loads(json.loads(bucket["historyTail"])[-1])["_step"])
+    except urllib.error.HTTPError as error:
+        error.close()
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError, IndexError) as error:
+        _log.debug("no last step of %s: %r", run, error)
+    return -1
 
 
 def remember_outage(reason: str) -> None:
@@ -90,23 +115,28 @@ def remember_outage(reason: str) -> None:
 
 def _ask(url: str, key: str | None, *, timeout_s: float) -> Access:
     if key is None:
-        return Access("offline", f"no key for {url}; set WANDB_API_KEY or run `wandb login`", needs_key=True)
-    token = base64.b64encode(f"api:{key}".encode()).decode()
-    headers = {"Content-Type": "application/json", "Authorization": f"Basic {token}"}
-    request = urllib.request.Request(f"{url}/graphql", data=_QUESTION, headers=headers)  # noqa: S310  # http(s) only
+        return Access("offline", f"no key for {url}; set WANDB_API_KEY or run `wandb login`", has_no_key=True)
     try:
-        with urllib.request.urlopen(request, timeout=timeout_s) as answer:  # noqa: S310
-            viewer = json.load(answer)["data"]["viewer"]
+        viewer = _query(url, key, _WHO, {}, timeout_s=timeout_s)["viewer"]
     except urllib.error.HTTPError as error:
         error.close()
         if error.code in {401, 403}:
-            return Access("offline", f"{url} refused the key ({error.code})", needs_key=True)
+            return Access("offline", f"{url} refused the key ({error.code})", is_refused=True)
         return Access("offline", f"{url} answered {error.code}")
     except (OSError, http.client.HTTPException):
         return Access("offline", f"{url} cannot be reached, or did not answer within {timeout_s:g} s")
     except (ValueError, KeyError, TypeError):
         return Access("offline", f"{url} did not answer as W&B does")
-    return Access("online") if viewer else Access("offline", f"{url} does not know the key", needs_key=True)
+    return Access("online") if viewer else Access("offline", f"{url} does not know the key", is_refused=True)
+
+
+def _query(url: str, key: str, query: str, variables: dict[str, str], *, timeout_s: float) -> dict[str, Any]:
+    token = base64.b64encode(f"api:{key}".encode()).decode()
+    headers = {"Content-Type": "application/json", "Authorization": f"Basic {token}"}
+    question = json.dumps({"query": query, "variables": variables}).encode()
+    request = urllib.request.Request(f"{url}/graphql", data=question, headers=headers)  # noqa: S310  # http(s) only
+    with urllib.request.urlopen(request, timeout=timeout_s) as answer:  # noqa: S310
+        return json.load(answer)["data"]
 
 
 def _server() -> str:

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from hoir_ray.trackers._wandb.access import import_sdk
 from hoir_ray.trackers._wandb.config import Config
 from hoir_ray.trackers._wandb.tracker import WandbTracker, run_id
-
-if TYPE_CHECKING:
-    import wandb
 
 
 def summary_run(
@@ -24,13 +20,13 @@ def summary_run(
     front: Iterable[str],
     packs: Mapping[str, str],
 ) -> None:
-    """Record a table of trials with who is on the Pareto front and where each model pack is, in bounded time.
+    """Record in bounded time a table of trials with who is on the Pareto front, and references to their model packs.
 
     Args:
         trials: One row per trial with its name under `trial`; columns are the union of all keys.
         best: The best trial, whose row becomes the run's summary.
         front: Trials on the Pareto front.
-        packs: Trial -> address of its model pack.
+        packs: Trial -> address of its model pack, `s3://` or the path of a folder.
     """
     tracker = WandbTracker(
         config,
@@ -45,19 +41,12 @@ def summary_run(
     )
     chosen = set(front)
     rows = [{**row, "on_front": row["trial"] in chosen, "pack": packs.get(row["trial"], "")} for row in trials]
-
-    def message(run: wandb.Run) -> None:
-        columns: list[str | int] = list(dict.fromkeys(key for row in rows for key in row))
-        table = import_sdk().Table(columns=columns, data=[[_cell(row.get(str(c))) for c in columns] for row in rows])
-        run.log({"trials": table, "num_trials": len(rows)})
-        for row in rows:
-            if row["trial"] == best:
-                run.summary.update({f"best/{key}": _cell(value) for key, value in row.items()})
-
-    tracker.send(message)
+    addresses = {t: place if "://" in place else Path(place).absolute().as_uri() for t, place in packs.items()}
+    tracker.log_summary({"trials": [_cells(row) for row in rows], "best": best, "packs": addresses})
     tracker.close()
 
 
-def _cell(value: Any) -> str | float | int | bool | None:
+def _cells(row: Mapping[str, Any]) -> dict[str, str | float | int | bool | None]:
     """Tables want one type per cell; lists and the like are shown as text."""
-    return value if value is None or isinstance(value, (str, float, int, bool)) else str(value)
+    plain = (str, float, int, bool)
+    return {key: value if value is None or isinstance(value, plain) else str(value) for key, value in row.items()}

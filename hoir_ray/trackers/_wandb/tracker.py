@@ -1,4 +1,4 @@
-"""The tracker: a queue and one thread in front of the SDK, so that nothing W&B does can hold up a training."""
+"""The tracker: a journal, and one thread that sends it, so that nothing W&B does can hold up a training."""
 
 from __future__ import annotations
 
@@ -10,28 +10,23 @@ import threading
 import time
 from argparse import Namespace
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
-import torch
 from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
 from hoir_ray.config import nest
 from hoir_ray.trackers._wandb.access import find_access, import_sdk, remember_outage
 from hoir_ray.trackers._wandb.config import Config
-
-if TYPE_CHECKING:
-    import wandb
+from hoir_ray.trackers._wandb.journal import Entry, Journal
+from hoir_ray.trackers._wandb.run import OpenRun, shorten
 
 _log = logging.getLogger(__name__)
 _told: set[str] = set()
-_INIT_TIMEOUT_S = 20.0
-UNFINISHED = "hoir-unfinished"  # lies in the folder of an online run until everything has been sent
 
-Message = Callable[["wandb.Run"], None]
+Message = Callable[[OpenRun], None]
 
 
 def build(
@@ -45,7 +40,7 @@ def build(
     """A tracker that starts its run with the first thing it is told, so that only the worker that tells has one.
 
     Args:
-        directory: Where W&B keeps its files, in a folder `wandb`.
+        directory: Where its journal is kept, in a folder `wandb`.
         parameters: Dotted paths and values; shown as the run's config, nested.
     """
     return WandbTracker(
@@ -63,7 +58,7 @@ def run_id(sweep: str, trial: str) -> str:
 
 
 class WandbTracker:
-    """Sends what it is told from a thread of its own; `close` waits for it no longer than the configured time."""
+    """Notes what it is told, and sends it from a thread; `close` waits for that no longer than the configured time."""
 
     def __init__(
         self,
@@ -74,51 +69,47 @@ class WandbTracker:
         parameters: Mapping[str, Any],
     ) -> None:
         self.logger: Logger = _Logger(self, name=identity["group"], version=identity["name"])
-        self._config = config
-        self._directory = directory
-        self._identity = identity
-        self._parameters = parameters
+        self._config, self._directory = config, directory
+        about = {"project": config.project, "entity": config.entity, "tags": list(config.tags), **identity}
+        self._journal = Journal(directory / "wandb" / identity["id"], run={**about, "config": dict(parameters)})
         self._messages: SimpleQueue[Message | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="hoir-wandb", daemon=True)
-        # How far this trial was told of here, by earlier attempts too: parts that were offline do not know each other.
-        self._note = directory / "wandb" / f"{identity['id']}.epoch"
-        self.known_epoch = self.last_epoch = -1
-        self._images_sent_at = -float("inf")
-        self._held_images: Message | None = None
-        self._ended = config.mode == "disabled"
+        self._images_noted_at = -float("inf")
+        self._held_images: tuple[int, Mapping[str, Tensor]] | None = None
+        self._disabled = "disabled" in (config.mode, os.environ.get("WANDB_MODE"))
         self._given_up = False
 
+    def log_config(self, values: Mapping[str, Any]) -> None:
+        if not self._disabled:
+            self._journal.add_config(values)
+            self._send(lambda run: run.send_config(values))
+
+    def log_row(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        if not self._disabled and self._journal.add_row(epoch, metrics):
+            self._send(lambda run: run.send(Entry(epoch, metrics, {})))
+
     def log_images(self, images: Mapping[str, Tensor], *, step: int) -> None:
-        arrays = {
-            name: (i.detach().clamp(0, 1) * 255).round().to("cpu", torch.uint8).numpy() for name, i in images.items()
-        }
-
-        def message(run: wandb.Run) -> None:
-            if step <= self.known_epoch:
-                return
-            wandb = import_sdk()
-            pictures = {f"pictures/{name}": wandb.Image(array) for name, array in arrays.items()}
-            run.log({**pictures, "epoch": step}, step=max(step, _next_step(run)))
-
-        if time.monotonic() - self._images_sent_at < self._config.images_every_s:
-            self._held_images = message
+        if self._disabled or step < self._journal.last_epoch:
             return
-        self._images_sent_at, self._held_images = time.monotonic(), None
-        self.send(message)
-
-    def send(self, message: Message) -> None:
-        """Queue something to be done with the run."""
-        if self._ended:
+        if time.monotonic() - self._images_noted_at < self._config.images_every_s:
+            self._held_images = step, {name: image.detach().cpu() for name, image in images.items()}
             return
-        if not self._thread.is_alive():
-            self._thread.start()
-        self._messages.put(message)
+        self._images_noted_at, self._held_images = time.monotonic(), None
+        entry = self._journal.add_pictures(step, images)
+        self._send(lambda run: run.send(entry))
+
+    def log_summary(self, summary: Mapping[str, Any]) -> None:
+        """What the run about a whole sweep shows; see `summary_run`."""
+        if not self._disabled:
+            self._journal.add_summary(summary)
+            self._send(lambda run: None)  # a run starts with what its journal holds
 
     def close(self) -> None:
         """Send what is pending, for no longer than the configured time; the rest waits for `hoir sync`."""
         if self._held_images is not None:
-            self.send(self._held_images)
-        self._ended = True
+            step, images = self._held_images
+            entry = self._journal.add_pictures(step, images)
+            self._send(lambda run: run.send(entry))
         if self._thread.is_alive():
             self._messages.put(None)
             self._thread.join(timeout=self._config.finish_timeout_s)
@@ -126,64 +117,41 @@ class WandbTracker:
                 self._warn(self._late())
                 self._given_up = True
 
+    def _send(self, message: Message) -> None:
+        if self._thread.ident is None:
+            self._thread.start()
+        self._messages.put(message)
+
     def _work(self) -> None:
         try:
             run = self._start()
+            if run is None:
+                return
+            run.send_journal()
             while (message := self._messages.get()) is not None:
                 message(run)
-            self._note.write_text(str(self.last_epoch))
-            run.finish()
-            (Path(run.dir).parent / UNFINISHED).unlink(missing_ok=True)
+            if not run.finish():
+                self._warn("not everything that was sent arrived")
+            elif not self._given_up:
+                self._journal.remove()
         except TimeoutError:
             self._warn(self._late())
         except Exception as error:
-            self._warn(_shorten(error))
-        finally:
-            self._ended = True
+            self._warn(shorten(error))
 
-    def _start(self) -> wandb.Run:
-        self._directory.mkdir(parents=True, exist_ok=True)
-        for name in ("WANDB_CACHE_DIR", "WANDB_DATA_DIR"):  # settings of the process alone, so the first run's holds
-            os.environ.setdefault(name, str(self._directory / "wandb" / name.split("_")[1].lower()))
-        with suppress(OSError, ValueError):
-            self.known_epoch = self.last_epoch = int(self._note.read_text())
-        access = find_access(self._config, timeout_s=min(5.0, self._config.finish_timeout_s / 2))
-        if access.reason is not None:
-            self._warn(access.reason)
-        identity = dict(self._identity)
-        if access.mode == "online":
-            try:
-                run = self._init("online", identity)
-                (Path(run.dir).parent / UNFINISHED).touch()
-                return run
-            except Exception as error:
-                if isinstance(error, import_sdk().errors.CommError):
-                    remember_outage(_shorten(error))
-                self._warn(_shorten(error))
-                # The SDK takes the id for being in use in this process from now on.
-                identity["id"] += "-offline"
-        return self._init("offline", identity)
-
-    def _init(self, mode: Literal["online", "offline"], identity: Mapping[str, str]) -> wandb.Run:
-        wandb = import_sdk()
-        run = wandb.init(
-            project=self._config.project,
-            entity=self._config.entity,
-            tags=list(self._config.tags),
-            config=dict(self._parameters),
-            dir=str(self._directory),
-            mode=mode,
-            resume="allow" if mode == "online" else None,
-            reinit="create_new",
-            settings=_settings(finish_timeout_s=self._config.finish_timeout_s),
-            id=identity["id"],
-            name=identity["name"],
-            group=identity["group"],
-            job_type=identity["job_type"],
-        )
-        run.define_metric("epoch")
-        run.define_metric("*", step_metric="epoch")
-        return run
+    def _start(self) -> OpenRun | None:
+        timeout_s = self._config.finish_timeout_s
+        access = find_access(self._config, timeout_s=min(5.0, timeout_s / 2))
+        if access.mode == "offline":
+            if access.reason is not None and not access.has_no_key:  # that was said before the first trial
+                self._warn(access.reason)
+            return None
+        try:
+            return OpenRun(self._journal, finish_timeout_s=0.6 * timeout_s)  # the rest is for a start to be waited for
+        except Exception as error:
+            if isinstance(error, import_sdk().errors.CommError):
+                remember_outage(shorten(error))
+            raise
 
     def _late(self) -> str:
         return f"not everything was sent within {self._config.finish_timeout_s:g} s"
@@ -197,7 +165,7 @@ class WandbTracker:
 
 
 class _Logger(Logger):
-    """Lightning's side of the tracker: an epoch is a step, and a step that the run already has is not sent again."""
+    """Lightning's side of the tracker: an epoch is a step."""
 
     def __init__(self, tracker: WandbTracker, *, name: str, version: str) -> None:
         super().__init__()
@@ -212,46 +180,8 @@ class _Logger(Logger):
         return self._version
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        epoch = int(metrics.get("epoch", step or 0))
-        row = {**metrics, "epoch": epoch}
-
-        def message(run: wandb.Run) -> None:
-            if epoch >= _next_step(run) and epoch > self._tracker.known_epoch:
-                self._tracker.last_epoch = epoch
-                run.log(row, step=epoch)
-
-        self._tracker.send(message)
+        row = dict(metrics)
+        self._tracker.log_row(int(row.pop("epoch", step or 0)), row)
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        values = vars(params) if isinstance(params, Namespace) else dict(params)
-
-        def message(run: wandb.Run) -> None:
-            run.config.update(values, allow_val_change=True)  # type: ignore[no-untyped-call]
-
-        self._tracker.send(message)
-
-
-def _next_step(run: wandb.Run) -> int:
-    """The first step that the run still takes; a resumed run tells of earlier ones only as its start."""
-    return max(run.step, run.starting_step)
-
-
-def _settings(*, finish_timeout_s: float) -> wandb.Settings:
-    return import_sdk().Settings(
-        silent=True,
-        console="off",
-        disable_git=True,
-        disable_code=True,
-        save_code=False,
-        x_disable_meta=True,
-        x_disable_stats=True,
-        init_timeout=_INIT_TIMEOUT_S,
-        finish_timeout=0.6 * finish_timeout_s,  # the rest is for a start that a short trial has to wait for
-        finish_timeout_raises=True,
-    )
-
-
-def _shorten(error: Exception) -> str:
-    text = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-    key = os.environ.get("WANDB_API_KEY")
-    return text.replace(key, "***") if key else text
+        self._tracker.log_config(vars(params) if isinstance(params, Namespace) else dict(params))
