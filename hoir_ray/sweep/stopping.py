@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from hoir_ray.ledger import better
 from hoir_ray.ranking import dominates
 from hoir_ray.spec import AshaSpec, MedianSpec, MetricSpec, MoAshaSpec, NoStopSpec
 
 Row = Mapping[str, float]
+Entry = TypeVar("Entry")
 
 
 class StoppingRule(Protocol):
@@ -31,6 +32,25 @@ class NeverStop:
         return None
 
 
+class Rungs(Generic[Entry]):
+    """What each trial had when it came to a rung; it enters each rung once, at its first report from there on."""
+
+    def __init__(self, spec: AshaSpec) -> None:
+        self._spec = spec
+        self._entries: dict[int, dict[str, Entry]] = {}
+        self._reached: dict[str, int] = {}
+
+    def enter(self, trial: str, *, epoch: int, entry: Entry) -> dict[str, Entry]:
+        """Every entry of the rung that the trial has come to, its own among them; empty where it came to none."""
+        rung = rung_at(epoch, spec=self._spec)
+        if rung is None or rung <= self._reached.get(trial, 0):
+            return {}
+        self._reached[trial] = rung
+        entries = self._entries.setdefault(rung, {})
+        entries[trial] = entry
+        return entries
+
+
 class Asha:
     """Asynchronous successive halving.
 
@@ -38,19 +58,13 @@ class Asha:
     """
 
     def __init__(self, spec: AshaSpec, *, metric: str, goal: str) -> None:
-        self._spec, self._metric, self._goal = spec, metric, goal
-        self._rungs: dict[int, dict[str, float]] = {}
-        self._reached: dict[str, int] = {}
+        self._metric, self._goal, self._eta = metric, goal, spec.eta
+        self._rungs = Rungs[float](spec)
 
     def decide(self, trial: str, *, epoch: int, value: float, row: Row | None = None) -> str | None:
-        rung = rung_at(epoch, spec=self._spec)
-        if rung is None or rung <= self._reached.get(trial, 0):
-            return None
-        self._reached[trial] = rung
-        entries = self._rungs.setdefault(rung, {})
-        entries[trial] = value
+        entries = self._rungs.enter(trial, epoch=epoch, entry=value)
         ranked = sorted(entries, key=entries.__getitem__, reverse=self._goal == "maximize")
-        keep = max(1, len(ranked) // self._spec.eta)
+        keep = max(1, len(ranked) // self._eta)
         if len(ranked) < 2 or trial in ranked[:keep]:
             return None
         leader = ranked[0]
@@ -67,26 +81,21 @@ class MoAsha:
     """
 
     def __init__(self, spec: AshaSpec, *, metrics: Sequence[MetricSpec]) -> None:
-        self._spec, self._metrics = spec, metrics
-        self._rungs: dict[int, dict[str, dict[str, float]]] = {}
-        self._reached: dict[str, int] = {}
+        self._metrics, self._eta = metrics, spec.eta
+        self._rungs = Rungs[dict[str, float]](spec)
 
     def decide(self, trial: str, *, epoch: int, value: float, row: Row | None = None) -> str | None:
-        rung = rung_at(epoch, spec=self._spec)
-        if rung is None or rung <= self._reached.get(trial, 0):
-            return None
-        self._reached[trial] = rung
-        entries = self._rungs.setdefault(rung, {})
-        entries[trial] = {m.name: _known(m, row or {}) for m in self._metrics}
+        own = {m.name: _known(m, row or {}) for m in self._metrics}
+        entries = self._rungs.enter(trial, epoch=epoch, entry=own)
         if len(entries) < 2:
             return None
         fronts = non_dominated_fronts(entries, metrics=self._metrics)
-        keep = max(1, len(entries) // self._spec.eta)
+        keep = max(1, len(entries) // self._eta)
         going_on = [name for front in fronts for name in front][:keep]
         if trial in going_on or self._is_best_in_one(trial, entries):
             return None
         place = next(i for i, front in enumerate(fronts, start=1) if trial in front)
-        shown = ", ".join(f"{m.name} {entries[trial][m.name]:.6g}" for m in self._metrics)
+        shown = ", ".join(f"{m.name} {own[m.name]:.6g}" for m in self._metrics)
         return (
             f"epoch {epoch}: {shown} is on front {place} of {len(fronts)}, "
             f"not among the best {keep} of {len(entries)} trials there"
