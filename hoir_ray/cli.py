@@ -258,16 +258,18 @@ def validate(
     """Check a sweep YAML without starting anything: paths, types, ranges, conditions, network sizes."""
     from hoir_ray.spec import load_spec
     from hoir_ray.sweep.plan import plan_sweep
+    from hoir_ray.sweep.warm_start import look_ahead
 
     spec, document = load_spec(file, overrides=settings or [])
     plan = plan_sweep(spec, document)
+    carried = look_ahead(plan.spec, plan.space, document=document)
     measured = None
     if build:
         output.progress("loading the data and building two networks")
         from hoir_ray.sweep.rehearsal import rehearse
 
         measured = rehearse(plan)
-    output.print_plan(plan, measured=measured, file=file, as_json=as_json)
+    output.print_plan(plan, carried=carried, measured=measured, file=file, as_json=as_json)
 
 
 @app.command()

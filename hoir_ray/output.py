@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hoir_ray.registry import OpenedSweep
     from hoir_ray.spec import SweepSpec
     from hoir_ray.sweep.plan import Plan
+    from hoir_ray.sweep.warm_start import Carried
     from hoir_ray.task import Task
     from hoir_ray.training.loop import Epoch, Fit
 
@@ -63,7 +64,9 @@ def print_json(value: object) -> None:
     print(json.dumps(_finite(value), indent=2))  # noqa: T201
 
 
-def print_plan(plan: Plan, *, measured: dict[str, dict[str, float]] | None, file: Path, as_json: bool) -> None:
+def print_plan(
+    plan: Plan, *, carried: Carried, measured: dict[str, dict[str, float]] | None, file: Path, as_json: bool
+) -> None:
     """What a checked sweep amounts to."""
     spec = plan.spec
     facts: dict[str, Any] = {
@@ -78,13 +81,18 @@ def print_plan(plan: Plan, *, measured: dict[str, dict[str, float]] | None, file
         "max_trials": spec.budget.max_trials,
         "wall_clock_s": spec.budget.wall_clock,
         "storage": spec.storage.uri,
+        "warm_start": {
+            "points": len(carried.points),
+            "observed": len(carried.observed),
+            "left_out": list(carried.left_out),
+        },
         "warnings": list(plan.warnings),
         "measured": measured,
     }
     if as_json:
         print_json(facts)
         return
-    warn(plan.warnings)
+    warn([*plan.warnings, *(f"warm_start: {line}" for line in carried.left_out)])
     console.print(f"[green]{file} is a valid sweep[/green]")
     goals = ", ".join(f"{m.goal} {m.name}" for m in spec.metrics)
     budget = [f"{spec.budget.max_trials} trials"] if spec.budget.max_trials else []
@@ -100,6 +108,9 @@ def print_plan(plan: Plan, *, measured: dict[str, dict[str, float]] | None, file
     }
     if plan.grid_size is not None:
         rows["grid"] = f"{plan.grid_size:,} points"
+    if spec.warm_start is not None:
+        evidence = f", {len(carried.observed)} results as evidence" if spec.warm_start.mode == "observe" else ""
+        rows["warm start"] = f"{len(carried.points)} points of {spec.warm_start.source} tried first{evidence}"
     for name, numbers in (measured or {}).items():
         rows[name] = f"built, {numbers['num_parameters']:,} parameters, first step {numbers['step_ms']:.0f} ms"
     _print_pairs(rows)

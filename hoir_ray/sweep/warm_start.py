@@ -6,11 +6,12 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from hoir_ray.errors import SpecError, StorageError
+from hoir_ray.document import Document
+from hoir_ray.errors import RequestError, SpecError, StorageError
 from hoir_ray.ledger import TrialRecord, to_json
 from hoir_ray.registry import OpenedSweep, open_sweep
 from hoir_ray.spec import Scalar, SweepSpec
-from hoir_ray.storage import MissingObjectError, Storage
+from hoir_ray.storage import MissingObjectError, Storage, open_storage
 from hoir_ray.sweep.space import Dimension, Space
 
 FILE = "warm_start.json"
@@ -31,19 +32,31 @@ class Carried:
     left_out: tuple[str, ...] = field(default=(), compare=False)
 
 
-def carry_over(spec: SweepSpec, space: Space, *, own: Storage) -> Carried:
+def carry_over(spec: SweepSpec, space: Space, *, own: Storage, document: Document | None = None) -> Carried:
     """Read the earlier sweep, or what was taken from it when this one began.
 
     Raises:
-        SpecError: If the earlier sweep is of another task, or has no finished trial.
+        SpecError: If there is no earlier sweep, it is of another task, or it has no finished trial.
     """
     if spec.warm_start is None:
         return Carried()
     try:
         return _from_json(own.get(FILE))
     except MissingObjectError:
-        source = open_sweep(spec.warm_start.source, endpoint_url=spec.storage.endpoint_url)
-        return carry_from(source, spec, space)
+        pass
+    try:
+        return carry_from(open_sweep(spec.warm_start.source, endpoint_url=spec.storage.endpoint_url), spec, space)
+    except RequestError as error:
+        place = f" ({document.place('warm_start', 'from')})" if document else ""
+        raise SpecError(f"warm_start.from: {error}{place}") from None
+
+
+def look_ahead(spec: SweepSpec, space: Space, *, document: Document) -> Carried:
+    """What a sweep would start from; its own storage is looked into only where it asks for an earlier one."""
+    if spec.warm_start is None:
+        return Carried()
+    root = open_storage(spec.storage.uri, endpoint_url=spec.storage.endpoint_url)
+    return carry_over(spec, space, own=root.child(spec.name), document=document)
 
 
 def save_carried(carried: Carried, storage: Storage) -> None:
@@ -58,12 +71,12 @@ def carry_from(source: OpenedSweep, spec: SweepSpec, space: Space) -> Carried:
     assert spec.warm_start is not None
     if source.spec.task != spec.task:
         raise SpecError(
-            f"warm_start.from: sweep '{source.spec.name}' is of task '{source.spec.task}', this one of '{spec.task}'; "
+            f"sweep '{source.spec.name}' is of task '{source.spec.task}', this one of '{spec.task}'; "
             "only sweeps of one task can learn from each other"
         )
     leaders = (source.front() if len(source.spec.metrics) > 1 else source.finished())[: spec.warm_start.top_k]
     if not leaders:
-        raise SpecError(f"warm_start.from: sweep '{source.spec.name}' has no finished trial to start from")
+        raise SpecError(f"sweep '{source.spec.name}' has no finished trial to start from")
     points, left_out = [], dict[str, None]()
     for leader in leaders:
         point = {d.path: leader.parameters[d.path] for d in _fitting(leader, space)}

@@ -19,11 +19,12 @@ ARGUMENTS = [
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[object]:
+    from playwright.sync_api import sync_playwright
+
     executable = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
     if executable is None:
         pytest.skip("no chromium on this machine; scripts/ci-prepare installs it")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright drives Chromium: pip install playwright")
-    with playwright.sync_playwright() as driver:
+    with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=executable, args=ARGUMENTS)
         yield browser
         browser.close()

@@ -44,6 +44,11 @@ def test_every_chart_draws_and_nothing_leaves_the_page(watched, file):
     assert page.requests == [file.as_uri()]
 
 
+def test_plotly_sets_up_only_what_the_charts_draw(watched, file):
+    page = opened(watched, file).page
+    assert set(page.evaluate("Object.keys(Plotly.PlotSchema.get().traces)")) == {"scatter", "bar"}
+
+
 def test_pointing_at_the_front_shows_the_picture(watched, file, sweep):
     page = opened(watched, file).page
     points = page.query_selector_all("[data-chart=front] .points path.point")

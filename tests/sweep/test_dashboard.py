@@ -32,7 +32,6 @@ def test_the_study_holds_every_ended_trial(tmp_path, text):
 
 
 def test_it_is_served_on_loopback(tmp_path):
-    pytest.importorskip("optuna_dashboard", reason="the extra 'dashboard' brings it")
     sweep = made_sweep(tmp_path, num_trials=6)
     address, ready, stop = [], threading.Event(), threading.Event()
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from hoir_ray.document import dump_document, parse_document
-from hoir_ray.errors import RequestError, SpecError
+from hoir_ray.errors import SpecError
 from hoir_ray.registry import SPEC, OpenedSweep, open_sweep
 from hoir_ray.spec import build_spec
 from hoir_ray.storage import Storage, open_storage
@@ -15,6 +16,7 @@ from hoir_ray.sweep.run import resolved
 from hoir_ray.sweep.space import build_space
 from hoir_ray.sweep.warm_start import Carried, carry_over, save_carried
 from hoir_ray.task import TaskConfig
+from tests.report.made import made_sweep
 from tests.sweep.simulation import TEXT, driver_of, run
 
 
@@ -96,7 +98,7 @@ def test_a_sweep_of_another_task_is_refused(source):
 
 
 def test_a_sweep_that_is_not_there_or_has_nothing_is_refused(tmp_path, source):
-    with pytest.raises(RequestError, match="no sweep at"):
+    with pytest.raises(SpecError, match=r"warm_start\.from: no sweep at"):
         carried(source, TEXT + f"warm_start: {{from: {tmp_path}/nowhere}}\n")
     empty = open_storage(str(tmp_path)).child("empty")
     empty.put(SPEC, TEXT.encode())
@@ -123,3 +125,46 @@ def test_the_resolved_yaml_runs_again(source):
 def test_a_grid_takes_no_warm_start(source):
     with pytest.raises(SpecError, match="warm_start"):
         build_spec(parse_document(TEXT + "method: grid\n" + warm(source), name="s.yaml"))
+
+
+MADE = """\
+name: own
+task: image
+data: {image: sample:astronaut, max_side: 24}
+metric: {name: val_psnr_db}
+parameters:
+  network.hidden.width: {min: 4, max: 9}
+budget: {max_trials: 4}
+"""
+
+
+def test_validate_says_what_will_be_carried_over_and_what_not(tmp_path, hoir):
+    made_sweep(tmp_path / "hoir-runs")
+    file = tmp_path / "s.yaml"
+    file.write_text(MADE + "warm_start: {from: made, top_k: 3, mode: observe}\n")
+    outcome = hoir("validate", file)
+    assert outcome.code == 0
+    assert "points of made tried first, 0 results as evidence" in outcome.out
+    assert "warning: warm_start: network.layer_type is not searched here" in outcome.err
+    assert "warning: warm_start: its results are no evidence here: it was searched by other metrics" in outcome.err
+    facts = json.loads(hoir("validate", file, "--json").out)["warm_start"]
+    assert facts["observed"] == 0
+    assert "network.layer_type is not searched here" in facts["left_out"]
+
+
+@pytest.mark.parametrize(
+    ("task", "source", "complaint"),
+    [
+        ("image", "mad", "no sweep at"),
+        ("neighborhood", "made", "sweep 'made' is of task 'image', this one of 'neighborhood'"),
+    ],
+)
+def test_validate_refuses_what_cannot_be_started_from(tmp_path, hoir, task, source, complaint):
+    made_sweep(tmp_path / "hoir-runs")
+    file = tmp_path / "s.yaml"
+    text = MADE if task == "image" else MADE.replace("task: image", f"task: {task}").replace("image: s", "images: s")
+    file.write_text(text + f"warm_start: {{from: {source}}}\n")
+    outcome = hoir("validate", file)
+    assert outcome.code == 2
+    assert f"warm_start.from: {complaint}" in outcome.err
+    assert "s.yaml:8" in outcome.err

@@ -150,14 +150,20 @@
   media.addEventListener("change", (event) => paint(event.matches));
   $("#theme").addEventListener("click", () => { paint(root.dataset.theme !== "dark"); remembered.set("hoir-theme", root.dataset.theme); });
 
-  async function unpack(text) {
-    const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
-    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
-  }
-  unpack($("#plotly").textContent).then((code) => {
+  // As a file of its own, Plotly is compiled beside the page; as text in the page it would hold it up.
+  async function load(text) {
+    const binary = atob(text), bytes = new Uint8Array(binary.length);
+    for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
+    const code = new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip")));
     const script = document.createElement("script");
-    script.textContent = code;
-    document.head.append(script);
+    script.src = URL.createObjectURL(new Blob([await code.arrayBuffer()], { type: "text/javascript" }));
+    await new Promise((done, fail) => {
+      Object.assign(script, { onload: done, onerror: () => fail(new Error("its script was refused")) });
+      document.head.append(script);
+    });
+    URL.revokeObjectURL(script.src);
+  }
+  load($("#plotly").textContent).then(() => {
     const seen = new IntersectionObserver((entries) => {
       for (const entry of entries) if (entry.isIntersecting) { seen.unobserve(entry.target); draw(entry.target); }
     }, { rootMargin: "300px" });

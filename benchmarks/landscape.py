@@ -1,0 +1,135 @@
+"""What `search.py` searches: learning curves that were recorded from real training, and the space between them."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import random
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from record_curves import CURVES, SPEC, key_of  # type: ignore[import-not-found]  # the file beside this one
+from scipy.interpolate import RegularGridInterpolator
+
+from hoir_ray.document import Document, parse_document
+from hoir_ray.spec import build_spec
+from hoir_ray.sweep.plan import Plan, plan_sweep
+
+NUM_DRAWS = 2_000
+Point = dict[str, Any]
+_POINTS = SPEC.replace("method: grid\n", "").replace("values: [8, 16, 24, 32]}", "min: 8, max: 32, q: 8}")
+_RANGES = (
+    _POINTS.replace("q: 8}", "q: 1}")
+    .replace("values: [2, 3, 4]}", "min: 2, max: 4}")
+    .replace("values: [3, 5, 8, 12]}", "min: 3, max: 12}")
+    .replace("values: [7, 15, 31]}", "min: 7, max: 31}")
+    .replace("values: [8, 16, 32, 64]}", "min: 8, max: 64, distribution: log_uniform_values}")
+    .replace("values: [0.001, 0.003, 0.01, 0.03]}", "min: 0.001, max: 0.03, distribution: log_uniform_values}")
+)
+_AXES = ("network.num_nodes", "network.input.segments", "network.hidden.width", "training.optimizer.lr")
+
+
+@dataclass(frozen=True)
+class Landscape:
+    """Networks and how each of them learns.
+
+    Attributes:
+        name: `recorded`, the points of the grid alone, or `between`, where they span ranges: a curve there is
+            interpolated linearly in the logarithm of each number.
+        limit: Of the number of parameters, or None.
+    """
+
+    name: str
+    limit: int | None = None
+
+    @property
+    def text(self) -> str:
+        """The sweep YAML without a budget."""
+        text = (_POINTS if self.name == "recorded" else _RANGES).replace("budget: {max_trials: 1000}\n", "")
+        return text + (f"constraints: [num_parameters <= {self.limit}]\n" if self.limit else "")
+
+    def document(self, more: str = "budget: {max_trials: 1}\n") -> Document:
+        return parse_document(self.text + more, name="search.yaml")
+
+    @functools.cached_property
+    def plan(self) -> Plan:
+        return plan_sweep(build_spec(self.document()))
+
+    def curve(self, point: Point) -> list[float]:
+        """Its PSNR in dB after each epoch."""
+        if self.name == "recorded":
+            return list(_recorded()[key_of(point)]["val_psnr_db"])
+        axes, interpolate = _interpolators()[point["network.layer_type"]]
+        found = interpolate([math.log(point[_AXES[a]]) for a in axes])
+        return [float(v) for v in found[0]]
+
+    def feasible(self, point: Point) -> bool:
+        return self.limit is None or self.plan.task.num_parameters(self.plan.config(point)) <= self.limit
+
+    @functools.cached_property
+    def best(self) -> float:
+        """The best known value: of every network of the grid, and of many between them."""
+        return max(max(self.curve(p)) for p in [*_grid(), *self._drawn] if self.feasible(p))
+
+    def share(self, goal: float) -> float:
+        """Of the feasible networks, those that reach `goal`."""
+        points = list(_grid()) if self.name == "recorded" else self._drawn
+        values = [max(self.curve(p)) for p in points if self.feasible(p)]
+        return sum(v >= goal for v in values) / len(values)
+
+    @functools.cached_property
+    def _drawn(self) -> list[Point]:
+        """Points drawn evenly over the ranges; none where there are no ranges."""
+        if self.name == "recorded":
+            return []
+        generator = random.Random(0)
+
+        def draw(dimension: Any) -> Any:
+            if dimension.choices is not None:
+                return generator.choice(dimension.choices)
+            if dimension.log:
+                return math.exp(generator.uniform(math.log(dimension.low), math.log(dimension.high)))
+            return generator.uniform(dimension.low, dimension.high)
+
+        return [self.plan.space.draw(draw) for _ in range(NUM_DRAWS)]
+
+
+@functools.cache
+def landscape_of(name: str, limit: int | None) -> Landscape:
+    """One for each process, which remembers its best."""
+    return Landscape(name, limit)
+
+
+@functools.cache
+def _recorded() -> dict[str, Any]:
+    return dict(json.loads(CURVES.read_text()))
+
+
+def _grid() -> Iterator[Point]:
+    document = parse_document(SPEC, name="curves.yaml")
+    plan = plan_sweep(build_spec(document))
+    return plan.space.points(lambda dimension: dimension.grid())
+
+
+@functools.cache
+def _interpolators() -> dict[str, tuple[list[int], RegularGridInterpolator]]:
+    """Layer type -> which of the axes it has, and the curve as a function of their logarithms."""
+    points: dict[str, list[Point]] = defaultdict(list)
+    for point in _grid():
+        points[point["network.layer_type"]].append(point)
+    found = {}
+    for layer_type, group in points.items():
+        axes = [a for a, path in enumerate(_AXES) if path in group[0]]
+        ticks = [sorted({p[_AXES[a]] for p in group}) for a in axes]
+        curves = {tuple(p[_AXES[a]] for a in axes): _recorded()[key_of(p)]["val_psnr_db"] for p in group}
+        table = np.empty((*map(len, ticks), len(next(iter(curves.values())))))
+        for place in np.ndindex(*map(len, ticks)):
+            table[place] = curves[tuple(t[i] for t, i in zip(ticks, place, strict=True))]
+        # Logarithms are rounded, so that the ends of a range may lie outside by as little.
+        logs = [np.log(t) for t in ticks]
+        found[layer_type] = axes, RegularGridInterpolator(logs, table, bounds_error=False, fill_value=None)
+    return found
