@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
 import tempfile
@@ -13,63 +12,16 @@ from typing import Any
 
 import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig
-from ray.train.collective import broadcast_from_rank_zero
-from ray.train.lightning import RayDDPStrategy, RayLightningEnvironment
 from ray.train.torch import TorchTrainer
 
 from hoir_ray.sweep.failure import describe, describe_death, lost_touch
 from hoir_ray.sweep.job import Job
+from hoir_ray.sweep.mailbox import Mailbox, Message
 from hoir_ray.sweep.process_group import NodeTorchConfig
-from hoir_ray.sweep.worker import Seat, train_worker
-from hoir_ray.training.loop import Distributed
 
-Message = dict[str, Any]
-Answer = tuple[bool, str | None]  # whether to go on, and why it had better be elsewhere
-GO_HOME: Answer = (False, None)
 POLL_S = 1.0
 STOP_S = 90.0  # for workers to come to the end of an epoch and of their uploads, after the trial was told to stop
 ECHO_S = 8.0  # Ray Train looks every two seconds whether its workers live
-
-
-class Mailbox:
-    """An actor: workers deliver messages and wait for the answer; the trial takes them and gives it."""
-
-    def __init__(self) -> None:
-        self._messages: asyncio.Queue[tuple[Message, asyncio.Future[Answer]]] = asyncio.Queue()
-        self._unanswered: asyncio.Future[Answer] | None = None
-        self._closed = False
-
-    async def deliver(self, message: Message) -> Answer:
-        """Returns when the trial has dealt with the message."""
-        if self._closed:
-            return GO_HOME
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        await self._messages.put((message, answer))
-        return await answer
-
-    async def take(self, timeout_s: float) -> Message | None:
-        """The next message, or None after a time without one."""
-        try:
-            message, self._unanswered = await asyncio.wait_for(self._messages.get(), timeout_s)
-        except TimeoutError:
-            return None
-        return message
-
-    async def answer(self, reason: str | None) -> None:
-        """Let the worker whose message was taken go on; `reason` is why it had better do so elsewhere."""
-        if self._unanswered is not None:
-            self._unanswered.set_result((True, reason))
-            self._unanswered = None
-
-    async def close(self) -> None:
-        """Send everybody home who delivers something from now on, or waits for an answer."""
-        self._closed = True
-        waiting = [self._unanswered] if self._unanswered is not None else []
-        while not self._messages.empty():
-            waiting.append(self._messages.get_nowait()[1])
-        for answer in waiting:
-            answer.set_result(GO_HOME)
-        self._unanswered = None
 
 
 class GroupTrainer(TorchTrainer):
@@ -91,6 +43,7 @@ def train_group(job: Job, report: Callable[[Message], str | None]) -> None:
         report: As for `train_worker`, but told of the machines first; when it raises SystemExit, the workers end with
             their epoch.
     """
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # `report` tells of it, without a process more
     mailbox: Any = ray.remote(num_cpus=0)(Mailbox).remote()
     with tempfile.TemporaryDirectory(prefix="hoir-group-", ignore_cleanup_errors=True) as scratch:
         trainer = GroupTrainer(
@@ -142,7 +95,13 @@ def _relay(job: Job, mailbox: Any, fit: _Fit, report: Callable[[Message], str | 
 
 
 def work(job: Job, mailbox: Any) -> None:
-    """What each of Ray Train's workers does."""
+    """What each of Ray Train's workers does; only they load what training needs."""
+    from ray.train.collective import broadcast_from_rank_zero
+    from ray.train.lightning import RayDDPStrategy, RayLightningEnvironment
+
+    from hoir_ray.sweep.worker import Seat, train_worker
+    from hoir_ray.training.loop import Distributed
+
     context = ray.train.get_context()
 
     def send(message: Message) -> str | None:
