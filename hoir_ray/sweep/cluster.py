@@ -129,15 +129,14 @@ def _joined(address: str) -> Iterator[None]:
 
 
 def _why_not(address: str, error: Exception) -> str:
-    text = " ".join(str(error).split())
-    if "authentication" in f"{type(error).__name__} {text}".lower():
-        return (
-            f"--address {address}: the cluster does not accept this process's token; set RAY_AUTH_MODE=token, and "
-            "RAY_AUTH_TOKEN_PATH to a file with the token that its machines have"
-        )
+    """Ray says of a refused token that it could not connect, or that nothing is there."""
+    text = " ".join(str(error).split())[:400]
     if "ersion mismatch" in text:
-        return f"--address {address}: {text[:400]}"
-    return f"--address {address}: no Ray cluster answers there: {text[:300]}"
+        return f"--address {address}: {text}"
+    return (
+        f"--address {address}: {text}. Either no Ray cluster answers there, or it does not accept this process's token: "
+        "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH, a file, must be those of its machines"
+    )
 
 
 def _say_nothing(data: dict[str, str], ignore_prefix: bool) -> None:

@@ -123,12 +123,17 @@ class Sweep:
     def epochs(self) -> dict[tuple[str, int], list[int]]:
         """(trial, attempt) -> the epochs that were trained, whether or not anybody heard of them."""
         found: dict[tuple[str, int], list[int]] = {}
-        if not (self.folder / "epochs.txt").exists():
-            return found
-        for line in (self.folder / "epochs.txt").read_text().splitlines():
-            trial, attempt, epoch = line.split()
+        for trial, attempt, epoch, _ in self._trained():
             found.setdefault((trial, int(attempt)), []).append(int(epoch))
         return found
+
+    def hosts(self) -> dict[tuple[str, int], str]:
+        """(trial, attempt) -> the host on which it was trained, or its first worker was."""
+        return {(trial, int(attempt)): host for trial, attempt, _, host in self._trained()}
+
+    def _trained(self) -> list[list[str]]:
+        file = self.folder / "epochs.txt"
+        return [line.split() for line in file.read_text().splitlines()] if file.exists() else []
 
     def opened(self) -> OpenedSweep:
         return open_sweep(open_storage(self.storage, endpoint_url=self.endpoint_url).child("tiny"))

@@ -11,6 +11,7 @@ import importlib.machinery
 import json
 import os
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -69,7 +70,7 @@ def faulty(module):
             go_on = on_epoch(epoch)
             if rank == 0:
                 with Path(plan["epochs"]).open("a") as file:
-                    file.write(f"{job.trial} {job.attempt} {epoch.epoch}\n")
+                    file.write(f"{job.trial} {job.attempt} {epoch.epoch} {socket.gethostname()}\n")
             return go_on
 
         return train(*arguments, on_epoch=break_or_go_on, **options)
