@@ -134,7 +134,7 @@ def _why_not(address: str, error: Exception) -> str:
     if "ersion mismatch" in text:
         return f"--address {address}: {text}"
     return (
-        f"--address {address}: {text}. Either no Ray cluster answers there, or it does not accept this process's token: "
+        f"--address {address}: {text}. Either no Ray cluster answers there, or it refuses this process's token: "
         "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH, a file, must be those of its machines"
     )
 
