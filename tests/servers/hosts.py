@@ -32,12 +32,12 @@ class Hosts:
         environment: Of every process on them.
     """
 
-    def __init__(self, folder: Path, *, environment: Mapping[str, str], net: int = 61) -> None:
-        self.folder, self.net = folder, net
+    def __init__(self, folder: Path, *, environment: Mapping[str, str]) -> None:
+        self.folder, self.net = folder, 20 + os.getpid() % 200  # several test runs share a machine
         self.environment = {
             **os.environ,
             **environment,
-            "NET": str(net),
+            "NET": str(self.net),
             "STATE": str(folder / "hosts"),
             "PYTHON": sys.executable,
             # Each host would compile the same kernels again.
