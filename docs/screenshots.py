@@ -1,6 +1,6 @@
 """Pictures of a report for the README, taken in the machine's own Chromium.
 
-python docs/screenshots.py report.html docs
+python docs/screenshots.py report.html docs/pictures
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from playwright.sync_api import Page, ViewportSize, sync_playwright
 
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 VIEWS = {"light": (1200, 900), "dark": (1200, 900), "phone": (390, 844)}
-PARTS = ("front", "gallery", "curves", "parallel")
 
 
 def settle(page: Page) -> None:
@@ -37,8 +36,6 @@ def main() -> None:
             page.focus("[data-chart=front]")
             page.keyboard.press("End")
             page.screenshot(path=out / f"report-{name}.png")
-            for part in PARTS if name == "light" else ():
-                page.locator(f"#{part}").screenshot(path=out / f"report-{part}.png")
             context.close()
         browser.close()
 

@@ -103,11 +103,18 @@
   }
   const settings = { responsive: true, displaylogo: false, displayModeBar: false, showTips: false };
 
+  // A phone has no room for settings and reasons beside a point; the chart's own table and the trials' have them.
+  function traces(figure) {
+    const narrow = matchMedia("(max-width: 560px)").matches;
+    return structuredClone(figure.data).map((trace) => narrow && trace.hovertemplate
+      ? { ...trace, hovertemplate: trace.hovertemplate.replace("<br>%{text}", "") } : trace);
+  }
+
   function draw(box) {
     const figure = data.figures[box.dataset.chart];
     if (figure.layout.minWidth) box.style.minWidth = `${figure.layout.minWidth}px`;
     if (figure.layout.height) box.style.height = `${figure.layout.height}px`;
-    window.Plotly.newPlot(box, structuredClone(figure.data), dressed(figure), settings).then(() => {
+    window.Plotly.newPlot(box, traces(figure), dressed(figure), settings).then(() => {
       box.dataset.drawn = "true";
       box.on("plotly_hover", (event) => { if (box.dataset.chart === "front") pick(event.points[0].customdata); });
       box.on("plotly_click", (event) => pick(event.points[0].customdata));
@@ -143,7 +150,7 @@
     $("#theme").textContent = dark ? "Light" : "Dark";
     $("#theme").setAttribute("aria-label", `Switch to ${dark ? "light" : "dark"} colours`);
     $("#theme").removeAttribute("aria-pressed");
-    for (const box of charts) if (box.dataset.drawn) window.Plotly.react(box, structuredClone(data.figures[box.dataset.chart].data), dressed(data.figures[box.dataset.chart]), settings);
+    for (const box of charts) if (box.dataset.drawn) window.Plotly.react(box, traces(data.figures[box.dataset.chart]), dressed(data.figures[box.dataset.chart]), settings);
   }
   const chosen = remembered.get("hoir-theme");
   paint(chosen ? chosen === "dark" : media.matches);
