@@ -84,9 +84,13 @@ start_ray() {
     else
         set -- --address="$(address_of head):6379" --num-cpus="$CPUS"
     fi
-    run "$host" "$PYTHON" "${ray[@]}" start "$@" --node-ip-address="$(address_of "$host")" --temp-dir=/srv/ray \
-        --object-store-memory=100000000 --disable-usage-stats >"$STATE/$host.log" 2>&1 ||
-        { cat "$STATE/$host.log" >&2; die "Ray did not start on '$host'"; }
+    for _ in 1 2 3; do # where the machine is busy, Ray gives up on itself after thirty seconds
+        run "$host" "$PYTHON" "${ray[@]}" start "$@" --node-ip-address="$(address_of "$host")" --temp-dir=/srv/ray \
+            --object-store-memory=100000000 --disable-usage-stats >"$STATE/$host.log" 2>&1 && return
+        run "$host" pkill -9 -f /srv/ray || true
+    done
+    cat "$STATE/$host.log" >&2
+    die "Ray did not start on '$host'"
 }
 
 up() {

@@ -78,4 +78,4 @@ class Hosts:
         return self.run(host, sys.executable, *arguments)
 
     def ask(self, *command: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=200, check=False)
+        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=500, check=False)

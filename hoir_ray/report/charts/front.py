@@ -46,6 +46,7 @@ def draw(sweep: OpenedSweep) -> Chart:
     traces = [*_other_trials(sweep, x=x.name, y=y.name, front=front), _front(sweep, front, x=x.name, y=y.name)]
     if best is not None:
         traces.append(_knee(best, x=x.name, y=y.name))
+    traces += _over_seeds(sweep, front, x=x.name, y=y.name)
     values = [v for r in sweep.records if (v := value_of(r, x.name)) is not None]
     layout = {"xaxis": axis(x.name, log=spans_decades(values)), "yaxis": axis(y.name), "hovermode": "closest"}
     return Chart(
@@ -75,21 +76,38 @@ def _summary(front: list[TrialRecord], *, metrics: tuple[MetricSpec, ...], best:
 
 
 def _front(sweep: OpenedSweep, front: list[TrialRecord], *, x: str, y: str) -> dict[str, Any]:
-    seeds = spreads(sweep.records, metric=y)
     front = sorted(front, key=lambda r: value_of(r, x) or 0.0)
-    deviations = [s.deviation if (s := seeds.get(r.trial)) and s.num_seeds > 1 else None for r in front]
     # What is reached at least: from each point on, until the next one is better.
     shape = "linear" if len(axes_of(sweep)) > 2 else "hv" if axes_of(sweep)[1].goal == "minimize" else "vh"
-    trace = {
+    return {
         **_points(front, x=x, y=y),
         "name": "front",
         "mode": "lines+markers",
         "line": {"color": ACCENT, "width": 1.5, "shape": shape, "dash": "dot"},
         "marker": {"color": ACCENT, "size": 11, "symbol": "circle"},
     }
-    if any(d is not None for d in deviations):
-        trace["error_y"] = {"type": "data", "array": deviations, "color": ACCENT, "thickness": 1}
-    return trace
+
+
+def _over_seeds(sweep: OpenedSweep, front: list[TrialRecord], *, x: str, y: str) -> list[dict[str, Any]]:
+    """Mean and deviation of the runs with other seeds, beside the score by which a trial was selected."""
+    known = spreads(sweep.records, metric=y)
+    again = [(r, known[r.trial]) for r in front if r.trial in known]
+    if not again:
+        return []
+    deviations = [s.deviation if s.num_seeds > 1 else 0.0 for _, s in again]
+    return [
+        {
+            "type": "scatter",
+            "x": [value_of(r, x) for r, _ in again],
+            "y": [s.mean for _, s in again],
+            "customdata": [r.trial for r, _ in again],
+            "hovertemplate": f"<b>%{{customdata}}</b> over seeds<br>{plain(y)} %{{y:.4~g}}<extra></extra>",
+            "name": "mean over seeds",
+            "mode": "markers",
+            "marker": {"color": ACCENT, "size": 9, "symbol": "line-ew-open", "line": {"width": 2}},
+            "error_y": {"type": "data", "array": deviations, "color": ACCENT, "thickness": 1},
+        }
+    ]
 
 
 def _knee(best: TrialRecord, *, x: str, y: str) -> dict[str, Any]:
