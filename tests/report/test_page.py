@@ -113,7 +113,7 @@ def test_a_report_that_cannot_be_written_leaves_nothing(tmp_path, hoir):
 
 def test_the_cost_counts_pauses_once_and_devices_fully():
     records = [made_record(n) for n in (1, 2, 3)]
-    cost = cost_of(records, resources=Resources(gpus=2))
+    cost = cost_of(records, resources=Resources(workers=2, gpus=1))
     seconds = [4 + r.epochs for r in records]
     assert cost.trial_s == sum(seconds)
     assert cost.busy_s == sum(seconds)  # a minute apart, so they never overlap

@@ -20,8 +20,9 @@ def why_not() -> str | None:
     missing = [name for name in ("ip", "nsenter", "unshare") if shutil.which(name) is None]
     if missing:
         return f"test hosts need {', '.join(missing)} (Debian: iproute2, util-linux)"
-    probe = subprocess.run(["ip", "netns", "add", "hoir-probe"], capture_output=True, text=True, check=False)
-    subprocess.run(["ip", "netns", "del", "hoir-probe"], capture_output=True, check=False)
+    name = f"hoir-probe-{os.getpid()}"
+    probe = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True, check=False)
+    subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
     return None if probe.returncode == 0 else f"network namespaces are refused here: {probe.stderr.strip()}"
 
 
@@ -43,7 +44,7 @@ class Hosts:
             # Each host would compile the same kernels again.
             "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache")),
         }
-        self.here = f"10.199.{net}.254"
+        self.here = f"10.199.{self.net}.254"
 
     def __enter__(self) -> Hosts:
         self.do("down")  # what a killed test run left

@@ -72,11 +72,12 @@ def _hold(storage: Storage, ready: SimpleQueue[bool]) -> None:
 
 
 def test_holder_elsewhere_is_waited_out(storage: Storage) -> None:
-    claim = {"owner": "o", "host": "far", "pid": 1, "machine": "another", "since": "s", "expires": time.time() + 1.0}
+    expires = time.time() + 5.0
+    claim = {"owner": "o", "host": "far", "pid": 1, "machine": "another", "since": "s", "expires": expires}
     storage.put("lock.json", json.dumps(claim).encode())
     with pytest.raises(LockedError, match=r"already run by o .host far, process 1. since s; its lease ends in \d s"):
         acquire_lock(storage, owner="early")
-    time.sleep(1.1)
+    time.sleep(max(0.0, expires + 0.1 - time.time()))
     acquire_lock(storage, owner="late").release()
 
 
