@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
-import psutil
 import pytest
 
 from hoir_ray.ledger import TrialRecord
@@ -31,6 +30,7 @@ pytestmark = [
 PLAN = "HOIR_TEST_FAULTS"
 SLOW_EPOCHS = {"trial": "*", "do": "sleep", "seconds": 2.1}
 TWO_TRIALS = TEXT.replace("max_trials: 4", "max_trials: 2") + "failures: {max_retries: 0}\n"
+TRIALS = ("ray::ImplicitFunc", "ray::RayTrainWorker", "ray::TrainController")
 BLACKHOLE = ("ip", "route", "add", "blackhole")
 
 
@@ -91,12 +91,11 @@ def wait_for_trial(sweep: Sweep, process: subprocess.Popen[bytes], *, epoch: int
     return found[0]
 
 
-def left_on_hosts(*, within_s: float = 20) -> list[str]:
-    """Processes of trials that outlive their sweep."""
+def left_on_hosts(hosts: Hosts, *, within_s: float = 20) -> list[str]:
+    """Processes of trials on them that outlive their sweep."""
     end = time.monotonic() + within_s
     while True:
-        lines = [" ".join(p.info["cmdline"] or []) for p in psutil.process_iter(["cmdline"])]
-        left = [line for line in lines if line.startswith(("ray::ImplicitFunc", "ray::RayTrainWorker", "ray::TrainC"))]
+        left = [line for line in hosts.processes() if line.startswith(TRIALS)]
         if not left or time.monotonic() > end:
             return left
         time.sleep(0.5)
@@ -119,7 +118,7 @@ def test_a_group_outlives_one_of_its_machines(hosts: Hosts, sweep_of: Callable[.
     epochs = sweep.epochs()
     again = set(epochs[record.trial, 1]) & set(epochs[record.trial, 2])
     assert len(again) <= 2, "an epoch whose checkpoint was under way, and one that was just complete"
-    assert left_on_hosts() == []
+    assert left_on_hosts(hosts) == []
 
 
 def test_what_a_cut_off_machine_still_trains_does_not_count(hosts: Hosts, sweep_of: Callable[..., Sweep]) -> None:
@@ -137,7 +136,7 @@ def test_what_a_cut_off_machine_still_trains_does_not_count(hosts: Hosts, sweep_
         assert (records[victim].losses, records[victim].charged) == (1, 0)
     finally:
         hosts.run(host, "ip", "route", "del", "blackhole", f"10.199.{hosts.net}.1")
-    assert left_on_hosts(within_s=90) == []
+    assert left_on_hosts(hosts, within_s=90) == []
     check_invariants(sweep, num_trials=2, exit_code=code)
     hosts.do("kill", host)
     hosts.do("start", host)
@@ -192,7 +191,7 @@ def test_a_machine_that_is_to_go_is_left_in_time(hosts: Hosts, sweep_of: Callabl
     assert host_of(moved) != host
     first, second = sweep.epochs()[moved.trial, 1], sweep.epochs()[moved.trial, 2]
     assert second[0] == first[-1] + 1, "its state was written before it left"
-    assert left_on_hosts() == []
+    assert left_on_hosts(hosts) == []
     hosts.do("kill", host)
     hosts.do("start", host)
 
@@ -247,4 +246,4 @@ def test_a_submitted_sweep_trains_where_its_picture_is_not(hosts: Hosts, sweep_o
     assert {host_of(r) for r in records} <= {"worker1", "worker2"}
     listed = hosts.python("head", "-m", "hoir_ray", "list", "--json")
     assert '"tiny"' in listed.stdout, listed.stdout + listed.stderr
-    assert left_on_hosts() == []
+    assert left_on_hosts(hosts) == []

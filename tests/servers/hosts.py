@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
+import psutil
+
 SCRIPT = Path(__file__).parents[2] / "cluster" / "local.sh"
 
 
@@ -74,6 +76,18 @@ class Hosts:
     def run(self, host: str, *command: str) -> subprocess.CompletedProcess[str]:
         """A command on a host, to its end."""
         return self.ask(*self.launcher(host), *command)
+
+    def processes(self) -> list[str]:
+        """Command lines of all that runs on the hosts; told by its network, as others may run the like beside it."""
+        networks = {path.stat().st_ino for path in Path("/run/netns").glob(f"hoir{self.net}-*")}
+        found = []
+        for process in psutil.process_iter(["cmdline"]):
+            try:
+                if Path(f"/proc/{process.pid}/ns/net").stat().st_ino in networks:
+                    found.append(" ".join(process.info["cmdline"] or []))
+            except OSError:  # it has ended
+                continue
+        return found
 
     def python(self, host: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         return self.run(host, sys.executable, *arguments)
