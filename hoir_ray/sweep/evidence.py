@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 from hoir_ray.expression import parse_condition
 from hoir_ray.ledger import TrialRecord
 from hoir_ray.ranking import losses_of, metrics_of
-from hoir_ray.spec import MetricSpec, SweepSpec
+from hoir_ray.spec import MetricSpec, Scalar, SweepSpec
 from hoir_ray.sweep.leaders import leaders
 from hoir_ray.sweep.space import Dimension, Space
 
@@ -24,7 +24,7 @@ def past_trial(record: TrialRecord, *, spec: SweepSpec, space: Space) -> optuna.
 
     Optuna takes no curve where there are several metrics.
     """
-    dimensions = space.dimensions_of(record.parameters)
+    params, drawn_from = as_params(record.parameters, space=space)
     values = final_values(record, spec.metrics)
     state = STATES.get(record.state, TrialState.FAIL)
     if state == TrialState.COMPLETE and values is None:
@@ -33,8 +33,8 @@ def past_trial(record: TrialRecord, *, spec: SweepSpec, space: Space) -> optuna.
     return optuna.trial.create_trial(
         state=state,
         values=values if complete else None,
-        params={d.name: record.parameters[d.path] for d in dimensions},
-        distributions={d.name: distribution(d) for d in dimensions},
+        params=params,
+        distributions=drawn_from,
         constraints=violations(record, spec) if complete else None,
         intermediate_values=intermediate_values(record, spec),
     )
@@ -81,6 +81,12 @@ def violations(record: TrialRecord, spec: SweepSpec) -> dict[str, float]:
     """How far a finished trial is from meeting each constraint, so that the sampler learns where they hold."""
     metrics = metrics_of(record)
     return {text: parse_condition(text).violation(metrics) for text in spec.constraints}
+
+
+def as_params(point: Mapping[str, Scalar], *, space: Space) -> tuple[dict[str, Scalar], dict[str, BaseDistribution]]:
+    """A point's values by the names of its cases, and from what each was drawn."""
+    dimensions = space.dimensions_of(point)
+    return {d.name: point[d.path] for d in dimensions}, {d.name: distribution(d) for d in dimensions}
 
 
 def distribution(dimension: Dimension) -> BaseDistribution:

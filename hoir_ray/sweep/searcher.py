@@ -16,6 +16,7 @@ from hoir_ray.errors import WorkError
 from hoir_ray.ledger import TrialRecord
 from hoir_ray.spec import Scalar, SweepSpec
 from hoir_ray.sweep.evidence import (
+    as_params,
     distribution,
     final_values,
     intermediate_values,
@@ -95,14 +96,15 @@ class Searcher:
         if self._grid is not None:
             for point in self._grid:
                 if _key(point) not in self._seen and refuse(point) is None:
-                    return self._opened(name, self._enqueued(point), point)
+                    return self._opened(name, self._placed(point), point)
             return None
         if self._spec.method in BOUNDED and self._num_known > MAX_EVIDENCE:
             self._study = self._new_study()
-            self._open = {n: (self._enqueued(point), point) for n, (_, point) in self._open.items()}
+            self._open = {n: (self._placed(point), point) for n, (_, point) in self._open.items()}
         for _ in range(MAX_SAMPLED_DRAWS + len(self._first)):
             if self._first:
-                self._enqueue(self._first.popleft())
+                carried = self._first.popleft()
+                self._study.enqueue_trial(as_params(carried, space=self._space)[0])
             optuna_trial = self._study.ask()
             point = self._space.draw(partial(_suggest, optuna_trial))
             if _key(point) not in self._seen and refuse(point) is None:
@@ -121,7 +123,7 @@ class Searcher:
             fresh = True
             last = refuse(point) or ""
             if not last:
-                return self._opened(name, self._enqueued(point), point)
+                return self._opened(name, self._placed(point), point)
         if fresh:
             raise WorkError(f"no point in {MAX_RANDOM_DRAWS} draws meets the constraints; the last: {last}")
         return None
@@ -129,7 +131,7 @@ class Searcher:
     def reopen(self, record: TrialRecord) -> None:
         """Take up an interrupted trial again, as a running one with its own point."""
         if record.trial not in self._open:
-            self._opened(record.trial, self._enqueued(record.parameters), dict(record.parameters))
+            self._opened(record.trial, self._placed(record.parameters), dict(record.parameters))
 
     def tell(self, record: TrialRecord) -> None:
         """How a trial ended."""
@@ -159,15 +161,11 @@ class Searcher:
         self._seen.add(_key(point))
         return point
 
-    def _enqueue(self, point: Mapping[str, Scalar]) -> None:
-        self._study.enqueue_trial({d.name: point[d.path] for d in self._space.dimensions_of(point)})
-
-    def _enqueued(self, point: Mapping[str, Scalar]) -> optuna.Trial:
-        self._enqueue(point)
-        optuna_trial = self._study.ask()
-        for dimension in self._space.dimensions_of(point):
-            _suggest(optuna_trial, dimension)
-        return optuna_trial
+    def _placed(self, point: Mapping[str, Scalar]) -> optuna.Trial:
+        """A running trial of this point, without asking the sampler."""
+        params, drawn_from = as_params(point, space=self._space)
+        running = optuna.trial.create_trial(state=TrialState.RUNNING, params=params, distributions=drawn_from)
+        return optuna.Trial(self._study, self._study._storage.create_new_trial(self._study._study_id, running))
 
     def _draw(self, dimension: Dimension) -> Scalar:
         if dimension.choices is not None:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from hoir_ray.storage import open_storage
+from hoir_ray.storage.folders import MANIFEST
 from hoir_ray.unsaved import FOLDER
 from tests.faults.invariants import check_invariants
 from tests.faults.sweeps import TEXT, Sweep
@@ -19,13 +21,17 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 SLOW_EPOCHS = {"trial": "*", "do": "sleep", "seconds": 0.5}
 
 
-def test_bursts_of_errors_delays_and_cut_transfers_are_borne(tmp_path: Path, s3_proxy: S3Proxy, s3_bucket: str) -> None:
+def test_bursts_of_errors_delays_and_cut_transfers_are_borne(
+    tmp_path: Path, s3_server: SeaweedFS, s3_proxy: S3Proxy, s3_bucket: str
+) -> None:
+    uploaded = tmp_path / "uploaded"
     sweep = Sweep(
         tmp_path,
         storage=f"s3://{s3_bucket}/sweeps",
         endpoint_url=s3_proxy.endpoint_url,
         faults=[
             {"trial": "t0001", "do": "sleep", "seconds": 4.1, "epoch": 2, "attempts": [1]},
+            {"trial": "t0001", "do": "wait", "file": str(uploaded), "epoch": 3, "attempts": [1]},
             {"trial": "t0001", "do": "SIGKILL", "epoch": 4, "attempts": [1]},
         ],
     )
@@ -40,6 +46,11 @@ def test_bursts_of_errors_delays_and_cut_transfers_are_borne(tmp_path: Path, s3_
             stack.enter_context(s3_proxy.faulty("reset", match="PUT", times=4)),
             stack.enter_context(s3_proxy.faulty("503", times=12)),
         ]
+        behind = open_storage(f"s3://{s3_bucket}/sweeps/tiny", endpoint_url=s3_server.endpoint_url)
+        sweep.wait_until(
+            lambda: any(o.key.endswith(MANIFEST) for o in behind.list("trials/t0001/checkpoints")), process=process
+        )
+        uploaded.touch()
         code = process.wait(timeout=600)
     records = check_invariants(sweep, num_trials=4, exit_code=code)
     assert code == 0

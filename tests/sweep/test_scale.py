@@ -17,6 +17,7 @@ from hoir_ray.sweep.tpe import ConditionalTPE
 from tests.sweep.simulation import TEXT, driver_of, run
 
 ASHA = TEXT + "early_terminate: {type: asha, min_iter: 1, eta: 3}\n"
+BOUND = TEXT + "constraints: [quality >= 25]\n"
 FRONT = TEXT.replace(
     "metric: {name: quality, goal: maximize}",
     "metrics: [{name: quality, goal: maximize}, {name: num_parameters, goal: minimize}]",
@@ -67,6 +68,21 @@ def test_tpe_draws_only_what_applies(storage):
     for trial in driver._searcher.trials:
         nodes = "continuous" if trial.params["network.layer_type"] == "continuous" else "fourier"
         assert f"network.num_nodes@{nodes}" in trial.params or len(trial.params) == 4
+
+
+@pytest.mark.parametrize("text", [ASHA, BOUND, FRONT], ids=["asha", "constraint", "front"])
+def test_points_are_those_of_optunas_own_arithmetic(tmp_path, monkeypatch, text):
+    text = text.replace("max_trials: 12", "max_trials: 90")
+    points = []
+    for name in ("ours", "optunas"):
+        driver = driver_of(open_storage(str(tmp_path / name)), text)
+        run(driver, slots=5)
+        assert driver.num_ended == 90
+        points.append([driver.records[trial].parameters for trial in sorted(driver.records)])
+        if name == "ours":
+            for method in ("_sample", "_get_internal_repr"):
+                monkeypatch.delattr(ConditionalTPE, method)
+    assert points[0] == points[1]
 
 
 @pytest.mark.parametrize("text", [TEXT, FRONT], ids=["single", "front"])

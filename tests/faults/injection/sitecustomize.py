@@ -25,6 +25,9 @@ def break_it(fault, job):
         raise RuntimeError(fault.get("message", "injected"))
     if do == "sleep":
         time.sleep(fault["seconds"])
+    elif do == "wait":
+        while not Path(fault["file"]).exists():
+            time.sleep(0.05)
     elif do == "exit":
         os._exit(3)
     elif do == "hang_python":
