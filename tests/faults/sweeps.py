@@ -115,9 +115,9 @@ class Sweep:
         end = time.monotonic() + timeout_s
         while not condition():
             if process.poll() is not None or time.monotonic() > end:
-                raise AssertionError(
-                    f"the sweep ended ({process.poll()}) or nothing came within {timeout_s} s:\n{self.log}"
-                )
+                ended = process.poll()
+                self.kill()
+                raise AssertionError(f"the sweep ended ({ended}) or nothing came within {timeout_s} s:\n{self.log}")
             time.sleep(0.05)
 
     def epochs(self) -> dict[tuple[str, int], list[int]]:

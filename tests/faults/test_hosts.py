@@ -91,7 +91,7 @@ def wait_for_trial(sweep: Sweep, process: subprocess.Popen[bytes], *, epoch: int
     return found[0]
 
 
-def left_on_hosts(hosts: Hosts, *, within_s: float = 20) -> list[str]:
+def left_on_hosts(hosts: Hosts, *, within_s: float = 60) -> list[str]:
     """Processes of trials on them that outlive their sweep."""
     end = time.monotonic() + within_s
     while True:
