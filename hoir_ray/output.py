@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
 from hoir_ray import wording
 
@@ -62,6 +63,20 @@ def progress(message: str) -> None:
 
 def print_json(value: object) -> None:
     print(json.dumps(_finite(value), indent=2))  # noqa: T201
+
+
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> None:
+    """Columns as wide as their longest cell; rich's own table takes a second per thousand rows."""
+    table = [[Text(heading, style="bold") for heading in headings], *rows]
+    texts = [[cell if isinstance(cell, Text) else Text(cell.replace("\n", " ")) for cell in row] for row in table]
+    widths = [max(cell_len(cell.plain) for cell in column) for column in zip(*texts, strict=True)]
+    lines = []
+    for row in texts:
+        *cells, last = row
+        for cell, width in zip(cells, widths, strict=False):
+            cell.pad_right(width + 2 - cell_len(cell.plain))
+        lines.append(Text.assemble(*cells, last))
+    console.print(Text("\n").join(lines))
 
 
 def print_plan(
@@ -125,21 +140,15 @@ def print_trials(opened: OpenedSweep, *, where: Condition | None, as_json: bool)
         print_json(table_rows(records))
         return
     metrics = [m.name for m in opened.spec.metrics]
-    table = Table("trial", "state", "epochs", *metrics, "settings", "reason", box=None, pad_edge=False)
+    rows: list[Sequence[str | Text]] = []
     for record in records:
-        style = wording.STATE_STYLES.get(record.state, "red")
         best = record.best or {}
         values = [wording.number(best[m]) if m in best else "-" for m in metrics]
-        state = f"[{style}]{record.state}[/{style}]"
-        table.add_row(
-            record.trial,
-            state,
-            str(record.epochs),
-            *values,
-            escape(wording.settings(record.parameters)),
-            escape(record.reason),
+        state = Text(record.state, style=wording.STATE_STYLES.get(record.state, "red"))
+        rows.append(
+            [record.trial, state, str(record.epochs), *values, wording.settings(record.parameters), record.reason]
         )
-    console.print(table)
+    print_table(["trial", "state", "epochs", *metrics, "settings", "reason"], rows)
 
 
 def print_best(opened: OpenedSweep, *, pareto: bool, where: Condition | None, top: int, as_json: bool) -> None:
@@ -306,17 +315,15 @@ def _print_leaders(opened: OpenedSweep, leaders: Sequence[TrialRecord]) -> None:
     bend = knee(opened.front(), metrics=opened.spec.metrics)
     seeds.pop("num_parameters", None)  # no seed changes it
     over = [f"{name} over seeds" for name, known in seeds.items() if known]
-    table = Table("", "trial", *names, *over, "epoch", "settings", box=None, pad_edge=False)
-    for column in table.columns[:-1]:
-        column.no_wrap = True
+    rows: list[Sequence[str | Text]] = []
     for place, record in enumerate(leaders, start=1):
         best = metrics_of(record)
         values = [wording.number(best[m]) if m in best else "-" for m in names]
         values += [wording.spread(known.get(record.trial)) for known in seeds.values() if known]
         epoch = wording.number(best.get("epoch", 0))
         name = f"{record.trial} knee" if bend is not None and record.trial == bend.trial else record.trial
-        table.add_row(str(place), name, *values, epoch, escape(wording.settings(record.parameters)))
-    console.print(table)
+        rows.append([str(place), name, *values, epoch, wording.settings(record.parameters)])
+    print_table(["", "trial", *names, *over, "epoch", "settings"], rows)
     same = ties(leaders, opened.records, metric=names[0])
     if same:
         console.print(f"{leaders[0].trial} and {', '.join(same)} cannot be told apart by {names[0]} over their seeds")

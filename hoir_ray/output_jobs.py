@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
 from hoir_ray import wording
 from hoir_ray.errors import HoirError
-from hoir_ray.output import console, errors, fail, print_json, progress
+from hoir_ray.output import console, errors, fail, print_json, print_table, progress
 
 if TYPE_CHECKING:
     from hoir_ray.registry import OpenedSweep
@@ -74,13 +74,11 @@ def print_jobs(jobs: Sequence[tuple[SweepJob, OpenedSweep | HoirError]], *, as_j
     if not jobs:
         console.print("no sweep has been submitted to this cluster")
         return
-    table = Table("sweep", "state", "ended", "of", "since", "by", "storage", box=None, pad_edge=False)
+    rows: list[Sequence[str | Text]] = []
     for job, opened in jobs:
-        ended, asked = _how_far(opened)
-        state = f"[{_STATE_STYLES[job.state]}]{job.state}[/{_STATE_STYLES[job.state]}]"
-        since = _local(job.started_at)
-        table.add_row(job.sweep, state, ended, asked, since, escape(job.owner), escape(_place(job)))
-    console.print(table)
+        state = Text(job.state, style=_STATE_STYLES[job.state])
+        rows.append([job.sweep, state, *_how_far(opened), _local(job.started_at), job.owner, _place(job)])
+    print_table(["sweep", "state", "ended", "of", "since", "by", "storage"], rows)
     for _, opened in jobs:
         if isinstance(opened, HoirError):
             console.print(f"[dim]'?': {escape(str(opened))}[/dim]")

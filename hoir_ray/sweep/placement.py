@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Set
 from contextlib import contextmanager
-from typing import Any
 
 import ray
 
@@ -29,7 +28,7 @@ def release_orphans() -> list[str]:
     own_job = ray.get_runtime_context().get_job_id()
     removed = PlacementGroupTableData.REMOVED
     released = []
-    for row in _accessor().get_placement_group_table():
+    for row in ray._private.state.state._connect_and_get_accessor().get_placement_group_table():
         group = PlacementGroupTableData.FromString(row)
         by_an_actor = not ray.ActorID(group.creator_actor_id).is_nil()
         is_orphan = by_an_actor and group.creator_actor_dead and group.state != removed
@@ -72,7 +71,3 @@ class Departures:
 
 
 departures = Departures()  # of this process, whose signal handler and whose trial meet here
-
-
-def _accessor() -> Any:
-    return ray._private.state.state._connect_and_get_accessor()

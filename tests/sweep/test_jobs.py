@@ -23,6 +23,7 @@ from hoir_ray.registry import open_sweep
 from hoir_ray.storage import open_storage
 from hoir_ray.sweep import access
 from tests.command import Hoir
+from tests.faults.sweeps import TEXT as TINY
 from tests.servers.ports import free_ports
 from tests.servers.ray_head import LOOPBACK, RayHead
 from tests.servers.seaweedfs import OWNER, STRANGER, SeaweedFS
@@ -34,21 +35,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:ssl=None is deprecated:DeprecationWarning"),
 ]
 EPOCHS = 500  # so many that a sweep can be stopped in the midst of them: some ten seconds
-TEXT = """\
-name: tiny
-task: image
-data: {image: picture.png, max_side: 32}
-method: random
-metric: {name: val_psnr_db, goal: maximize}
-parameters:
-  network.layer_type: {value: continuous}
-  network.input.segments: {min: 4, max: 16}
-  network.hidden.width: {min: 4, max: 12}
-  training.optimizer.lr: {min: 1.0e-3, max: 1.0e-2, distribution: log_uniform_values}
-  training.max_epochs: {value: EPOCHS}
-budget: {max_trials: 2}
-trackers: {}
-"""
+TEXT = TINY.replace("sample:astronaut", "picture.png").replace("max_trials: 4", "max_trials: 2")
+TEXT = TEXT.replace("max_epochs: {value: 6}", "max_epochs: {value: EPOCHS}")
 
 
 @pytest.fixture(scope="module")
