@@ -7,8 +7,8 @@ from hoir_ray.storage.s3 import Patience, S3Backend
 from tests.servers.s3_proxy import S3Proxy
 
 
-def impatient(proxy: S3Proxy, folder: str, *, attempts: int = 2) -> Storage:
+def impatient(proxy: S3Proxy, folder: str, *, attempts: int = 2, timeout_s: float = 2.0) -> Storage:
     """S3 storage through the proxy that gives up after seconds and not after minutes."""
-    patience = Patience(attempts=attempts, connect_timeout_s=1.0, read_timeout_s=1.0)
+    patience = Patience(attempts=attempts, connect_timeout_s=timeout_s, read_timeout_s=timeout_s)
     bucket, _, prefix = folder.partition("/")
     return Storage(S3Backend(bucket, prefix, endpoint_url=proxy.endpoint_url, patience=patience))

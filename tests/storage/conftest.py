@@ -23,5 +23,5 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
 
 @pytest.fixture
 def faulty_storage(s3_proxy: S3Proxy, s3_folder: str) -> Storage:
-    """S3 through the proxy, with short timeouts and four attempts."""
-    return impatient(s3_proxy, s3_folder, attempts=4)
+    """S3 through the proxy, with four attempts that a busy machine has time for."""
+    return impatient(s3_proxy, s3_folder, attempts=4, timeout_s=10)
