@@ -18,7 +18,8 @@ from hoir_ray.sweep.space import Space
 from hoir_ray.sweep.stopping import build_rule
 from hoir_ray.sweep.warm_start import Carried
 
-SAVE_EVERY_S = 30.0
+# How old what the ledger has of a running trial may become, and how many such records are written a second at most.
+SAVE_EVERY_S, SAVES_PER_S = 30.0, 2.0
 MIN_ENDED_TO_ABORT = 5
 MAX_LOSSES = 10  # machines that a trial may lose before it is taken for the cause
 GRACE_S = 5.0  # within which a trial that is over time is expected to stop at its next report
@@ -223,7 +224,7 @@ class Driver:
         if limit is not None and self._running_s(name) > limit and epoch < self.max_epochs(record):
             self._keep(record, save=False)
             return self._timed_out(name)
-        due = self.clock() - self._saved_at.get(name, 0.0) >= SAVE_EVERY_S
+        due = self.clock() - self._saved_at.get(name, 0.0) >= max(SAVE_EVERY_S, len(self._running) / SAVES_PER_S)
         self._keep(record, save=due, event="epoch")
         return None
 
