@@ -1,3 +1,13 @@
 """Fixtures for every test; the servers start only for tests that ask for them."""
 
+from __future__ import annotations
+
+import pytest
+
 pytest_plugins = ["tests.servers.fixtures", "tests.command"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests start first, and the quick ones fill what is left of the workers' time."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
