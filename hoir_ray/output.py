@@ -70,13 +70,10 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str | Text]]) -
     table = [[Text(heading, style="bold") for heading in headings], *rows]
     texts = [[cell if isinstance(cell, Text) else Text(cell.replace("\n", " ")) for cell in row] for row in table]
     widths = [max(cell_len(cell.plain) for cell in column) for column in zip(*texts, strict=True)]
-    lines = []
     for row in texts:
-        *cells, last = row
-        for cell, width in zip(cells, widths, strict=False):
-            cell.pad_right(width + 2 - cell_len(cell.plain))
-        lines.append(Text.assemble(*cells, last))
-    console.print(Text("\n").join(lines))
+        for cell, width in zip(row[:-1], widths, strict=False):
+            cell.align("left", width + 2)
+    console.print(Text("\n").join(Text.assemble(*row) for row in texts))
 
 
 def print_plan(

@@ -18,7 +18,7 @@ from hoir_ray.sweep.space import Space
 from hoir_ray.sweep.stopping import build_rule
 from hoir_ray.sweep.warm_start import Carried
 
-# How old what the ledger has of a running trial may become, and how many such records are written a second at most.
+# A running trial's record is written at most so often, and those of all of them together so many times a second.
 SAVE_EVERY_S, SAVES_PER_S = 30.0, 2.0
 MIN_ENDED_TO_ABORT = 5
 MAX_LOSSES = 10  # machines that a trial may lose before it is taken for the cause
