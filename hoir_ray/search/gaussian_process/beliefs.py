@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,15 +11,16 @@ import numpy as np
 from jaxtyping import Float
 
 from hoir_ray.search.gaussian_process.acquisition import (
+    expected_hypervolume_gain,
     log_expected_improvement,
     log_feasibility,
     non_dominated,
-    scalarised,
 )
-from hoir_ray.search.gaussian_process.model import Model, Prediction
+from hoir_ray.search.gaussian_process.model import Model, Prediction, fit_model
 from hoir_ray.search.gaussian_process.outcomes import Outcomes, Quantity, Trace, outcomes
 
-NUM_SAMPLES = 64
+REFERENCE = 1.1  # of losses scaled to [0, 1] over the front
+LEAST_GAIN = 1e-30
 Matrix = Float[np.ndarray, "n d"]
 
 
@@ -63,7 +66,7 @@ class Beliefs:
             return None
         few = np.isin(np.flatnonzero(known), fit_on)
         fit_rows = np.flatnonzero(few) if few.sum() >= 2 else None
-        return Model(inputs[known], outcome.values[known], noise=outcome.variances[known], fit_on=fit_rows)
+        return fit_model(inputs[known], outcome.values[known], noise=outcome.variances[known], fit_on=fit_rows)
 
     def leading(self, count: int) -> np.ndarray:
         """Indices of the trials around which to look on: the best, or some of the front."""
@@ -77,39 +80,41 @@ class Beliefs:
         broken = np.nan_to_num(np.maximum(margins, 0.0)).sum(1)
         return self._every[:, 0] + np.where(broken > 0, np.ptp(self._every[:, 0]) * (1 + broken), 0.0)
 
-    def worth(self, asked: Asked, *, running: Matrix, generator: np.random.Generator) -> Float[np.ndarray, " m"]:
+    def worth(self, asked: Asked) -> Float[np.ndarray, " m"]:
         """What each point is worth trying for, on a logarithmic scale: improvement times probability of feasibility."""
         constraints = [m.predict(asked.inputs) for m in self._models[self._num_metrics :] if m is not None]
         total = np.sum([log_feasibility(p) for p in constraints], axis=0) if constraints else 0.0
         if constraints and not self._any_feasible:
             return total
-        metrics = [self._predict(k, asked, running=running) for k in range(self._num_metrics)]
+        metrics = [self._predict(k, asked) for k in range(self._num_metrics)]
         if self._num_metrics > 1:
-            return total + self._gain_of_several(metrics, generator)
+            return total + self._gain_of_several(metrics)
         known = self._losses[:, 0] if len(self._losses) else self._every[:, 0]
         return total + log_expected_improvement(metrics[0], best=float(known.min()))
 
-    def _predict(self, metric: int, asked: Asked, *, running: Matrix) -> Prediction:
-        exact = asked.exact[:, metric]
+    def believing(self, running: Matrix) -> Beliefs:
+        """The same once the trials at `running` (p, d) turned out as expected."""
+        found = copy.copy(self)
+        metrics = self._models[: self._num_metrics]
+        found._models = [m and m.believing(running) for m in metrics] + self._models[self._num_metrics :]
+        return found
+
+    def _predict(self, metric: int, asked: Asked) -> Prediction:
+        exact, model = asked.exact[:, metric], self._models[metric]
         if np.isfinite(exact).all():
             return Prediction(exact, np.full(len(exact), 1e-12))
-        model = self._models[metric]
         if model is None:
             return Prediction(np.zeros(len(exact)), np.ones(len(exact)))
-        return model.predict(asked.inputs, running=running)
+        return model.predict(asked.inputs)
 
-    def _gain_of_several(self, metrics: Sequence[Prediction], generator: np.random.Generator) -> Float[np.ndarray, " m"]:
-        """Expected improvement of a random scalarisation, by samples that all points share."""
+    def _gain_of_several(self, metrics: Sequence[Prediction]) -> Float[np.ndarray, " m"]:
+        """The logarithm of the expected hypervolume gain; where it underflows, nearness to the front."""
         known = self._losses if len(self._losses) else self._every
         front = known[non_dominated(known)]
         low, span = front.min(0), np.ptp(front, axis=0)
-        span = np.where(span > 0, span, 1.0)
-        weights = generator.dirichlet(np.ones(self._num_metrics))
-        best = scalarised((front - low) / span, weights=weights).min()
-        normal = generator.standard_normal((NUM_SAMPLES, 1, self._num_metrics))
-        mean = np.column_stack([p.mean for p in metrics])
-        deviation = np.column_stack([p.deviation for p in metrics])
-        samples = scalarised((mean + normal * deviation - low) / span, weights=weights)
-        gain = np.maximum(best - samples, 0.0).mean(0)
-        expected = scalarised((mean - low) / span, weights=weights)
-        return np.where(gain > 0, np.log(np.maximum(gain, 1e-300)), -700.0 - expected)
+        span = np.where(span > 0, span, np.where(np.ptp(self._every, axis=0) > 0, np.ptp(self._every, axis=0), 1.0))
+        scaled = [Prediction((p.mean - a) / b, p.deviation / b) for p, a, b in zip(metrics, low, span, strict=True)]
+        reference = np.full(len(metrics), REFERENCE)
+        gain = expected_hypervolume_gain(scaled, front=(front - low) / span, reference=reference)
+        missing = np.max([p.mean for p in scaled], axis=0)
+        return np.where(gain > LEAST_GAIN, np.log(np.maximum(gain, LEAST_GAIN)), math.log(LEAST_GAIN) - np.abs(missing))

@@ -27,9 +27,15 @@ def matern52(a: Matrix, b: Matrix, *, lengths: Vector) -> Float[np.ndarray, "n m
     Source: Rasmussen and Williams 2006, "Gaussian Processes for Machine Learning", equation 4.17.
     """
     x, y = a / lengths, b / lengths
-    squares = (x * x).sum(1)[:, None] + (y * y).sum(1)[None] - 2 * (x @ y.T)
-    scaled = ROOT5 * np.sqrt(np.maximum(squares, 0.0))
-    return (1 + scaled + scaled * scaled / 3) * np.exp(-scaled)
+    scaled = x @ y.T
+    scaled *= -2.0
+    scaled += (x * x).sum(1)[:, None]
+    scaled += (y * y).sum(1)
+    np.sqrt(np.maximum(scaled, 0.0, out=scaled), out=scaled)
+    scaled *= ROOT5
+    decay = np.exp(-scaled)
+    decay *= 1 + scaled * (1 + scaled / 3)
+    return decay
 
 
 class Evidence:

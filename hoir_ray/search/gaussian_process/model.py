@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,54 +23,79 @@ class Prediction:
     deviation: Vector
 
 
+@dataclass(frozen=True, kw_only=True)
 class Model:
-    """Fitted to measured values, in their own units.
+    """Fitted to measured values, which are standardised inside.
+
+    Attributes:
+        inputs: (n, d) encoded points that are known.
+        lengths: (d,) over which the value changes.
+        noise: Variance that all measurements share.
+        shift: Mean of the measured values.
+        unit: Their standard deviation.
+        root: (n, n) lower Cholesky factor of the known points' covariance.
+        solved: (n,) the standardised values, solved by it.
+    """
+
+    inputs: Matrix
+    lengths: Vector
+    noise: float
+    shift: float
+    unit: float
+    root: Float[np.ndarray, "n n"]
+    solved: Vector
+
+    def predict(self, points: Matrix) -> Prediction:
+        """Of the noiseless value at `points` (m, d)."""
+        across = self._across(points)
+        deviation = np.sqrt(np.maximum(1.0 - np.einsum("ij,ij->j", across, across), LEAST_VARIANCE))
+        return Prediction(self.shift + self.unit * (across.T @ self.solved), self.unit * deviation)
+
+    def believing(self, running: Matrix) -> Model:
+        """The model once the value at each of `running` (p, d) turned out to be what is expected there.
+
+        Nothing is learned from them, but that there is less to learn near them.
+        """
+        if not len(running):
+            return self
+        own = self._across(running)
+        rest = matern52(running, running, lengths=self.lengths) - own.T @ own
+        rest[np.diag_indices_from(rest)] += BELIEF_NOISE + self.noise
+        known, new = len(self.inputs), len(running)
+        root = np.zeros((known + new, known + new))
+        root[:known, :known], root[known:, :known] = self.root, own.T
+        root[known:, known:] = cholesky(rest, lower=True)
+        return dataclasses.replace(
+            self, inputs=np.concatenate([self.inputs, running]), root=root, solved=np.append(self.solved, np.zeros(new))
+        )
+
+    def _across(self, points: Matrix) -> Float[np.ndarray, "n m"]:
+        return solve_triangular(self.root, matern52(self.inputs, points, lengths=self.lengths), lower=True)
+
+
+def fit_model(inputs: Matrix, values: Vector, *, noise: Vector, fit_on: np.ndarray | None = None) -> Model:
+    """The model of `values` (n,) measured at `inputs` (n, d).
 
     Args:
-        inputs: (n, d) encoded points.
-        values: (n,) what was measured there.
         noise: (n,) variance of each measurement, beyond that which all share.
         fit_on: Indices of the points from which lengths and noise are estimated; None for all.
 
     Raises:
         numpy.linalg.LinAlgError, ValueError: If the numbers allow no model.
     """
-
-    def __init__(self, inputs: Matrix, values: Vector, *, noise: Vector, fit_on: np.ndarray | None = None) -> None:
-        self._shift = float(np.mean(values))
-        self._unit = float(np.std(values)) or 1.0
-        standard, variances = (values - self._shift) / self._unit, noise / self._unit**2
-        few = slice(None) if fit_on is None else fit_on
-        self.lengths, self.noise = fit_kernel(inputs[few], standard[few], noise=variances[few])
-        self._inputs = inputs
-        covariance = matern52(inputs, inputs, lengths=self.lengths)
-        covariance[np.diag_indices_from(covariance)] += variances + self.noise
-        self._root = cholesky(covariance, lower=True)
-        self._solved = solve_triangular(self._root, standard, lower=True)
-
-    def predict(self, points: Matrix, *, running: Matrix | None = None) -> Prediction:
-        """Of the noiseless value at `points` (m, d).
-
-        Args:
-            running: (p, d) points whose values are believed to be the model's mean: nothing is learned from them but
-                that there is less to learn near them.
-        """
-        across = self._across(points)
-        mean = across.T @ self._solved
-        variance = 1.0 - (across * across).sum(0)
-        if running is not None and len(running):
-            variance = variance - self._believed(points, across, running)
-        deviation = np.sqrt(np.maximum(variance, LEAST_VARIANCE))
-        return Prediction(self._shift + self._unit * mean, self._unit * deviation)
-
-    def _across(self, points: Matrix) -> Float[np.ndarray, "n m"]:
-        return solve_triangular(self._root, matern52(self._inputs, points, lengths=self.lengths), lower=True)
-
-    def _believed(self, points: Matrix, across: Float[np.ndarray, "n m"], running: Matrix) -> Vector:
-        """By how much the running ones lower the variance at the points."""
-        own = self._across(running)
-        between = matern52(running, running, lengths=self.lengths) - own.T @ own
-        between[np.diag_indices_from(between)] += BELIEF_NOISE + self.noise
-        with_points = matern52(running, points, lengths=self.lengths) - own.T @ across
-        explained = solve_triangular(cholesky(between, lower=True), with_points, lower=True)
-        return (explained * explained).sum(0)
+    shift, unit = float(np.mean(values)), float(np.std(values)) or 1.0
+    standard, variances = (values - shift) / unit, noise / unit**2
+    few = slice(None) if fit_on is None else fit_on
+    lengths, shared = fit_kernel(inputs[few], standard[few], noise=variances[few])
+    covariance = matern52(inputs, inputs, lengths=lengths)
+    covariance[np.diag_indices_from(covariance)] += variances + shared
+    root = cholesky(covariance, lower=True)
+    return Model(
+        inputs=inputs,
+        lengths=lengths,
+        noise=shared,
+        shift=shift,
+        unit=unit,
+        root=root,
+        solved=solve_triangular(root, standard, lower=True),
+    )

@@ -28,10 +28,10 @@ from hoir_ray.sweep.warm_start import Carried
 
 NUM_RANDOM = 8  # ended trials before the model is asked
 FIRST_DRAWS, DRAWS_PER_POINT, MAX_DRAWS = 200, 20, 2_000
-NUM_COMPARED = 400  # of the pool, for each question
-NUM_LEADING, NUM_NEIGHBOURS = 5, 12
+NUM_COMPARED = 250  # of the pool, for each question
+NUM_LEADING, NUM_NEIGHBOURS = 5, 8
 MAX_ROWS = 20_000
-NUM_REFINED, NUM_REFINEMENTS = 3, 20
+NUM_REFINED, NUM_REFINEMENTS = 3, 8
 _log = logging.getLogger(__name__)
 
 Refusal = Callable[[Point], str | None]
@@ -161,20 +161,21 @@ class GaussianProcessSearcher:
         """The point of most worth among some of the pool and neighbours of the leaders, and then near those points."""
         beliefs, leaders = self._believe()
         running = self._asked([Candidate(key_of(p), p) for p in self._open.values()]).inputs
+        beliefs = beliefs.believing(running)
         compared = self._compared(turn, generator)
         if leaders:
             near = generator.choice(len(leaders), min(len(leaders), NUM_LEADING), replace=False)
             compared += self._neighbours([leaders[i] for i in near], NUM_NEIGHBOURS, generator, refuse)
         if not compared:
             return None
-        worth = beliefs.worth(self._asked(compared), running=running, generator=generator)
+        worth = beliefs.worth(self._asked(compared))
         order = np.argsort(-worth, kind="stable")
         best, value = compared[order[0]].point, float(worth[order[0]])
         if not np.isfinite(value):
             raise ValueError("no point has a finite worth")
-        centres = [compared[i].point for i in order[:NUM_REFINED]] if self._num_metrics == 1 else []
+        centres = [compared[i].point for i in order[:NUM_REFINED]]
         if finer := self._neighbours(centres, NUM_REFINEMENTS, generator, refuse):
-            worth = beliefs.worth(self._asked(finer), running=running, generator=generator)
+            worth = beliefs.worth(self._asked(finer))
             top = int(np.argmax(worth))
             best = finer[top].point if worth[top] > value else best
         return best
