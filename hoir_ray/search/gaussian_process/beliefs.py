@@ -100,7 +100,7 @@ class Beliefs:
         return found
 
     def _predict(self, metric: int, asked: Asked) -> Prediction:
-        exact, model = asked.exact[:, metric], self._models[metric]
+        exact, model = self.outcomes[metric].warp(asked.exact[:, metric]), self._models[metric]
         if np.isfinite(exact).all():
             return Prediction(exact, np.full(len(exact), 1e-12))
         if model is None:

@@ -12,7 +12,7 @@ from scipy.linalg import cholesky, solve_triangular
 from hoir_ray.search.gaussian_process.kernel import Matrix, Vector, fit_kernel, matern52
 
 LEAST_VARIANCE = 1e-9
-BELIEF_NOISE = 1e-2  # variance of a believed value, in standardised units
+BELIEF_NOISE = 1e-4  # variance of a believed value, in standardised units
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,13 @@ from hoir_ray.ledger import TrialRecord
 from hoir_ray.spec import MetricSpec, SweepSpec
 
 Row = Mapping[str, float]
+Values = Float[np.ndarray, " n"]
 MIN_FINISHED = 5  # from which on what stopped trials would have gained is learned
 RIDGE = 0.3
 # In units of the finished trials' spread: an estimate is never surer than this, and one without evidence this unsure.
 LEAST_DEVIATION, PRIOR_GAIN, PRIOR_DEVIATION = 0.1, 0.25, 1.0
 FAILED_DEVIATION = 0.5
+LOG_SPAN = math.log(1e3)  # between least and most of a positive metric, from which on ratios are what matters
 CLIP = 2.0  # times the distance from best to median, beyond which a bad value is just bad
 
 
@@ -65,10 +67,9 @@ class Trace:
     values: Float[np.ndarray, "k q"]
     state: str
 
-    def at(self, epoch: float) -> Float[np.ndarray, " q"] | None:
-        """The quantities as they stood after `epoch`."""
-        place = int(np.searchsorted(self.epochs, epoch, side="right"))
-        return self.values[place - 1] if place else None
+    def place(self, epoch: float) -> int:
+        """The row of `values` that stood after `epoch`; -1 for before the first."""
+        return int(np.searchsorted(self.epochs, epoch, side="right")) - 1
 
 
 def trace_of(record: TrialRecord, *, quantities: Sequence[Quantity], facts: Row) -> Trace | None:
@@ -91,68 +92,96 @@ def trace_of(record: TrialRecord, *, quantities: Sequence[Quantity], facts: Row)
 
 
 @dataclass(frozen=True)
+class Warp:
+    """The scale on which a quantity is modelled: near 1, and in logarithms where it spans orders of magnitude."""
+
+    unit: float
+    log: bool
+
+    def __call__(self, values: Values) -> Values:
+        return np.log(values) if self.log else values / self.unit
+
+
+@dataclass(frozen=True)
 class Outcomes:
-    """Of one quantity: what is taken for each trial's end, and its variance; NaN where nothing is."""
+    """Of one quantity: what is taken for each trial's end, and its variance, both warped; NaN where nothing is."""
 
-    values: Float[np.ndarray, " n"]
-    variances: Float[np.ndarray, " n"]
+    values: Values
+    variances: Values
+    warp: Warp
 
 
-def outcomes(traces: Sequence[Trace], inputs: Float[np.ndarray, "n d"], *, quantities: Sequence[Quantity]) -> list[Outcomes]:
+def outcomes(
+    traces: Sequence[Trace], inputs: Float[np.ndarray, "n d"], *, quantities: Sequence[Quantity]
+) -> list[Outcomes]:
     """The ends of all trials, quantity by quantity, for points `inputs` (n, d)."""
-    finished = np.array([t.state == "finished" for t in traces])
-    ends = np.array([t.values[-1] if t.state != "failed" else np.full(len(quantities), math.nan) for t in traces])
+    measured = np.concatenate([np.empty((0, len(quantities))), *(t.values for t in traces)])
+    warps = [_warp(measured[:, k], is_metric=q.is_metric) for k, q in enumerate(quantities)]
+    nothing = np.full((0, len(quantities)), math.nan)
+    warped = [np.column_stack([w(t.values[:, k]) for k, w in enumerate(warps)]) for t in traces]
+    curves = [nothing if t.state == "failed" else v for t, v in zip(traces, warped, strict=True)]
+    ends = np.array([c[-1] if len(c) else np.full(len(quantities), math.nan) for c in curves])
     variances = np.zeros_like(ends)
-    _estimate_stopped(traces, inputs, ends, variances, finished=finished)
+    _estimate_stopped(traces, curves, inputs, ends, variances)
     found = []
     for column, quantity in enumerate(quantities):
-        values, noise = _clipped(ends[:, column], is_metric=quantity.is_metric), variances[:, column]
-        known = np.isfinite(values)
-        if quantity.is_metric and known.any():
-            failed = np.array([t.state == "failed" for t in traces]) | ~known
-            values = np.where(failed, values[known].max(), values)
-            noise = np.where(failed, (FAILED_DEVIATION * (values[known].std() or 1.0)) ** 2, noise)
-        found.append(Outcomes(values, noise))
+        values, noise = ends[:, column], variances[:, column]
+        if quantity.is_metric:
+            values, noise = _as_bad_as_known(_clipped(values), noise)
+        found.append(Outcomes(values, noise, warps[column]))
     return found
 
 
-def _clipped(values: Float[np.ndarray, " n"], *, is_metric: bool) -> Float[np.ndarray, " n"]:
+def _warp(values: Values, *, is_metric: bool) -> Warp:
+    known = values[np.isfinite(values)]
+    if not len(known) or not known.any():
+        return Warp(1.0, log=False)
+    least, most = float(known.min()), float(np.abs(known).max())
+    return Warp(most, log=is_metric and least > 0 and math.log(most) - math.log(least) > LOG_SPAN)
+
+
+def _clipped(values: Values) -> Values:
     """Without the tail of bad values, which would flatten the differences between good ones."""
     known = values[np.isfinite(values)]
-    if not is_metric or not len(known):
+    if not len(known):
         return values
     median = float(np.median(known))
     spread = median - float(known.min())
-    return np.minimum(values, median + CLIP * spread) if 0 < spread < math.inf else values
+    return np.minimum(values, median + CLIP * spread) if spread > 0 else values
+
+
+def _as_bad_as_known(values: Values, noise: Values) -> tuple[Values, Values]:
+    """Trials that failed, and values that are no numbers, taken for as bad as the worst."""
+    known = np.isfinite(values)
+    if not known.any():
+        return values, noise
+    deviation = FAILED_DEVIATION * (float(values[known].std()) or 1.0)
+    return np.where(known, values, values[known].max()), np.where(known, noise, deviation**2)
 
 
 def _estimate_stopped(
     traces: Sequence[Trace],
+    curves: Sequence[Float[np.ndarray, "k q"]],
     inputs: Float[np.ndarray, "n d"],
     ends: Float[np.ndarray, "n q"],
     variances: Float[np.ndarray, "n q"],
-    *,
-    finished: np.ndarray,
 ) -> None:
-    """Add what trials that ended would have gained on from where each stopped one was, and how sure that is."""
+    """Add what trials that ended gained on from where each stopped one was, and how sure that is."""
     by_epoch: dict[float, list[int]] = {}
     for number, trace in enumerate(traces):
         if trace.state == "stopped":
             by_epoch.setdefault(float(trace.epochs[-1]), []).append(number)
-    whole = np.flatnonzero(finished)
-    spread = np.std(ends[whole], axis=0) if len(whole) > 1 else np.zeros(ends.shape[1])
-    everyone = np.nan_to_num(np.nanstd(ends, axis=0)) if by_epoch else spread
-    unit = np.where(spread > 0, spread, np.where(everyone > 0, everyone, 1.0))
+    whole = [i for i, t in enumerate(traces) if t.state == "finished"]
+    unit = _spread(ends[whole]) if len(whole) > 1 else _spread(ends)
     for epoch, stopped in by_epoch.items():
-        then = {int(i): traces[i].at(epoch) for i in whole}
-        teachers = [i for i, values in then.items() if values is not None]
+        places = {i: traces[i].place(epoch) for i in whole}
+        teachers = [i for i, place in places.items() if place >= 0]
         if len(teachers) < MIN_FINISHED:
             ends[stopped, 0] -= PRIOR_GAIN * unit[0]
             variances[stopped] = (PRIOR_DEVIATION * unit) ** 2
             continue
-        before = np.array([then[i] for i in teachers])
-        for column in range(ends.shape[1]):
-            scale = unit[column]
+        before = np.array([curves[i][places[i]] for i in teachers])
+        for column, scale in enumerate(unit):
             gains, deviation = learned_change(
                 np.column_stack([inputs[teachers], before[:, column] / scale]),
                 (ends[teachers, column] - before[:, column]) / scale,
@@ -160,6 +189,12 @@ def _estimate_stopped(
             )
             ends[stopped, column] += scale * (np.minimum(gains, 0.0) if column == 0 else gains)
             variances[stopped, column] = (scale * max(deviation, LEAST_DEVIATION)) ** 2
+
+
+def _spread(ends: Float[np.ndarray, "n q"]) -> Float[np.ndarray, " q"]:
+    """The standard deviation of each quantity where it has one, else 1."""
+    known = [column[np.isfinite(column)] for column in ends.T]
+    return np.array([(float(column.std()) if len(column) else 0.0) or 1.0 for column in known])
 
 
 def learned_change(

@@ -31,6 +31,7 @@ FIRST_DRAWS, DRAWS_PER_POINT, MAX_DRAWS = 200, 20, 2_000
 NUM_COMPARED = 250  # of the pool, for each question
 NUM_LEADING, NUM_NEIGHBOURS = 5, 8
 MAX_ROWS = 20_000
+NEAREST = 0.02  # distance of encoded points, in which a parameter's range is 1
 NUM_REFINED, NUM_REFINEMENTS = 3, 8
 _log = logging.getLogger(__name__)
 
@@ -162,22 +163,27 @@ class GaussianProcessSearcher:
         beliefs, leaders = self._believe()
         running = self._asked([Candidate(key_of(p), p) for p in self._open.values()]).inputs
         beliefs = beliefs.believing(running)
+
+        def worth(candidates: Sequence[Candidate]) -> Row:
+            asked = self._asked(candidates)
+            return np.where(_is_near(asked.inputs, running), -np.inf, beliefs.worth(asked))
+
         compared = self._compared(turn, generator)
         if leaders:
             near = generator.choice(len(leaders), min(len(leaders), NUM_LEADING), replace=False)
             compared += self._neighbours([leaders[i] for i in near], NUM_NEIGHBOURS, generator, refuse)
         if not compared:
             return None
-        worth = beliefs.worth(self._asked(compared))
-        order = np.argsort(-worth, kind="stable")
-        best, value = compared[order[0]].point, float(worth[order[0]])
-        if not np.isfinite(value):
-            raise ValueError("no point has a finite worth")
+        values = worth(compared)
+        if np.isnan(values).any():
+            raise ValueError("the worth of a point is not a number")
+        order = np.argsort(-values, kind="stable")
+        best, value = compared[order[0]].point, float(values[order[0]])
         centres = [compared[i].point for i in order[:NUM_REFINED]]
         if finer := self._neighbours(centres, NUM_REFINEMENTS, generator, refuse):
-            worth = beliefs.worth(self._asked(finer))
-            top = int(np.argmax(worth))
-            best = finer[top].point if worth[top] > value else best
+            values = worth(finer)
+            top = int(np.argmax(values))
+            best = finer[top].point if values[top] > value else best
         return best
 
     def _believe(self) -> tuple[Beliefs, list[Mapping[str, Scalar]]]:
@@ -229,3 +235,9 @@ class GaussianProcessSearcher:
         self._open[name] = point
         self._seen.add(key_of(point))
         return point
+
+
+def _is_near(points: Float[np.ndarray, "m d"], running: Float[np.ndarray, "p d"]) -> np.ndarray:
+    """Points (m,) so close to one that runs that the two would tell the same."""
+    squares = (points**2).sum(1)[:, None] + (running**2).sum(1) - 2 * points @ running.T
+    return (squares < NEAREST**2).any(1)
