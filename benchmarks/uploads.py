@@ -22,12 +22,13 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from hoir_ray.errors import HoirError
-from hoir_ray.ledger import Ledger, State, TrialRecord
+from hoir_ray.results.ledger import Ledger
+from hoir_ray.results.record import State, TrialRecord
 from hoir_ray.storage import BackgroundUploader, open_storage
-from hoir_ray.sweep import worker
-from hoir_ray.sweep.job import Job
-from hoir_ray.task import TaskConfig
 from hoir_ray.tasks import load_task
+from hoir_ray.tasks.contract import TaskConfig
+from hoir_ray.trials import worker
+from hoir_ray.trials.attempt import Job
 from tests.servers.s3_proxy import S3Proxy
 from tests.servers.seaweedfs import OWNER, SeaweedFS
 

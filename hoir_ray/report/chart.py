@@ -9,10 +9,10 @@ from datetime import datetime
 from typing import Any
 
 from hoir_ray import wording
-from hoir_ray.ledger import State, TrialRecord
-from hoir_ray.ranking import metrics_of
-from hoir_ray.registry import OpenedSweep
-from hoir_ray.spec import Scalar
+from hoir_ray.results.metrics import metrics_of
+from hoir_ray.results.record import State, TrialRecord
+from hoir_ray.results.sweep_results import OpenedSweep
+from hoir_ray.spec.parameters import Scalar
 
 # Okabe and Ito's colours, which stay apart for the colour-blind; each state also has its own mark.
 COLOURS: dict[State, str] = {

@@ -17,14 +17,15 @@ from typing import Any
 
 from hoir_ray import __version__, wording
 from hoir_ray.errors import StorageError
-from hoir_ray.ledger import TrialRecord
-from hoir_ray.ranking import broken_constraint, spreads, ties
-from hoir_ray.registry import SPEC, OpenedSweep
 from hoir_ray.report.chart import Chart, counted, searched, seconds_between, shown, value_of
 from hoir_ray.report.charts import CHARTS, front
 from hoir_ray.report.cost import Cost, cost_of
 from hoir_ray.report.pictures import GALLERY_SIZE, Album, collect
-from hoir_ray.spec import ParameterCase
+from hoir_ray.results.ranking import broken_constraint
+from hoir_ray.results.record import TrialRecord
+from hoir_ray.results.seeds import spreads, ties
+from hoir_ray.results.sweep_results import SPEC, OpenedSweep
+from hoir_ray.spec.parameters import ParameterCase
 
 FAILED = ("FAILED", "TIMEOUT", "OOM")
 _ERROR_LINES = 12

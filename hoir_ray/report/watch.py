@@ -10,8 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from hoir_ray.errors import RequestError, StorageError
-from hoir_ray.registry import OpenedSweep
 from hoir_ray.report.page import build_report, write_report
+from hoir_ray.results.sweep_results import OpenedSweep
 
 EVERY_S = 5.0
 _NAMES = ("127.0.0.1", "localhost")

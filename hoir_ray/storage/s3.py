@@ -22,8 +22,8 @@ from boto3.exceptions import Boto3Error
 from boto3.s3.transfer import TransferConfig
 
 from hoir_ray.errors import StorageError
+from hoir_ray.machine.files import reason, replacing
 from hoir_ray.storage.contract import MissingObjectError, StoredObject
-from hoir_ray.storage.files import reason, replacing
 from hoir_ray.storage.s3_errors import code_of, explain
 
 if TYPE_CHECKING:

@@ -9,14 +9,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from hoir_ray.ledger import ENDED, Ledger, State, TrialRecord, best_row, now
-from hoir_ray.spec import SweepSpec
-from hoir_ray.sweep.leaders import joined, leaders
-from hoir_ray.sweep.replicate import next_replicate
-from hoir_ray.sweep.searcher import Point, Refusal, Searcher
-from hoir_ray.sweep.space import Space
-from hoir_ray.sweep.stopping import build_rule
-from hoir_ray.sweep.warm_start import Carried
+from hoir_ray.results.front import joined, leaders
+from hoir_ray.results.ledger import Ledger
+from hoir_ray.results.record import ENDED, State, TrialRecord, best_row, now
+from hoir_ray.search.replicate import next_replicate
+from hoir_ray.search.searcher import Point, Refusal, Searcher
+from hoir_ray.search.stopping import build_rule
+from hoir_ray.search.warm_start import Carried
+from hoir_ray.spec.schema import SweepSpec
+from hoir_ray.spec.space import Space
 
 # A running trial's record is written at most so often, and those of all of them together so many times a second.
 SAVE_EVERY_S, SAVES_PER_S = 30.0, 2.0

@@ -13,14 +13,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from hoir_ray.config import absolute_paths, config_paths, explain, nearest, nest
-from hoir_ray.document import Document
 from hoir_ray.errors import SpecError
-from hoir_ray.expression import Condition, parse_condition
 from hoir_ray.networks.resolve import unused_fields
-from hoir_ray.spec import Resources, Scalar, SweepSpec
-from hoir_ray.sweep.space import MAX_GRID, Dimension, Space, build_space
-from hoir_ray.task import Task, TaskConfig
+from hoir_ray.spec.conditions import Condition, parse_condition
+from hoir_ray.spec.document import Document
+from hoir_ray.spec.parameters import Scalar
+from hoir_ray.spec.schema import Resources, SweepSpec
+from hoir_ray.spec.space import MAX_GRID, Dimension, Space, build_space
 from hoir_ray.tasks import load_task
+from hoir_ray.tasks.contract import Task, TaskConfig
 from hoir_ray.trackers import tracker_names
 
 MAX_CORNERS = 2_000

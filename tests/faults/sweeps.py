@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from hoir_ray.registry import OpenedSweep, open_sweep
+from hoir_ray.results.sweep_results import OpenedSweep, open_sweep
 from hoir_ray.storage import open_storage
 
 INJECTION = Path(__file__).parent / "injection"

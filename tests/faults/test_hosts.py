@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from hoir_ray.ledger import TrialRecord
+from hoir_ray.results.record import TrialRecord
 from tests.faults.invariants import check_invariants
 from tests.faults.sweeps import TEXT, Sweep
 from tests.servers.hosts import SCRIPT, Hosts, why_not

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from hoir_ray.registry import OpenedSweep, open_sweep
 from hoir_ray.report import build_report, watch_report, write_report
 from hoir_ray.report.charts import CHARTS
 from hoir_ray.report.cost import cost_of
-from hoir_ray.spec import Resources
+from hoir_ray.results.sweep_results import OpenedSweep, open_sweep
+from hoir_ray.spec.schema import Resources
 from tests.report.made import SINGLE, TEXT, comparison, made_record, made_sweep
 
 

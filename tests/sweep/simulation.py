@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from hoir_ray.document import parse_document
-from hoir_ray.ledger import Ledger, TrialRecord
-from hoir_ray.spec import Scalar, build_spec
+from hoir_ray.results.ledger import Ledger
+from hoir_ray.results.record import TrialRecord
+from hoir_ray.search.warm_start import Carried
+from hoir_ray.spec.document import parse_document
+from hoir_ray.spec.load import build_spec
+from hoir_ray.spec.parameters import Scalar
+from hoir_ray.spec.space import build_space
 from hoir_ray.storage import Storage
 from hoir_ray.sweep.driver import Driver
-from hoir_ray.sweep.space import build_space
-from hoir_ray.sweep.warm_start import Carried
-from hoir_ray.task import TaskConfig
+from hoir_ray.tasks.contract import TaskConfig
 
 MAX_EPOCHS = 9
 TEXT = """\

@@ -6,7 +6,7 @@ import pytest
 from optuna.trial import TrialState
 
 from hoir_ray.errors import WorkError
-from hoir_ray.ledger import Ledger
+from hoir_ray.results.ledger import Ledger
 from hoir_ray.storage import open_storage
 from tests.sweep.simulation import MAX_EPOCHS, TEXT, driver_of, run
 

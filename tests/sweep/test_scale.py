@@ -7,13 +7,13 @@ import random
 import pytest
 from optuna.trial import TrialState
 
-from hoir_ray.spec import AshaSpec, MedianSpec, MetricSpec
+from hoir_ray.results.front import leaders
+from hoir_ray.search import searcher
+from hoir_ray.search.evidence import telling
+from hoir_ray.search.stopping import build_rule
+from hoir_ray.search.tpe import ConditionalTPE
+from hoir_ray.spec.schema import AshaSpec, MedianSpec, MetricSpec
 from hoir_ray.storage import open_storage
-from hoir_ray.sweep import searcher
-from hoir_ray.sweep.evidence import telling
-from hoir_ray.sweep.leaders import leaders
-from hoir_ray.sweep.stopping import build_rule
-from hoir_ray.sweep.tpe import ConditionalTPE
 from tests.sweep.simulation import TEXT, driver_of, run
 
 ASHA = TEXT + "early_terminate: {type: asha, min_iter: 1, eta: 3}\n"

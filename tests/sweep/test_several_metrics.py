@@ -8,14 +8,17 @@ import pytest
 from optuna.trial import TrialState
 
 from hoir_ray.errors import SpecError
-from hoir_ray.expression import parse_condition
-from hoir_ray.ranking import beats, pareto_front, ranked
-from hoir_ray.registry import OpenedSweep, write_summary
-from hoir_ray.spec import MetricSpec, MoAshaSpec
+from hoir_ray.results.front import beats, pareto_front
+from hoir_ray.results.ranking import ranked
+from hoir_ray.results.summary import write_summary
+from hoir_ray.results.sweep_results import OpenedSweep
+from hoir_ray.search.stopping import build_rule
+from hoir_ray.search.stopping.mo_asha import Fronts
+from hoir_ray.spec.conditions import parse_condition
+from hoir_ray.spec.schema import MetricSpec, MoAshaSpec
 from hoir_ray.storage import Storage, open_storage
 from hoir_ray.sweep.driver import Driver
-from hoir_ray.sweep.packs import FrontPacks
-from hoir_ray.sweep.stopping import Fronts, build_rule
+from hoir_ray.sweep.front_packs import FrontPacks
 from tests.sweep.simulation import TEXT, driver_of, quality
 
 FRONT = TEXT.replace(

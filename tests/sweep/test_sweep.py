@@ -14,10 +14,10 @@ import pandas as pd
 import psutil
 import pytest
 
-from hoir_ray.checkpoint import load_pack
-from hoir_ray.document import load_document
-from hoir_ray.ledger import Ledger
-from hoir_ray.registry import open_sweep
+from hoir_ray.packs.pack import load_pack
+from hoir_ray.results.ledger import Ledger
+from hoir_ray.results.sweep_results import open_sweep
+from hoir_ray.spec.document import load_document
 from hoir_ray.storage import open_storage
 
 pytestmark = pytest.mark.slow

@@ -6,9 +6,9 @@ from collections import Counter
 from typing import Any
 
 from hoir_ray import wording
-from hoir_ray.ledger import State, TrialRecord
-from hoir_ray.registry import OpenedSweep
 from hoir_ray.report.chart import COLOURS, MARKS, Chart, axis, counted, plain, trial_settings
+from hoir_ray.results.record import State, TrialRecord
+from hoir_ray.results.sweep_results import OpenedSweep
 
 MAX_POINTS = 120
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from hoir_ray import wording
-from hoir_ray.ledger import TrialRecord
-from hoir_ray.ranking import broken_constraint, knee, pareto_front, spreads
-from hoir_ray.registry import OpenedSweep
 from hoir_ray.report.chart import (
     ACCENT,
     COLOURS,
@@ -19,7 +16,12 @@ from hoir_ray.report.chart import (
     trial_settings,
     value_of,
 )
-from hoir_ray.spec import MetricSpec
+from hoir_ray.results.front import knee, pareto_front
+from hoir_ray.results.ranking import broken_constraint
+from hoir_ray.results.record import TrialRecord
+from hoir_ray.results.seeds import spreads
+from hoir_ray.results.sweep_results import OpenedSweep
+from hoir_ray.spec.schema import MetricSpec
 
 SIZE = MetricSpec(name="num_parameters", goal="minimize")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from hoir_ray import wording
-from hoir_ray.registry import OpenedSweep
 from hoir_ray.report.chart import PALETTE, Chart, plain
 from hoir_ray.report.importance import Importance, importances
+from hoir_ray.results.sweep_results import OpenedSweep
 
 EXPLANATION = (
     "The share of the differences between trials that a parameter explains on its own, among the trials in which it "

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from hoir_ray import wording
-from hoir_ray.ledger import TrialRecord
-from hoir_ray.ranking import broken_constraint
-from hoir_ray.registry import OpenedSweep
 from hoir_ray.report.chart import COLOURS, MARKS, Chart, axis, plain, trial_settings, value_of
+from hoir_ray.results.ranking import broken_constraint
+from hoir_ray.results.record import TrialRecord
+from hoir_ray.results.sweep_results import OpenedSweep
 
 LAYER_TYPE = "network.layer_type"
 

@@ -16,7 +16,7 @@ import sys
 import time
 from pathlib import Path
 
-WORKER = "hoir_ray.sweep.worker"
+WORKER = "hoir_ray.trials.worker"
 
 
 def break_it(fault, job):
