@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # for the S3 server of th
 
 from record_curves import CURVES, SPEC, key_of  # type: ignore[import-not-found]  # the file beside this one
 
-from hoir_ray.cluster.cluster import Cluster, Offer
+from hoir_ray.cluster.cluster import Capacity, Cluster
 from hoir_ray.results.ledger import Ledger
 from hoir_ray.search import searcher
 from hoir_ray.spec.document import parse_document
@@ -148,7 +148,7 @@ def build(
     if len(plan.spec.metrics) > 1:
         driver.listeners.append(FrontPacks(driver, storage))
     out = Path(os.devnull).open("w")  # noqa: SIM115  # as long as the process
-    driver.listeners.append(EventLines(driver, Cluster(lambda: Offer(({"CPU": float(slots)},))), out=out))
+    driver.listeners.append(EventLines(driver, Cluster(lambda: Capacity(({"CPU": float(slots)},))), out=out))
     return driver
 
 

@@ -22,7 +22,7 @@ from hoir_ray.spec.load import build_spec
 from hoir_ray.sweep.driver import Driver
 from hoir_ray.sweep.plan import Plan, plan_sweep
 from hoir_ray.sweep.run import run_sweep
-from hoir_ray.trials.attempt import Job
+from hoir_ray.trials.attempt import Attempt
 from hoir_ray.trials.trainable import JOB_KEY, MESSAGE
 
 SLOTS = 2
@@ -76,7 +76,7 @@ def _train_directly(config: dict[str, Any]) -> None:
 
     from hoir_ray.trials.worker import train_worker
 
-    train_worker(Job.model_validate(config[JOB_KEY]), lambda message: tune.report({MESSAGE: json.dumps(message)}))
+    train_worker(Attempt.model_validate(config[JOB_KEY]), lambda message: tune.report({MESSAGE: json.dumps(message)}))
 
 
 def _train_nested(config: dict[str, Any]) -> None:
@@ -87,7 +87,7 @@ def _train_nested(config: dict[str, Any]) -> None:
     def loop(inner: dict[str, Any]) -> None:
         from hoir_ray.trials.worker import train_worker
 
-        job = Job.model_validate(inner[JOB_KEY])
+        job = Attempt.model_validate(inner[JOB_KEY])
         train_worker(job, lambda message: ray.train.report({MESSAGE: json.dumps(message)}))
 
     TorchTrainer(
@@ -115,7 +115,7 @@ def _plain_tune(trainable: Callable[[dict[str, Any]], None], plan: Plan, *, cpus
 def _jobs(plan: Plan, scratch: Path) -> list[dict[str, Any]]:
     spec = plan.spec
     return [
-        Job(
+        Attempt(
             sweep=spec.name,
             trial=f"t{number:04d}",
             attempt=1,

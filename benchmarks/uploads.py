@@ -28,7 +28,7 @@ from hoir_ray.storage import BackgroundUploader, open_storage
 from hoir_ray.tasks import load_task
 from hoir_ray.tasks.contract import TaskConfig
 from hoir_ray.trials import worker
-from hoir_ray.trials.attempt import Job
+from hoir_ray.trials.attempt import Attempt
 from tests.servers.s3_proxy import S3Proxy
 from tests.servers.seaweedfs import OWNER, SeaweedFS
 
@@ -122,7 +122,7 @@ def run(storage: str, endpoint_url: str | None, *, trial: str, epochs: int, last
     config: TaskConfig = task.config.model_validate(
         {"data": {"image": "sample:astronaut", "max_side": 128}, "training": {"max_epochs": epochs}}
     )
-    job = Job(
+    attempt = Attempt(
         sweep="bench",
         trial=trial,
         attempt=1,
@@ -149,7 +149,7 @@ def run(storage: str, endpoint_url: str | None, *, trial: str, epochs: int, last
 
     TimedUploader.processor_s = 0.0
     began, began_wall = time.process_time(), time.perf_counter()
-    worker.train_worker(job, report)
+    worker.train_worker(attempt, report)
     return Cost(time.process_time() - began, time.perf_counter() - began_wall, TimedUploader.processor_s)
 
 

@@ -30,9 +30,9 @@ def train(
     ] = None,
 ) -> None:
     """Train one network, without a sweep and without Ray, and leave its model pack."""
-    from hoir_ray.packs.train import train_one
+    from hoir_ray.packs.train import train_pack
 
-    pack, fit = train_one(
+    pack, fit = train_pack(
         task, [*(settings or []), *(more_settings or [])], to=to, trackers=tracker or [], show=EpochBar()
     )
     print_fit(pack, fit)

@@ -15,7 +15,7 @@ from hoir_ray.cli.terminal.results import print_outcome
 from hoir_ray.errors import StorageError
 
 if TYPE_CHECKING:
-    from hoir_ray.results.sweep_results import OpenedSweep
+    from hoir_ray.results.sweep_results import SweepResults
     from hoir_ray.sweep.driver import Driver
 
 SOME_FAILED = 3
@@ -73,28 +73,28 @@ def validate(
     as_json: AsJson = False,
 ) -> None:
     """Check a sweep YAML without starting anything: paths, types, ranges, conditions, network sizes."""
-    from hoir_ray.search.warm_start import look_ahead
+    from hoir_ray.search.warm_start import preview_warm_start
     from hoir_ray.spec.load import load_spec
     from hoir_ray.sweep.plan import plan_sweep
 
     spec, document = load_spec(file, overrides=settings or [])
     plan = plan_sweep(spec, document)
-    carried = look_ahead(plan.spec, plan.space, document=document)
+    warm_start = preview_warm_start(plan.spec, plan.space, document=document)
     measured = None
     if build:
         progress("loading the data and building two networks")
         from hoir_ray.sweep.rehearsal import rehearse
 
         measured = rehearse(plan)
-    print_plan(plan, carried=carried, measured=measured, file=file, as_json=as_json)
+    print_plan(plan, warm_start=warm_start, measured=measured, file=file, as_json=as_json)
 
 
-def _sweep_exit_code(opened: OpenedSweep, driver: Driver) -> int:
+def _sweep_exit_code(opened: SweepResults, driver: Driver) -> int:
     if driver.storage_problem:
         return StorageError.exit_code
     if driver.stop_code:
         return driver.stop_code
     failed = [r for r in opened.records if r.state in ("FAILED", "TIMEOUT", "OOM")]
-    if not opened.finished():
+    if not opened.leaderboard():
         return 1
     return SOME_FAILED if failed else 0

@@ -19,7 +19,7 @@ LOOK_EVERY_S = 2.0
 
 
 @dataclass(frozen=True)
-class Offer:
+class Capacity:
     """What Ray has at a moment: CPUs and GPUs of each node."""
 
     nodes: tuple[Mapping[str, float], ...]
@@ -41,28 +41,28 @@ class Cluster:
         look: Tells what there is at the moment.
     """
 
-    def __init__(self, look: Callable[[], Offer]) -> None:
-        self._look, self._offer, self._looked_at = look, Offer(()), float("-inf")
+    def __init__(self, look: Callable[[], Capacity]) -> None:
+        self._look, self._capacity, self._looked_at = look, Capacity(()), float("-inf")
 
-    def offer(self) -> Offer:
+    def capacity(self) -> Capacity:
         """What there is, a few seconds old at most; nodes that are about to go do not count."""
         if time.monotonic() - self._looked_at >= LOOK_EVERY_S:
-            self._offer, self._looked_at = self._look(), time.monotonic()
-        return self._offer
+            self._capacity, self._looked_at = self._look(), time.monotonic()
+        return self._capacity
 
     def slots(self, resources: Resources) -> int:
         """Trials to ask Ray for: as many as it has room for, or may start machines for, and no more than allowed."""
         limit = resources.concurrent_trials
         if resources.autoscaled and limit != "auto":
             return limit
-        slots = self.offer().slots(resources)
+        slots = self.capacity().slots(resources)
         return slots if limit == "auto" else min(slots, limit)
 
     def refuse_unplaceable(self, resources: Resources) -> None:
         """Raises RequestError if not even one trial fits, naming what is asked and what there is."""
         if self.slots(resources) < 1:
             raise RequestError(
-                f"resources: a trial needs {needs(resources)}, which fits nowhere; Ray has {self.offer()}"
+                f"resources: a trial needs {needs(resources)}, which fits nowhere; Ray has {self.capacity()}"
             )
 
 
@@ -77,15 +77,15 @@ def _fitting(node: Mapping[str, float], resources: Resources) -> int:
     return int(min(by_cpu, by_gpu) + 1e-9)
 
 
-def _look() -> Offer:
+def _look() -> Capacity:
     import ray
 
-    from hoir_ray.cluster.placement import leaving_nodes
+    from hoir_ray.cluster.placement import draining_nodes
 
     nodes: Any = ray.nodes()  # type: ignore[no-untyped-call]
-    leaving = leaving_nodes()
+    leaving = draining_nodes()
     alive = tuple(dict(n["Resources"]) for n in nodes if n["Alive"] and n["NodeID"] not in leaving)
-    return Offer(alive)
+    return Capacity(alive)
 
 
 @contextmanager

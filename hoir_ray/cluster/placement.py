@@ -5,7 +5,7 @@ from __future__ import annotations
 import ray
 
 
-def leaving_nodes() -> dict[str, int]:
+def draining_nodes() -> dict[str, int]:
     """Ray's ids of nodes that are being drained -> when they go, in milliseconds since 1970; 0 if that is not known."""
     return dict(ray._private.state.state.get_draining_nodes())
 

@@ -14,7 +14,7 @@ from hoir_ray.errors import RequestError
 from hoir_ray.results.pull import pull
 from hoir_ray.results.record import TrialRecord
 from hoir_ray.results.summary import table_rows
-from hoir_ray.results.sweep_results import OpenedSweep
+from hoir_ray.results.sweep_results import SweepResults
 from hoir_ray.results.sweep_results import open_sweep as _open_sweep
 
 if TYPE_CHECKING:
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 from hoir_ray.notebook.network import Representation, html_table, load
 
 
-class FoundSweep:
+class NotebookSweep:
     """What a sweep has found so far.
 
     Attributes:
         opened: The sweep as it lies in storage.
     """
 
-    def __init__(self, opened: OpenedSweep) -> None:
+    def __init__(self, opened: SweepResults) -> None:
         self.opened = opened
 
     @cached_property
@@ -48,7 +48,7 @@ class FoundSweep:
         Raises:
             RequestError: If no trial has finished within the constraints.
         """
-        leaders = self.opened.finished()
+        leaders = self.opened.leaderboard()
         if not leaders:
             raise RequestError(f"sweep '{self.opened.spec.name}' has no finished trial yet")
         return leaders[0]
@@ -85,16 +85,16 @@ class FoundSweep:
         states = Counter(r.state for r in self.opened.records)
         rows = {"sweep": self.opened.spec.name, "task": self.opened.spec.task}
         rows["trials"] = ", ".join(f"{n} {state.lower()}" for state, n in sorted(states.items())) or "none"
-        if leaders := self.opened.finished():
+        if leaders := self.opened.leaderboard():
             name = self.opened.spec.metric.name
             rows["best"] = f"{leaders[0].trial}: {name} {wording.number((leaders[0].best or {})[name])}"
         return html_table(rows)
 
 
-def open_sweep(where: str | Path, *, endpoint_url: str | None = None) -> FoundSweep:
+def open_sweep(where: str | Path, *, endpoint_url: str | None = None) -> NotebookSweep:
     """A sweep by its name under ./hoir-runs, its folder, or its `s3://` URI.
 
     Raises:
         RequestError: If there is no sweep there.
     """
-    return FoundSweep(_open_sweep(str(where), endpoint_url=endpoint_url))
+    return NotebookSweep(_open_sweep(str(where), endpoint_url=endpoint_url))

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hoir_ray.notebook.results import FoundSweep
+from hoir_ray.notebook.results import NotebookSweep
 from hoir_ray.spec.document import Document, dump_document, parse_document
 from hoir_ray.spec.load import build_spec, load_spec
 from hoir_ray.spec.schema import SweepSpec
@@ -19,7 +19,7 @@ from hoir_ray.sweep.plan import plan_sweep
 
 def run_sweep(
     spec: SweepSpec | Mapping[str, Any] | str | Path, *, address: str | None = None, add_trials: int = 0
-) -> FoundSweep:
+) -> NotebookSweep:
     """Run a sweep, or resume it, with a line for each event below the cell.
 
     Args:
@@ -38,7 +38,7 @@ def run_sweep(
         address=address,
         add_trials=add_trials,
     )
-    return FoundSweep(opened)
+    return NotebookSweep(opened)
 
 
 def _read(spec: SweepSpec | Mapping[str, Any] | str | Path) -> tuple[SweepSpec, Document | None]:

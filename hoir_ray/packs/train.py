@@ -20,7 +20,7 @@ from hoir_ray.trackers import build_trackers, check_tracker
 from hoir_ray.training.loop import Epoch, Fit, train
 
 
-def train_one(
+def train_pack(
     name: str,
     settings: Sequence[str],
     *,

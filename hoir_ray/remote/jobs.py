@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from hoir_ray.config import nearest
 from hoir_ray.errors import HoirError, RequestError, StorageError, WorkError
-from hoir_ray.results.sweep_results import OpenedSweep, open_sweep
+from hoir_ray.results.sweep_results import SweepResults, open_sweep
 from hoir_ray.storage import open_storage
 
 if TYPE_CHECKING:
@@ -171,9 +171,9 @@ class Jobs:
         return job
 
 
-def open_results(jobs: Sequence[SweepJob]) -> list[OpenedSweep | HoirError]:
+def open_results(jobs: Sequence[SweepJob]) -> list[SweepResults | HoirError]:
     """Each job's sweep in its storage, or why it cannot be seen from here; all are asked at once, and not for long."""
-    found: dict[str, OpenedSweep | HoirError] = {}
+    found: dict[str, SweepResults | HoirError] = {}
 
     def look(job: SweepJob) -> None:
         try:

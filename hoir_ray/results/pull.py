@@ -8,10 +8,10 @@ from pathlib import Path
 
 from hoir_ray.errors import RequestError
 from hoir_ray.results.record import TrialRecord
-from hoir_ray.results.sweep_results import OpenedSweep
+from hoir_ray.results.sweep_results import SweepResults
 
 
-def pull(sweep: OpenedSweep, *, to: Path, trial: str | None = None) -> TrialRecord:
+def pull(sweep: SweepResults, *, to: Path, trial: str | None = None) -> TrialRecord:
     """Bring a model pack into the folder `to`; the best one unless `trial` names another.
 
     The folder appears whole, its hashes checked, or not at all.
@@ -22,7 +22,7 @@ def pull(sweep: OpenedSweep, *, to: Path, trial: str | None = None) -> TrialReco
     if trial is not None:
         record = sweep.trial(trial)
     else:
-        leaders = sweep.finished()
+        leaders = sweep.leaderboard()
         if not leaders:
             raise RequestError(f"sweep '{sweep.spec.name}' has no finished trial yet, so there is no model to pull")
         record = leaders[0]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Literal
 
-from pydantic import ConfigDict
+from pydantic import AliasChoices, ConfigDict, Field
 
 from hoir_ray.config import Config
 from hoir_ray.spec.parameters import Scalar
@@ -30,16 +30,16 @@ class TrialRecord(Config):
         parameters: Dotted path -> value, as drawn.
         reason: Why it is in its state, for a person to read.
         attempt: How often it was started.
-        charged: How many of its attempts ended by the trial's own fault.
-        losses: How many ended because their machine was lost, which is nobody's fault.
+        num_failures: How many of its attempts ended by the trial's own fault.
+        num_preemptions: How many ended because their machine was lost, which is nobody's fault.
         curve: One row per validated epoch: `epoch` and its metrics.
         best: The row of the best epoch by the sweep's first metric.
         replicate_of: The trial whose settings it runs again with another seed; such a trial is no part of the search.
         history: What happened to it, in order, each line with its time.
     """
 
-    # NaN belongs into a curve: it is why a trial failed.
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=True)
+    # NaN belongs into a curve: it is why a trial failed. The aliases are the names that version 0.1 wrote.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=True, validate_by_name=True)
 
     trial: str
     number: int
@@ -47,8 +47,8 @@ class TrialRecord(Config):
     state: State = "PENDING"
     reason: str = ""
     attempt: int = 0
-    charged: int = 0
-    losses: int = 0
+    num_failures: int = Field(default=0, validation_alias=AliasChoices("num_failures", "charged"))
+    num_preemptions: int = Field(default=0, validation_alias=AliasChoices("num_preemptions", "losses"))
     seed: int = 0
     replicate_of: str | None = None
     node: str = ""

@@ -22,20 +22,20 @@ SPEC = "spec.yaml"
 
 
 @dataclass(frozen=True)
-class OpenedSweep:
+class SweepResults:
     """A sweep in storage: its resolved spec and its trials by number."""
 
     storage: Storage
     spec: SweepSpec
     records: tuple[TrialRecord, ...]
 
-    def finished(self, where: Condition | None = None) -> list[TrialRecord]:
+    def leaderboard(self, where: Condition | None = None) -> list[TrialRecord]:
         """Trials that trained to their end and break no constraint, best first, those that meet `where`."""
         return ranked(self.records, spec=self.spec, where=where)
 
     def front(self, where: Condition | None = None) -> list[TrialRecord]:
         """Finished trials that no other one beats in every metric, best first."""
-        return pareto_front(self.finished(where), metrics=self.spec.metrics)
+        return pareto_front(self.leaderboard(where), metrics=self.spec.metrics)
 
     def condition(self, text: str | None) -> Condition | None:
         """A condition on the metrics that these trials have; None for None.
@@ -68,7 +68,7 @@ def locate_sweep(where: str, *, endpoint_url: str | None = None) -> Storage:
     return open_storage(where.rstrip("/"), endpoint_url=endpoint_url)
 
 
-def open_sweep(where: str | Storage, *, endpoint_url: str | None = None) -> OpenedSweep:
+def open_sweep(where: str | Storage, *, endpoint_url: str | None = None) -> SweepResults:
     """Read a sweep's spec and ledger.
 
     Raises:
@@ -78,7 +78,7 @@ def open_sweep(where: str | Storage, *, endpoint_url: str | None = None) -> Open
     spec = read_spec(storage)
     if spec is None:
         raise RequestError(f"no sweep at {storage.uri}: it has no {SPEC}{_sweeps_nearby(storage)}")
-    return OpenedSweep(storage, spec, tuple(Ledger(storage).load()))
+    return SweepResults(storage, spec, tuple(Ledger(storage).load()))
 
 
 def read_spec(storage: Storage) -> SweepSpec | None:

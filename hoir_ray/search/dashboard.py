@@ -15,13 +15,13 @@ import optuna
 from optuna.storages.journal import JournalFileBackend
 
 from hoir_ray.errors import RequestError
-from hoir_ray.results.sweep_results import OpenedSweep
+from hoir_ray.results.sweep_results import SweepResults
 from hoir_ray.search.evidence import past_trial
 from hoir_ray.spec.space import build_space
 from hoir_ray.tasks import load_task
 
 
-def export_study(sweep: OpenedSweep, file: Path) -> optuna.Study:
+def export_study(sweep: SweepResults, file: Path) -> optuna.Study:
     """Write the sweep's ended trials as a study of Optuna's into a new journal file.
 
     Names of trials, seeds and reasons become user attributes.
@@ -46,7 +46,7 @@ def export_study(sweep: OpenedSweep, file: Path) -> optuna.Study:
 
 
 def serve_dashboard(
-    sweep: OpenedSweep,
+    sweep: SweepResults,
     *,
     port: int = 0,
     show: Callable[[str], None] = lambda address: None,

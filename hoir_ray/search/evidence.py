@@ -47,7 +47,7 @@ def intermediate_values(record: TrialRecord, spec: SweepSpec) -> dict[int, float
     return {int(r["epoch"]): r[name] for r in record.curve if name in r} if len(spec.metrics) == 1 else {}
 
 
-def telling(records: Sequence[TrialRecord], *, spec: SweepSpec, count: int) -> list[TrialRecord]:
+def representative_subset(records: Sequence[TrialRecord], *, spec: SweepSpec, count: int) -> list[TrialRecord]:
     """The `count` records that tell a sampler most, by number: a fifth are the best, the others stand for the rest.
 
     TPE models its 25 best trials and, as what to keep away from, the density of all others; from 250 trials on it takes

@@ -20,11 +20,11 @@ from hoir_ray.search.evidence import (
     final_values,
     intermediate_values,
     past_trial,
-    telling,
+    representative_subset,
     violations,
 )
 from hoir_ray.search.tpe import ConditionalTPE
-from hoir_ray.search.warm_start import Carried
+from hoir_ray.search.warm_start import WarmStartData
 from hoir_ray.spec.parameters import Scalar
 from hoir_ray.spec.schema import SweepSpec
 from hoir_ray.spec.space import Dimension, Space
@@ -55,7 +55,7 @@ class Searcher:
         space: Space,
         *,
         records: Sequence[TrialRecord] = (),
-        carried: Carried = Carried(),  # noqa: B008  # frozen
+        warm_start: WarmStartData = WarmStartData(),  # noqa: B008  # frozen
     ) -> None:
         self._spec, self._space = spec, space
         self._random = random.Random(spec.seed * 1_000_003 + len(records))
@@ -65,8 +65,8 @@ class Searcher:
         self._open: dict[str, tuple[optuna.Trial, Point]] = {}
         self._seen = {_key(r.parameters) for r in records}
         self._grid: Iterator[Point] | None = space.points(Dimension.grid) if spec.method == "grid" else None
-        self._first = deque(carried.points)
-        self._told = [*carried.observed, *(r for r in records if _is_evidence(r))]
+        self._first = deque(warm_start.points)
+        self._told = [*warm_start.observed, *(r for r in records if _is_evidence(r))]
         self._study = self._new_study()
 
     @property
@@ -79,7 +79,7 @@ class Searcher:
         study = optuna.create_study(directions=[m.goal for m in self._spec.metrics], sampler=self._sampler)
         evidence = self._told
         if self._spec.method in BOUNDED and len(evidence) > MAX_EVIDENCE:
-            evidence = telling(evidence, spec=self._spec, count=KEPT_EVIDENCE)
+            evidence = representative_subset(evidence, spec=self._spec, count=KEPT_EVIDENCE)
         self._num_known = len(evidence)
         for record in evidence:
             study.add_trial(past_trial(record, spec=self._spec, space=self._space))
@@ -104,8 +104,8 @@ class Searcher:
             self._open = {n: (self._placed(point), point) for n, (_, point) in self._open.items()}
         for _ in range(MAX_SAMPLED_DRAWS + len(self._first)):
             if self._first:
-                carried = self._first.popleft()
-                self._study.enqueue_trial(as_params(carried, space=self._space)[0])
+                warm_start = self._first.popleft()
+                self._study.enqueue_trial(as_params(warm_start, space=self._space)[0])
             optuna_trial = self._study.ask()
             point = self._space.draw(partial(_suggest, optuna_trial))
             if _key(point) not in self._seen and refuse(point) is None:

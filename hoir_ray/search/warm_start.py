@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from hoir_ray.errors import RequestError, SpecError, StorageError
 from hoir_ray.machine.files import to_json
 from hoir_ray.results.record import TrialRecord
-from hoir_ray.results.sweep_results import OpenedSweep, open_sweep
+from hoir_ray.results.sweep_results import SweepResults, open_sweep
 from hoir_ray.spec.document import Document
 from hoir_ray.spec.parameters import Scalar
 from hoir_ray.spec.schema import SweepSpec
@@ -20,13 +20,13 @@ FILE = "warm_start.json"
 
 
 @dataclass(frozen=True)
-class Carried:
-    """What was carried over.
+class WarmStartData:
+    """Points and results of an earlier sweep.
 
     Attributes:
         points: Values by path, of the earlier sweep's best trials; what is not in them is drawn as usual.
         observed: Ended trials of the earlier sweep, known to the sampler and tried by nobody.
-        left_out: What could not be carried over, and why, one line each.
+        left_out: Trials and settings that do not fit, and why, one line each.
     """
 
     points: tuple[Mapping[str, Scalar], ...] = ()
@@ -34,41 +34,43 @@ class Carried:
     left_out: tuple[str, ...] = field(default=(), compare=False)
 
 
-def carry_over(spec: SweepSpec, space: Space, *, own: Storage, document: Document | None = None) -> Carried:
+def load_warm_start(spec: SweepSpec, space: Space, *, own: Storage, document: Document | None = None) -> WarmStartData:
     """Read the earlier sweep, or what was taken from it when this one began.
 
     Raises:
         SpecError: If there is no earlier sweep, it is of another task, or it has no finished trial.
     """
     if spec.warm_start is None:
-        return Carried()
+        return WarmStartData()
     try:
         return _from_json(own.get(FILE))
     except MissingObjectError:
         pass
     try:
-        return carry_from(open_sweep(spec.warm_start.source, endpoint_url=spec.storage.endpoint_url), spec, space)
+        return warm_start_from(open_sweep(spec.warm_start.source, endpoint_url=spec.storage.endpoint_url), spec, space)
     except RequestError as error:
         place = f" ({document.place('warm_start', 'from')})" if document else ""
         raise SpecError(f"warm_start.from: {error}{place}") from None
 
 
-def look_ahead(spec: SweepSpec, space: Space, *, document: Document) -> Carried:
+def preview_warm_start(spec: SweepSpec, space: Space, *, document: Document) -> WarmStartData:
     """What a sweep would start from; its own storage is looked into only where it asks for an earlier one."""
     if spec.warm_start is None:
-        return Carried()
+        return WarmStartData()
     root = open_storage(spec.storage.uri, endpoint_url=spec.storage.endpoint_url)
-    return carry_over(spec, space, own=root.child(spec.name), document=document)
+    return load_warm_start(spec, space, own=root.child(spec.name), document=document)
 
 
-def save_carried(carried: Carried, storage: Storage) -> None:
-    """Keep what was carried over, so that a sweep that goes on does so from the same, whatever became of the source."""
-    if carried.points or carried.observed:
-        observed = [r.model_dump(mode="json", exclude_none=True) for r in carried.observed]
-        storage.put(FILE, to_json({"points": [dict(p) for p in carried.points], "observed": observed}), if_absent=True)
+def save_warm_start(warm_start: WarmStartData, storage: Storage) -> None:
+    """Keep warm-start data, so that a resumed sweep starts from the same, whatever became of the source."""
+    if warm_start.points or warm_start.observed:
+        observed = [r.model_dump(mode="json", exclude_none=True) for r in warm_start.observed]
+        storage.put(
+            FILE, to_json({"points": [dict(p) for p in warm_start.points], "observed": observed}), if_absent=True
+        )
 
 
-def carry_from(source: OpenedSweep, spec: SweepSpec, space: Space) -> Carried:
+def warm_start_from(source: SweepResults, spec: SweepSpec, space: Space) -> WarmStartData:
     """The best points of `source` as far as they fit `space`, and its results as far as they can be compared."""
     assert spec.warm_start is not None
     if source.spec.task != spec.task:
@@ -76,7 +78,7 @@ def carry_from(source: OpenedSweep, spec: SweepSpec, space: Space) -> Carried:
             f"sweep '{source.spec.name}' is of task '{source.spec.task}', this one of '{spec.task}'; "
             "only sweeps of one task can learn from each other"
         )
-    leaders = (source.front() if len(source.spec.metrics) > 1 else source.finished())[: spec.warm_start.top_k]
+    leaders = (source.front() if len(source.spec.metrics) > 1 else source.leaderboard())[: spec.warm_start.top_k]
     if not leaders:
         raise SpecError(f"sweep '{source.spec.name}' has no finished trial to start from")
     points, left_out = [], dict[str, None]()
@@ -95,10 +97,10 @@ def carry_from(source: OpenedSweep, spec: SweepSpec, space: Space) -> Carried:
         )
         if others and not obstacles:
             left_out[f"{others} of its trials are no evidence here: their points lie outside this sweep's space"] = None
-    return Carried(tuple(points), tuple(observed), tuple(left_out))
+    return WarmStartData(tuple(points), tuple(observed), tuple(left_out))
 
 
-def _comparable(source: OpenedSweep, space: Space) -> list[TrialRecord]:
+def _comparable(source: SweepResults, space: Space) -> list[TrialRecord]:
     """Trials whose points lie wholly inside the space."""
     candidates = [r for r in source.records if r.state in ("FINISHED", "PRUNED") and r.replicate_of is None]
     return [r for r in candidates if _is_whole(r, space)]
@@ -134,9 +136,9 @@ def _obstacles(before: SweepSpec, after: SweepSpec) -> Iterator[str]:
         yield "its results are no evidence here: it was searched by other metrics"
 
 
-def _from_json(content: bytes) -> Carried:
+def _from_json(content: bytes) -> WarmStartData:
     try:
         data = json.loads(content)
-        return Carried(tuple(data["points"]), tuple(TrialRecord.model_validate(r) for r in data["observed"]))
+        return WarmStartData(tuple(data["points"]), tuple(TrialRecord.model_validate(r) for r in data["observed"]))
     except (ValueError, KeyError, TypeError) as error:
         raise StorageError(f"{FILE}: cannot be read: {error}") from error

@@ -31,7 +31,7 @@ STATIC_METRICS = frozenset({"num_parameters"})
 
 
 @dataclass(frozen=True)
-class Size:
+class NetworkSize:
     """A point of the space and the number of parameters of its network."""
 
     point: dict[str, Scalar]
@@ -51,8 +51,8 @@ class Plan:
     spec: SweepSpec
     task: Task[Any]
     space: Space
-    smallest: Size
-    largest: Size
+    smallest: NetworkSize
+    largest: NetworkSize
     grid_size: int | None
     warnings: tuple[str, ...]
 
@@ -173,12 +173,14 @@ def _check_trackers(spec: SweepSpec, document: Document | None) -> None:
             raise SpecError(f"trackers.{name}: unknown tracker.{nearest(name, known)} Known: {shown}{place}")
 
 
-def _sizes(spec: SweepSpec, task: Task[Any], space: Space, document: Document | None) -> tuple[Size, Size]:
-    smallest: Size | None = None
-    largest: Size | None = None
+def _sizes(
+    spec: SweepSpec, task: Task[Any], space: Space, document: Document | None
+) -> tuple[NetworkSize, NetworkSize]:
+    smallest: NetworkSize | None = None
+    largest: NetworkSize | None = None
     for point in _probes(space):
         try:
-            size = Size(point, task.num_parameters(trial_config(spec, task, point)))
+            size = NetworkSize(point, task.num_parameters(trial_config(spec, task, point)))
         except SpecError as error:
             path = str(error).split(":", 1)[0]
             keys = ("data", path.removeprefix("data.")) if path.startswith("data.") else ("parameters", path)
@@ -214,7 +216,9 @@ def _resource_warnings(resources: Resources) -> Iterator[str]:
         yield f"resources.gpus: a trial asks for {resources.gpus:g} GPUs, this machine has none: only for a cluster"
 
 
-def _warnings(spec: SweepSpec, task: Task[Any], space: Space, smallest: Size, largest: Size) -> Iterator[str]:
+def _warnings(
+    spec: SweepSpec, task: Task[Any], space: Space, smallest: NetworkSize, largest: NetworkSize
+) -> Iterator[str]:
     yield from _resource_warnings(spec.resources)
     unused: set[str] = set()
     for point in _probes(space):

@@ -14,9 +14,9 @@ from hoir_ray.cluster.machines import check_workers, find_missing
 from hoir_ray.machine.interrupt import on_interrupt
 from hoir_ray.results.ledger import Ledger
 from hoir_ray.results.record import TrialRecord
-from hoir_ray.results.sweep_results import SPEC, OpenedSweep, read_spec
+from hoir_ray.results.sweep_results import SPEC, SweepResults, read_spec
 from hoir_ray.results.unsaved import unsaved_folder, upload_unsaved
-from hoir_ray.search.warm_start import carry_over, save_carried
+from hoir_ray.search.warm_start import load_warm_start, save_warm_start
 from hoir_ray.spec.document import dump_document
 from hoir_ray.spec.parameters import Scalar
 from hoir_ray.spec.schema import SweepSpec
@@ -29,7 +29,7 @@ from hoir_ray.sweep.resume import refuse_other_spec, resolved
 from hoir_ray.tasks.inputs import MAX_SHIP_BYTES, Show, find_inputs, hash_inputs, input_paths, ship_inputs
 from hoir_ray.tasks.localize import localize
 from hoir_ray.trackers import check_tracker
-from hoir_ray.trials.attempt import Job
+from hoir_ray.trials.attempt import Attempt
 
 MAX_QUEUED = 1_000_000  # the driver must never wait for storage; each trial has one place in the queue
 
@@ -49,7 +49,7 @@ def run_sweep(
     force: bool = False,
     show: Show = lambda what, done, total: None,
     max_ship: int = MAX_SHIP_BYTES,
-) -> tuple[OpenedSweep, Driver]:
+) -> tuple[SweepResults, Driver]:
     """Run a sweep, or go on with it if its storage holds it already.
 
     Args:
@@ -74,10 +74,10 @@ def run_sweep(
         spec, records = _past(spec, storage, unsaved=unsaved, add_trials=add_trials)
         config = localize(plan.config(plan.smallest.point), spec.inputs, root)
         plan.task.data(config)  # a picture that cannot be read is said now, not per trial
-        carried = carry_over(spec, plan.space, own=storage)
-        for line in carried.left_out:
-            _log.warning("not carried over from %s: %s", spec.warm_start and spec.warm_start.source, line)
-        save_carried(carried, storage)
+        warm_start = load_warm_start(spec, plan.space, own=storage)
+        for line in warm_start.left_out:
+            _log.warning("warm start: not taken from %s: %s", spec.warm_start and spec.warm_start.source, line)
+        save_warm_start(warm_start, storage)
         storage.put(SPEC, dump_document(resolved(spec)).encode())
         uploader = BackgroundUploader(storage, max_queued=MAX_QUEUED)
         driver = Driver(
@@ -88,7 +88,7 @@ def run_sweep(
             describe=lambda point: _describe(plan, point),
             max_epochs=lambda record: plan.config(record.parameters).training.max_epochs,
             records=records,
-            carried=carried,
+            warm_start=warm_start,
         )
         if len(spec.metrics) > 1:
             driver.listeners.append(FrontPacks(driver, storage, delete=uploader.delete_all))
@@ -109,7 +109,7 @@ def run_sweep(
                         spec = spec.model_copy(update={"inputs": keys})
                         storage.put(SPEC, dump_document(resolved(spec)).encode())
                     driver.listeners.append(watch(driver, cluster))
-                    run_tune(driver, cluster, job=lambda record: _job(plan, spec, root, record, unsaved=unsaved))
+                    run_tune(driver, cluster, attempt=lambda record: _job(plan, spec, root, record, unsaved=unsaved))
         finally:
             for name in sorted(driver.running):
                 driver.interrupted(name, reason=driver.stop_reason or "the driver ended")
@@ -117,7 +117,7 @@ def run_sweep(
                 uploader.abandon()
             else:
                 leave(driver, storage, uploader, unsaved=unsaved)
-    return OpenedSweep(storage, spec, tuple(driver.records.values())), driver
+    return SweepResults(storage, spec, tuple(driver.records.values())), driver
 
 
 def _past(
@@ -157,14 +157,14 @@ def _unplaced(driver: Driver, cluster: Cluster) -> str | None:
             driver.stop_code = 1
             return (
                 f"Ray found no place for {name} within failures.placement_timeout {limit:g} s: it needs "
-                f"{needs(driver.spec.resources)}; Ray has {cluster.offer()}"
+                f"{needs(driver.spec.resources)}; Ray has {cluster.capacity()}"
             )
     return None
 
 
-def _job(plan: Plan, spec: SweepSpec, root: Storage, record: TrialRecord, *, unsaved: Path) -> Job:
+def _job(plan: Plan, spec: SweepSpec, root: Storage, record: TrialRecord, *, unsaved: Path) -> Attempt:
     config = plan.config(record.parameters, batch_size=record.batch_size, seed=record.seed)
-    return Job(
+    return Attempt(
         sweep=spec.name,
         trial=record.trial,
         attempt=record.attempt + 1,

@@ -17,11 +17,11 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from hoir_ray.cluster.cluster import Cluster
-from hoir_ray.cluster.departures import LOOK_EVERY_S
 from hoir_ray.cluster.placement import release_orphans
+from hoir_ray.cluster.preemption import LOOK_EVERY_S
 from hoir_ray.results.record import TrialRecord
 from hoir_ray.sweep.driver import Driver
-from hoir_ray.trials.attempt import Job
+from hoir_ray.trials.attempt import Attempt
 from hoir_ray.trials.failure import describe_death
 from hoir_ray.trials.trainable import JOB_KEY, MESSAGE, resources_of, run_trial
 
@@ -45,9 +45,9 @@ class TuneSearcher(_Unsaved, Searcher):
         names: Tune's trial id -> our trial.
     """
 
-    def __init__(self, driver: Driver, *, slots: Callable[[], int], job: Callable[[TrialRecord], Job]) -> None:
+    def __init__(self, driver: Driver, *, slots: Callable[[], int], attempt: Callable[[TrialRecord], Attempt]) -> None:
         super().__init__(metric=MESSAGE, mode="max")
-        self._driver, self._slots, self._job = driver, slots, job
+        self._driver, self._slots, self._job = driver, slots, attempt
         self._attempts: dict[str, str] = {}
         self.names: dict[str, str] = {}
 
@@ -173,16 +173,16 @@ class TuneStopper(_Unsaved, Stopper):
         return self._driver.stop_reason is not None
 
 
-def run_tune(driver: Driver, cluster: Cluster, *, job: Callable[[TrialRecord], Job]) -> None:
+def run_tune(driver: Driver, cluster: Cluster, *, attempt: Callable[[TrialRecord], Attempt]) -> None:
     """Run Tune until the driver has no more trials, or stops.
 
     Args:
-        job: Turns a record into the next attempt at it.
+        attempt: Turns a record into the next attempt at it.
     """
     resources = driver.spec.resources
     # Tune starts one process after the other for a searcher that is not its own; a thousand would take hours.
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(min(cluster.slots(resources), MAX_STARTING))
-    searcher = TuneSearcher(driver, slots=lambda: cluster.slots(resources), job=job)
+    searcher = TuneSearcher(driver, slots=lambda: cluster.slots(resources), attempt=attempt)
     with tempfile.TemporaryDirectory(prefix="hoir-tune-", dir=os.environ.get("TMPDIR")) as scratch:
         tuner = tune.Tuner(
             tune.with_resources(run_trial, resources_of(resources)),

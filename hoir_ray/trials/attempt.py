@@ -7,7 +7,7 @@ from typing import Any, Literal
 from hoir_ray.config import Config
 
 
-class Job(Config):
+class Attempt(Config):
     """One attempt at one trial.
 
     Attributes:

@@ -6,7 +6,7 @@ import traceback
 from typing import Any
 
 from hoir_ray.errors import DivergedError, HoirError, StorageError
-from hoir_ray.trials.attempt import Job
+from hoir_ray.trials.attempt import Attempt
 from hoir_ray.trials.memory_limit import is_out_of_memory
 
 # A process that dies by itself is reported by its machine as dead; without the machine it is merely unavailable.
@@ -14,7 +14,7 @@ LOST_MACHINE = ("is unavailable", "node has died", "nodediederror", "node died",
 LOST_TOUCH = ("gloo", "nccl", "connection closed by peer", "connection reset by peer", "socket timeout")
 
 
-def describe(error: Exception, job: Job) -> dict[str, Any]:
+def describe(error: Exception, attempt: Attempt) -> dict[str, Any]:
     """The message to the driver about an error inside a trial, in the words of `Driver.failed`, as plain values."""
     if isinstance(error, StorageError):
         return {"storage": str(error)}
@@ -25,9 +25,9 @@ def describe(error: Exception, job: Job) -> dict[str, Any]:
     trace = traceback.format_exc(limit=-12)
     if lost_touch(error):
         return _failed(f"its workers lost touch with each other ({first_line[:200]})", error=trace, charge=False)
-    batch_size = job.config["training"]["batch_size"]
+    batch_size = attempt.config["training"]["batch_size"]
     if is_out_of_memory(error):
-        limit = f" of failures.memory_limit {job.memory_limit / 2**20:,.0f} MiB" if job.memory_limit else ""
+        limit = f" of failures.memory_limit {attempt.memory_limit / 2**20:,.0f} MiB" if attempt.memory_limit else ""
         reason = f"out of memory{limit} with batch size {batch_size} ({first_line[:200]})"
         return _failed(reason, error=trace, state="OOM", batch_size=batch_size)
     return _failed(f"{type(error).__name__}: {first_line}", error=trace)

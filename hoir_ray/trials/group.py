@@ -14,7 +14,7 @@ import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
-from hoir_ray.trials.attempt import Job
+from hoir_ray.trials.attempt import Attempt
 from hoir_ray.trials.failure import describe, describe_death, lost_touch
 from hoir_ray.trials.mailbox import Mailbox, Message
 from hoir_ray.trials.process_group import NodeTorchConfig
@@ -36,8 +36,8 @@ class GroupTrainer(TorchTrainer):
         return [c for c in callbacks if type(c).__name__ not in ("DatasetsCallback", "PlacementGroupCleanerCallback")]
 
 
-def train_group(job: Job, report: Callable[[Message], str | None]) -> None:
-    """Train one network with `job.workers` workers; returns or raises when none of them is left.
+def train_group(attempt: Attempt, report: Callable[[Message], str | None]) -> None:
+    """Train one network with `attempt.workers` workers; returns or raises when none of them is left.
 
     Args:
         report: As for `train_worker`, but told of the machines first; when it raises SystemExit, the workers end with
@@ -47,25 +47,25 @@ def train_group(job: Job, report: Callable[[Message], str | None]) -> None:
     mailbox: Any = ray.remote(num_cpus=0)(Mailbox).remote()
     with tempfile.TemporaryDirectory(prefix="hoir-group-", ignore_cleanup_errors=True) as scratch:
         trainer = GroupTrainer(
-            lambda: work(job, mailbox),
+            lambda: work(attempt, mailbox),
             torch_config=NodeTorchConfig(),
             scaling_config=ScalingConfig(
-                num_workers=job.workers,
-                use_gpu=job.gpus > 0,
-                resources_per_worker={"CPU": job.cpus, **({"GPU": job.gpus} if job.gpus else {})},
+                num_workers=attempt.workers,
+                use_gpu=attempt.gpus > 0,
+                resources_per_worker={"CPU": attempt.cpus, **({"GPU": attempt.gpus} if attempt.gpus else {})},
             ),
             run_config=RunConfig(name="group", storage_path=scratch, failure_config=FailureConfig(max_failures=0)),
         )
         fit = _Fit(trainer)
         try:
-            _relay(job, mailbox, fit, report)
+            _relay(attempt, mailbox, fit, report)
         finally:
             mailbox.close.remote()
             fit.thread.join(STOP_S)
             ray.kill(mailbox)
 
 
-def _relay(job: Job, mailbox: Any, fit: _Fit, report: Callable[[Message], str | None]) -> None:
+def _relay(attempt: Attempt, mailbox: Any, fit: _Fit, report: Callable[[Message], str | None]) -> None:
     """Pass on what the workers say until they have ended; a failure comes last, when it is known whose it was."""
     arrived: list[tuple[str, str]] = []
     failure: Message | None = None
@@ -78,7 +78,7 @@ def _relay(job: Job, mailbox: Any, fit: _Fit, report: Callable[[Message], str | 
             continue
         if "arrived" in message:
             arrived.append(message["arrived"])
-            if len(arrived) == job.workers:
+            if len(arrived) == attempt.workers:
                 report({"arrived": dict(arrived)})
         elif "failed" in message or "storage" in message:
             failure = failure or message
@@ -94,13 +94,13 @@ def _relay(job: Job, mailbox: Any, fit: _Fit, report: Callable[[Message], str | 
         report(failure)
 
 
-def work(job: Job, mailbox: Any) -> None:
+def work(attempt: Attempt, mailbox: Any) -> None:
     """What each of Ray Train's workers does; only they load what training needs."""
     from ray.train.collective import broadcast_from_rank_zero
     from ray.train.lightning import RayDDPStrategy, RayLightningEnvironment
 
     from hoir_ray.training.loop import Distributed
-    from hoir_ray.trials.worker import Seat, train_worker
+    from hoir_ray.trials.worker import Worker, train_worker
 
     context = ray.train.get_context()
 
@@ -111,25 +111,25 @@ def work(job: Job, mailbox: Any) -> None:
         return reason
 
     place = f"{socket.gethostname()}, process {os.getpid()}"
-    seat = Seat(
+    worker = Worker(
         rank=context.get_world_rank(),
-        num_workers=job.workers,
+        num_workers=attempt.workers,
         share=broadcast_from_rank_zero,
         distributed=Distributed(
             strategy=RayDDPStrategy(),  # type: ignore[no-untyped-call]
             plugins=[RayLightningEnvironment()],  # type: ignore[no-untyped-call]
-            accelerator="gpu" if job.gpus else "cpu",
+            accelerator="gpu" if attempt.gpus else "cpu",
         ),
     )
     try:
         send({"arrived": (ray.get_runtime_context().get_node_id(), place)})
-        train_worker(job, send, seat=seat)
+        train_worker(attempt, send, worker=worker)
     except SystemExit:
         return  # in order, so that Ray Train gives back what it had reserved
     except Exception as error:
         if lost_touch(error):
             time.sleep(ECHO_S)  # of another worker's end; by then Ray Train has heard of it, and this process is gone
-        send(describe(error, job))
+        send(describe(error, attempt))
         raise
 
 

@@ -15,14 +15,14 @@ from hoir_ray.storage import BackgroundUploader, open_storage
 from hoir_ray.tasks.contract import Task, TaskConfig
 from hoir_ray.training.data import TaskData
 from hoir_ray.training.loop import Fit
-from hoir_ray.trials.attempt import Job
+from hoir_ray.trials.attempt import Attempt
 
 PUBLISH_S = 600.0  # for the model of one that has finished
 
 
 def publish(
     uploader: BackgroundUploader,
-    job: Job,
+    attempt: Attempt,
     *,
     task: Task[Any],
     config: TaskConfig,
@@ -49,7 +49,7 @@ def publish(
     )
     save_picture(pictures.get("comparison", pictures["preview"]), work / "render.png")
 
-    model, render = f"models/{job.trial}", f"trials/{job.trial}/render.png"
+    model, render = f"models/{attempt.trial}", f"trials/{attempt.trial}/render.png"
     uploader.put_folder(model, pack)
     uploader.put_file(render, work / "render.png")
     with contextlib.suppress(StorageError):
@@ -57,7 +57,7 @@ def publish(
     missing = [key for key in (model, render) if key in uploader.missing]
     if not missing:
         return None
-    aside = open_storage(job.unsaved)
+    aside = open_storage(attempt.unsaved)
     aside.put_folder(model, pack)
     aside.put_file(render, work / "render.png")
     return str(uploader.failures.get(missing[0], f"'{missing[0]}' was not uploaded within {PUBLISH_S:g} s"))

@@ -16,7 +16,7 @@ from hoir_ray.results.summary import table_rows
 from hoir_ray.spec.schema import SweepSpec
 from hoir_ray.storage import Storage
 from hoir_ray.trackers import Tracker, build_trackers
-from hoir_ray.trials.attempt import Job
+from hoir_ray.trials.attempt import Attempt
 
 TRACKERS = "trackers"
 _log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 @contextmanager
 def trackers_of(
-    job: Job, storage: Storage, *, work: Path, curve: Sequence[Mapping[str, float]]
+    attempt: Attempt, storage: Storage, *, work: Path, curve: Sequence[Mapping[str, float]]
 ) -> Iterator[Sequence[Tracker]]:
     """The trackers of one attempt at a trial; a failure of theirs is logged and never the trial's.
 
@@ -34,7 +34,7 @@ def trackers_of(
     in_bucket = storage.uri.startswith("s3://")
     folder = work / TRACKERS if in_bucket else Path(storage.uri) / TRACKERS
     trackers = build_trackers(
-        job.trackers, directory=folder, sweep=job.sweep, trial=job.trial, parameters=job.parameters
+        attempt.trackers, directory=folder, sweep=attempt.sweep, trial=attempt.trial, parameters=attempt.parameters
     )
     try:
         if in_bucket:

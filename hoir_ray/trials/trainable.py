@@ -8,16 +8,16 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 from hoir_ray.spec.schema import Resources
-from hoir_ray.trials.attempt import Job
+from hoir_ray.trials.attempt import Attempt
 
 if TYPE_CHECKING:
     from ray.tune import PlacementGroupFactory
 
-JOB_KEY = "job"
+JOB_KEY = "attempt"
 MESSAGE = "message"  # one JSON text per report, so that nothing of ours mixes with Tune's own keys
 
 
-class LeftError(Exception):
+class PreemptedError(Exception):
     """Ends a process whose trial goes on elsewhere, so that no other trial is put into it."""
 
 
@@ -29,12 +29,12 @@ class Trial:
         before = signal.getsignal(signal.SIGTERM)
 
         def leave(number: int, frame: Any) -> None:
-            from hoir_ray.cluster.departures import departures
+            from hoir_ray.cluster.preemption import preemption
 
-            if departures.told or not departures.watched:
+            if preemption.told or not preemption.watched:
                 signal.signal(signal.SIGTERM, before)
                 signal.raise_signal(signal.SIGTERM)
-            departures.told = "its process got SIGTERM"
+            preemption.told = "its process got SIGTERM"
 
         with contextlib.suppress(ValueError):
             signal.signal(signal.SIGTERM, leave)
@@ -59,10 +59,10 @@ def run_trial(config: dict[str, Any]) -> None:
     import ray
     from ray import tune
 
-    from hoir_ray.cluster.departures import departures
+    from hoir_ray.cluster.preemption import preemption
     from hoir_ray.trials.failure import describe
 
-    job = Job.model_validate(config[JOB_KEY])
+    attempt = Attempt.model_validate(config[JOB_KEY])
     nodes = {ray.get_runtime_context().get_node_id()}
     left = False
 
@@ -70,26 +70,26 @@ def run_trial(config: dict[str, Any]) -> None:
         nonlocal left
         left = left or "left" in message
         nodes.update(message.get("arrived", {}))
-        tune.report({MESSAGE: json.dumps({"trial": job.trial, **message})})
-        return departures.reason(nodes)
+        tune.report({MESSAGE: json.dumps({"trial": attempt.trial, **message})})
+        return preemption.reason(nodes)
 
-    with departures.watching():
+    with preemption.watching():
         try:
-            _fit(job, report=report)
+            _fit(attempt, report=report)
         except Exception as error:
-            report(describe(error, job))
+            report(describe(error, attempt))
     if left:
-        raise LeftError
+        raise PreemptedError
 
 
 run_trial.__mixins__ = (Trial,)  # type: ignore[attr-defined]
 
 
-def _fit(job: Job, *, report: Any) -> None:
-    if job.workers > 1:
+def _fit(attempt: Attempt, *, report: Any) -> None:
+    if attempt.workers > 1:
         from hoir_ray.trials.group import train_group
 
-        train_group(job, report)
+        train_group(attempt, report)
         return
     from ray.train import ScalingConfig
     from ray.train.torch import TorchTrainer
@@ -97,7 +97,7 @@ def _fit(job: Job, *, report: Any) -> None:
     from hoir_ray.trials.worker import train_worker
 
     TorchTrainer(
-        lambda: train_worker(job, report),
+        lambda: train_worker(attempt, report),
         # Zero workers is Ray Train's local mode: the loop runs in this warm process, a tenth of a second to start.
         scaling_config=ScalingConfig(num_workers=0),
     ).fit()

@@ -20,7 +20,7 @@ from hoir_ray.storage import BackgroundUploader, Storage, open_storage
 from hoir_ray.tasks import load_task
 from hoir_ray.tasks.localize import localize
 from hoir_ray.training.loop import Distributed, Epoch, train
-from hoir_ray.trials.attempt import Job
+from hoir_ray.trials.attempt import Attempt
 from hoir_ray.trials.checkpoints import CHECKPOINT, Checkpoints, Resumed
 from hoir_ray.trials.memory_limit import memory_limit
 from hoir_ray.trials.publish import publish
@@ -40,8 +40,8 @@ def _keep(value: str | None) -> str | None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seat:
-    """A worker's place among those that train one network; the first one reports, draws, and writes to storage.
+class Worker:
+    """One of the workers that train a network together; that of rank 0 reports, draws, and writes to storage.
 
     Attributes:
         share: Gives every worker what the first one puts in.
@@ -53,10 +53,10 @@ class Seat:
     share: Callable[[str | None], str | None] = _keep
 
 
-ALONE = Seat()
+SINGLE = Worker()
 
 
-def train_worker(job: Job, report: Report, *, seat: Seat = ALONE) -> None:
+def train_worker(attempt: Attempt, report: Report, *, worker: Worker = SINGLE) -> None:
     """Train one network and publish it.
 
     Args:
@@ -64,24 +64,24 @@ def train_worker(job: Job, report: Report, *, seat: Seat = ALONE) -> None:
             only. It may raise SystemExit, when the sweep has decided to stop the trial, or return why the trial had
             better go on elsewhere; then it is left with a checkpoint of this epoch.
     """
-    torch.set_num_threads(max(1, int(job.cpus)))
-    task = load_task(job.task)
-    config = task.config.model_validate(job.config)
-    root = _open(job.storage_uri, job.endpoint_url)
-    storage = root.child(job.sweep)
-    is_first = seat.rank == 0
+    torch.set_num_threads(max(1, int(attempt.cpus)))
+    task = load_task(attempt.task)
+    config = task.config.model_validate(attempt.config)
+    root = _open(attempt.storage_uri, attempt.endpoint_url)
+    storage = root.child(attempt.sweep)
+    is_first = worker.rank == 0
     leaving: list[str] = []
     with (
         tempfile.TemporaryDirectory(prefix="hoir-trial-", ignore_cleanup_errors=True) as temp,
         _uploads(storage) as uploader,
-        memory_limit(job.memory_limit),
+        memory_limit(attempt.memory_limit),
     ):
         work = Path(temp)
-        checkpoints = Checkpoints(storage, trial=job.trial, attempt=job.attempt)
-        resumed = _resume(checkpoints, work / CHECKPOINT, seat)
+        checkpoints = Checkpoints(storage, trial=attempt.trial, attempt=attempt.attempt)
+        resumed = _resume(checkpoints, work / CHECKPOINT, worker)
         curve = list(resumed.curve)
-        first = _first_words(resumed, seat, batch_size=config.training.batch_size)
-        data = task.data(localize(config, job.inputs, root))
+        first = _first_words(resumed, worker, batch_size=config.training.batch_size)
+        data = task.data(localize(config, attempt.inputs, root))
         torch.manual_seed(config.training.seed)
         network = task.network(config)
 
@@ -94,7 +94,7 @@ def train_worker(job: Job, report: Report, *, seat: Seat = ALONE) -> None:
             leaving.extend([reason] if reason else [])
             return not reason
 
-        with trackers_of(job, storage, work=work, curve=resumed.curve) if is_first else nullcontext(()) as trackers:
+        with trackers_of(attempt, storage, work=work, curve=resumed.curve) if is_first else nullcontext(()) as trackers:
             fit = train(
                 network,
                 data,
@@ -102,20 +102,22 @@ def train_worker(job: Job, report: Report, *, seat: Seat = ALONE) -> None:
                 score=task.score,
                 pictures=task.pictures,
                 trackers=trackers,
-                metric=job.metric,
-                goal=job.goal,
+                metric=attempt.metric,
+                goal=attempt.goal,
                 on_epoch=on_epoch,
                 checkpoint=work / CHECKPOINT,
                 checkpoint_every_s=S3_EVERY_S if storage.uri.startswith("s3://") else FOLDER_EVERY_S,
                 on_checkpoint=lambda path, epoch: checkpoints.save(uploader, path, epoch=epoch, curve=curve),
                 hyperparameters=config.model_dump(mode="json"),
-                distributed=seat.distributed,
+                distributed=worker.distributed,
             )
         if not is_first or (leaving and fit.epochs < config.training.max_epochs):
             unsaved = None
         else:
             leaving.clear()  # it has come to its end, and publishing takes less than starting anew
-            unsaved = publish(uploader, job, task=task, config=config, data=data, network=network, fit=fit, work=work)
+            unsaved = publish(
+                uploader, attempt, task=task, config=config, data=data, network=network, fit=fit, work=work
+            )
             if unsaved is None:
                 with contextlib.suppress(StorageError):  # they were for a restart; what is left of them goes in the end
                     checkpoints.keep_newest()
@@ -124,25 +126,25 @@ def train_worker(job: Job, report: Report, *, seat: Seat = ALONE) -> None:
     if leaving:
         report({"left": leaving[0], **first})
         return
-    reason = f"best {job.metric} {fit.best_metrics[job.metric]:.6g} at epoch {fit.best_epoch} of {fit.epochs}"
+    reason = f"best {attempt.metric} {fit.best_metrics[attempt.metric]:.6g} at epoch {fit.best_epoch} of {fit.epochs}"
     early = ", stopped early" if fit.stopped_early else ""
-    report({"finished": reason + early, "model": f"models/{job.trial}", "unsaved": unsaved, **first})
+    report({"finished": reason + early, "model": f"models/{attempt.trial}", "unsaved": unsaved, **first})
 
 
-def _resume(checkpoints: Checkpoints, path: Path, seat: Seat) -> Resumed:
+def _resume(checkpoints: Checkpoints, path: Path, worker: Worker) -> Resumed:
     """Every worker goes on from the checkpoint that the first one found to be the newest good one."""
-    resumed = checkpoints.fetch(path) if seat.rank == 0 else Resumed()
-    name = seat.share(resumed.name)
-    if seat.rank > 0 and name is not None:
+    resumed = checkpoints.fetch(path) if worker.rank == 0 else Resumed()
+    name = worker.share(resumed.name)
+    if worker.rank > 0 and name is not None:
         checkpoints.fetch_same(name, path)
     return resumed
 
 
-def _first_words(resumed: Resumed, seat: Seat, *, batch_size: int) -> dict[str, Any]:
+def _first_words(resumed: Resumed, worker: Worker, *, batch_size: int) -> dict[str, Any]:
     notes = list(resumed.notes)
-    if seat.num_workers > 1:
-        share = f"{batch_size / seat.num_workers:g}"
-        notes.append(f"{seat.num_workers} workers train on batches of {batch_size} together, {share} samples each")
+    if worker.num_workers > 1:
+        share = f"{batch_size / worker.num_workers:g}"
+        notes.append(f"{worker.num_workers} workers train on batches of {batch_size} together, {share} samples each")
     return {"node": f"{socket.gethostname()}, process {os.getpid()}", "notes": notes, "curve": resumed.curve}
 
 

@@ -9,7 +9,7 @@ import pytest
 import ray
 from ray.util.placement_group import placement_group, placement_group_table
 
-from hoir_ray.cluster.cluster import Cluster, Offer, connect
+from hoir_ray.cluster.cluster import Capacity, Cluster, connect
 from hoir_ray.cluster.placement import release_orphans
 from hoir_ray.errors import RequestError
 from hoir_ray.spec.schema import Resources
@@ -67,19 +67,21 @@ def test_what_dead_actors_reserved_or_waited_for_is_given_back() -> None:
     ],
 )
 def test_trials_are_counted_on_a_mixed_cluster(resources: Resources, slots: int) -> None:
-    mixed = Offer(({"CPU": 0.0}, {"CPU": 12.0}, {"CPU": 4.0, "GPU": 2.0}))
+    mixed = Capacity(({"CPU": 0.0}, {"CPU": 12.0}, {"CPU": 4.0, "GPU": 2.0}))
     assert mixed.slots(resources) == slots
 
 
 def test_where_ray_starts_machines_as_many_are_asked_for_as_allowed() -> None:
-    scaled_to_zero = Cluster(lambda: Offer(({"CPU": 0.0},)))
+    scaled_to_zero = Cluster(lambda: Capacity(({"CPU": 0.0},)))
     with pytest.raises(RequestError, match=r"2 worker\(s\) with 1 CPU\(s\) and 1 GPU\(s\) each, which fits nowhere"):
         scaled_to_zero.refuse_unplaceable(Resources(workers=2, gpus=1))
     growing = Resources(gpus=1, concurrent_trials=16, autoscaled=True)
     scaled_to_zero.refuse_unplaceable(growing)
     assert scaled_to_zero.slots(growing) == 16
-    assert Cluster(lambda: Offer(({"CPU": 4.0},) * 2)).slots(Resources(concurrent_trials=16)) == 8
+    assert Cluster(lambda: Capacity(({"CPU": 4.0},) * 2)).slots(Resources(concurrent_trials=16)) == 8
 
 
-def test_an_offer_is_told_by_kinds_of_machines() -> None:
-    assert str(Offer(({"CPU": 4.0}, {"CPU": 4.0}, {"CPU": 8.0, "GPU": 2.0}))) == ("2 x 4 CPUs, 0 GPUs; 8 CPUs, 2 GPUs")
+def test_capacity_is_shown_by_kinds_of_machines() -> None:
+    assert str(Capacity(({"CPU": 4.0}, {"CPU": 4.0}, {"CPU": 8.0, "GPU": 2.0}))) == (
+        "2 x 4 CPUs, 0 GPUs; 8 CPUs, 2 GPUs"
+    )

@@ -46,7 +46,7 @@ def found(tmp_path):
 
 def test_a_sweep_as_tables(found):
     assert len(found.trials) == 24
-    assert found.best.trial == found.opened.finished()[0].trial
+    assert found.best.trial == found.opened.leaderboard()[0].trial
     assert list(found.pareto.index) == [r.trial for r in found.opened.front()]
     assert "24" not in found.best.trial
     assert "finished" in found._repr_html_()

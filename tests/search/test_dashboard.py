@@ -26,7 +26,7 @@ def test_the_study_holds_every_ended_trial(tmp_path, text):
     assert states == expected
     assert [t.user_attrs["trial"] for t in study.trials] == [r.trial for r in sweep.records]
     if text == SINGLE:
-        assert study.best_trial.user_attrs["trial"] == sweep.finished()[0].trial
+        assert study.best_trial.user_attrs["trial"] == sweep.leaderboard()[0].trial
     else:
         assert {t.user_attrs["trial"] for t in study.best_trials} == {r.trial for r in sweep.front()}
 

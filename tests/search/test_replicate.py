@@ -9,7 +9,7 @@ import pytest
 from hoir_ray.results.ledger import Ledger
 from hoir_ray.results.record import TrialRecord
 from hoir_ray.results.summary import BEST, write_summary
-from hoir_ray.results.sweep_results import OpenedSweep
+from hoir_ray.results.sweep_results import SweepResults
 from hoir_ray.storage import open_storage
 from hoir_ray.sweep.driver import Driver
 from tests.sweep.simulation import MAX_EPOCHS, TEXT, driver_of, quality, run
@@ -81,7 +81,7 @@ def test_best_json_has_mean_and_spread_and_says_who_cannot_be_told_apart(storage
     assert best["best"]["over_seeds"]["quality"]["mean"] < 1
     assert best["best"]["metrics"]["quality"] > 1
     assert best["not_told_apart_from_best"] == [
-        r.trial for r in OpenedSweep(storage, driver.spec, tuple(records)).finished()[1:2]
+        r.trial for r in SweepResults(storage, driver.spec, tuple(records)).leaderboard()[1:2]
     ]
 
 

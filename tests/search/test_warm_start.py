@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from hoir_ray.errors import SpecError
-from hoir_ray.results.sweep_results import SPEC, OpenedSweep, open_sweep
-from hoir_ray.search.warm_start import Carried, carry_over, save_carried
+from hoir_ray.results.sweep_results import SPEC, SweepResults, open_sweep
+from hoir_ray.search.warm_start import WarmStartData, load_warm_start, save_warm_start
 from hoir_ray.spec.document import dump_document, parse_document
 from hoir_ray.spec.load import build_spec
 from hoir_ray.spec.space import build_space
@@ -29,38 +29,38 @@ def source(tmp_path):
     return open_sweep(storage)
 
 
-def beside(source: OpenedSweep) -> Storage:
+def beside(source: SweepResults) -> Storage:
     return open_storage(str(Path(source.storage.uri).parent)).child("own")
 
 
-def carried(source: OpenedSweep, text: str, *, own: Storage | None = None) -> Carried:
+def warm_start(source: SweepResults, text: str, *, own: Storage | None = None) -> WarmStartData:
     document = parse_document(text, name="s.yaml")
     spec = build_spec(document)
     space = build_space(spec, TaskConfig, document)
-    return carry_over(spec, space, own=own or beside(source))
+    return load_warm_start(spec, space, own=own or beside(source))
 
 
-def warm(source: OpenedSweep, *, mode: str = "enqueue", top_k: int = 2) -> str:
+def warm(source: SweepResults, *, mode: str = "enqueue", top_k: int = 2) -> str:
     return f"warm_start: {{from: {source.storage.uri}, top_k: {top_k}, mode: {mode}}}\n"
 
 
 def test_the_leaders_are_tried_first(source):
     text = TEXT + warm(source)
     own = beside(source)
-    taken = carried(source, text)
-    driver = driver_of(own, text, carried=taken)
+    taken = warm_start(source, text)
+    driver = driver_of(own, text, warm_start=taken)
     run(driver)
     tried = [r.parameters for r in sorted(driver.records.values(), key=lambda r: r.number)]
-    assert tried[:2] == [r.parameters for r in source.finished()[:2]]
+    assert tried[:2] == [r.parameters for r in source.leaderboard()[:2]]
     assert len(tried) == 12
     assert not taken.left_out
 
 
 def test_observed_results_are_evidence_and_no_trials(source):
     text = TEXT + warm(source, mode="observe")
-    taken = carried(source, text)
+    taken = warm_start(source, text)
     assert len(taken.observed) == 12
-    driver = driver_of(beside(source), text, carried=taken)
+    driver = driver_of(beside(source), text, warm_start=taken)
     assert len(driver._searcher.trials) == 12
     assert not driver.records
     run(driver)
@@ -72,21 +72,21 @@ def test_what_does_not_fit_is_named_and_drawn_anew(source):
     narrow = TEXT.replace("network.hidden.width: {min: 4, max: 64}", "network.hidden.width: {min: 4, max: 5}")
     narrow = narrow.replace("values: [continuous, fourier]", "values: [continuous, fourier, polynomial]")
     text = narrow + warm(source, mode="observe")
-    taken = carried(source, text)
+    taken = warm_start(source, text)
     assert all("network.hidden.width" not in p for p in taken.points)
     assert all("training.optimizer.lr" in p for p in taken.points)
     assert any("network.hidden.width" in line and "not among the values" in line for line in taken.left_out)
     assert any("no evidence here" in line for line in taken.left_out)
-    driver = driver_of(beside(source), text, carried=taken)
+    driver = driver_of(beside(source), text, warm_start=taken)
     first = driver.next()
     assert first is not None
-    assert first.parameters["training.optimizer.lr"] == source.finished()[0].parameters["training.optimizer.lr"]
+    assert first.parameters["training.optimizer.lr"] == source.leaderboard()[0].parameters["training.optimizer.lr"]
     assert first.parameters["network.hidden.width"] in {4, 5}
 
 
 def test_results_about_other_data_or_metrics_are_no_evidence(source):
     text = TEXT + warm(source, mode="observe") + "data: {image: other.png}\n"
-    taken = carried(source, text)
+    taken = warm_start(source, text)
     assert taken.points
     assert not taken.observed
     assert taken.left_out == ("its results are no evidence here: it was about other data",)
@@ -94,25 +94,25 @@ def test_results_about_other_data_or_metrics_are_no_evidence(source):
 
 def test_a_sweep_of_another_task_is_refused(source):
     with pytest.raises(SpecError, match=r"'earlier'|'simulated'.*of task 'none', this one of 'image'"):
-        carried(source, TEXT.replace("task: none", "task: image") + warm(source))
+        warm_start(source, TEXT.replace("task: none", "task: image") + warm(source))
 
 
 def test_a_sweep_that_is_not_there_or_has_nothing_is_refused(tmp_path, source):
     with pytest.raises(SpecError, match=r"warm_start\.from: no sweep at"):
-        carried(source, TEXT + f"warm_start: {{from: {tmp_path}/nowhere}}\n")
+        warm_start(source, TEXT + f"warm_start: {{from: {tmp_path}/nowhere}}\n")
     empty = open_storage(str(tmp_path)).child("empty")
     empty.put(SPEC, TEXT.encode())
     with pytest.raises(SpecError, match="has no finished trial to start from"):
-        carried(source, TEXT + f"warm_start: {{from: {empty.uri}}}\n")
+        warm_start(source, TEXT + f"warm_start: {{from: {empty.uri}}}\n")
 
 
 def test_a_sweep_goes_on_from_what_it_took_even_when_the_source_is_gone(source):
     own = beside(source)
     text = TEXT + warm(source, mode="observe")
-    first = carried(source, text, own=own)
-    save_carried(first, own)
+    first = warm_start(source, text, own=own)
+    save_warm_start(first, own)
     source.storage.delete_all("")
-    again = carried(source, text, own=own)
+    again = warm_start(source, text, own=own)
     assert again == first
 
 

@@ -157,9 +157,9 @@ def test_no_credentials_at_all(s3_server: SeaweedFS, monkeypatch: pytest.MonkeyP
 
 
 def test_server_that_is_not_there(s3_bucket: str) -> None:
-    from hoir_ray.storage.s3 import Patience, S3Backend
+    from hoir_ray.storage.s3 import RetryPolicy, S3Backend
 
-    nowhere = S3Backend(s3_bucket, "x", endpoint_url="http://127.0.0.1:9", patience=Patience(attempts=2))
+    nowhere = S3Backend(s3_bucket, "x", endpoint_url="http://127.0.0.1:9", retry_policy=RetryPolicy(attempts=2))
     with pytest.raises(StorageError, match=r"cannot be reached; check storage.endpoint_url"):
         check_storage(Storage(nowhere))
 

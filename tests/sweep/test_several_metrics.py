@@ -11,7 +11,7 @@ from hoir_ray.errors import SpecError
 from hoir_ray.results.front import beats, pareto_front
 from hoir_ray.results.ranking import ranked
 from hoir_ray.results.summary import write_summary
-from hoir_ray.results.sweep_results import OpenedSweep
+from hoir_ray.results.sweep_results import SweepResults
 from hoir_ray.search.stopping import build_rule
 from hoir_ray.search.stopping.mo_asha import Fronts
 from hoir_ray.spec.conditions import parse_condition
@@ -61,8 +61,8 @@ def test_a_constraint_after_the_trial_keeps_it_out_of_best_and_front_and_teaches
     records = tuple(driver.records.values())
     broken = {r.trial for r in records if (r.best or {})["val_ssim"] > 0.5}
     assert broken
-    opened = OpenedSweep(storage, driver.spec, records)
-    assert not broken & {r.trial for r in [*opened.finished(), *opened.front()]}
+    opened = SweepResults(storage, driver.spec, records)
+    assert not broken & {r.trial for r in [*opened.leaderboard(), *opened.front()]}
     told = [t for t in driver._searcher.trials if t.state == TrialState.COMPLETE]
     assert len(told) == 40
     assert sum(v > 0 for t in told for v in t.constraints.values()) == len(broken)

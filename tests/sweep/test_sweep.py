@@ -105,7 +105,7 @@ def test_what_a_sweep_leaves_is_what_it_says(storage):
 
 
 def test_the_pack_holds_the_best_epoch_and_draws(storage, finished):
-    leader = open_sweep(storage).finished()[0]
+    leader = open_sweep(storage).leaderboard()[0]
     pack = load_pack(Path(storage.uri, leader.model))
     assert pack.metrics["epoch"] == leader.best["epoch"]
     assert pack.metrics["val_psnr_db"] == leader.best["val_psnr_db"]

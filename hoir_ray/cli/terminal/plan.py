@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from hoir_ray import wording
 
 if TYPE_CHECKING:
-    from hoir_ray.search.warm_start import Carried
+    from hoir_ray.search.warm_start import WarmStartData
     from hoir_ray.sweep.plan import Plan
 from hoir_ray.cli.terminal.console import console, print_json, print_pairs, warn
 
 
 def print_plan(
-    plan: Plan, *, carried: Carried, measured: dict[str, dict[str, float]] | None, file: Path, as_json: bool
+    plan: Plan, *, warm_start: WarmStartData, measured: dict[str, dict[str, float]] | None, file: Path, as_json: bool
 ) -> None:
     """What a checked sweep amounts to."""
     spec = plan.spec
@@ -31,9 +31,9 @@ def print_plan(
         "wall_clock_s": spec.budget.wall_clock,
         "storage": spec.storage.uri,
         "warm_start": {
-            "points": len(carried.points),
-            "observed": len(carried.observed),
-            "left_out": list(carried.left_out),
+            "points": len(warm_start.points),
+            "observed": len(warm_start.observed),
+            "left_out": list(warm_start.left_out),
         },
         "warnings": list(plan.warnings),
         "measured": measured,
@@ -41,7 +41,7 @@ def print_plan(
     if as_json:
         print_json(facts)
         return
-    warn([*plan.warnings, *(f"warm_start: {line}" for line in carried.left_out)])
+    warn([*plan.warnings, *(f"warm_start: {line}" for line in warm_start.left_out)])
     console.print(f"[green]{file} is a valid sweep[/green]")
     goals = ", ".join(f"{m.goal} {m.name}" for m in spec.metrics)
     budget = [f"{spec.budget.max_trials} trials"] if spec.budget.max_trials else []
@@ -58,8 +58,8 @@ def print_plan(
     if plan.grid_size is not None:
         rows["grid"] = f"{plan.grid_size:,} points"
     if spec.warm_start is not None:
-        evidence = f", {len(carried.observed)} results as evidence" if spec.warm_start.mode == "observe" else ""
-        rows["warm start"] = f"{len(carried.points)} points of {spec.warm_start.source} tried first{evidence}"
+        evidence = f", {len(warm_start.observed)} results as evidence" if spec.warm_start.mode == "observe" else ""
+        rows["warm start"] = f"{len(warm_start.points)} points of {spec.warm_start.source} tried first{evidence}"
     for name, numbers in (measured or {}).items():
         rows[name] = f"built, {numbers['num_parameters']:,} parameters, first step {numbers['step_ms']:.0f} ms"
     print_pairs(rows)

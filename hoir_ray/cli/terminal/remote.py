@@ -18,7 +18,7 @@ from hoir_ray.errors import HoirError
 if TYPE_CHECKING:
     from hoir_ray.remote.jobs import SweepJob
     from hoir_ray.remote.submission import Submitted
-    from hoir_ray.results.sweep_results import OpenedSweep
+    from hoir_ray.results.sweep_results import SweepResults
 
 
 _STATE_STYLES = {"PENDING": "dim", "RUNNING": "cyan", "SUCCEEDED": "green", "STOPPED": "yellow", "FAILED": "red"}
@@ -49,7 +49,7 @@ def print_submitted(submitted: Submitted, *, address: str) -> None:
     console.print(f"results: hoir best {escape(_storage_of(job) + server)}")
 
 
-def print_jobs(jobs: Sequence[tuple[SweepJob, OpenedSweep | HoirError]], *, as_json: bool) -> None:
+def print_jobs(jobs: Sequence[tuple[SweepJob, SweepResults | HoirError]], *, as_json: bool) -> None:
     """A row for each sweep that the cluster knows."""
     if as_json:
         print_json([job_facts(job, opened) for job, opened in jobs])
@@ -67,7 +67,7 @@ def print_jobs(jobs: Sequence[tuple[SweepJob, OpenedSweep | HoirError]], *, as_j
             console.print(f"[dim]'?': {escape(str(opened))}[/dim]")
 
 
-def print_status(job: SweepJob, opened: OpenedSweep | HoirError, *, as_json: bool) -> None:
+def print_status(job: SweepJob, opened: SweepResults | HoirError, *, as_json: bool) -> None:
     """Ray's word on the driver, the ledger's on the trials."""
     if as_json:
         print_json(job_facts(job, opened))
@@ -86,7 +86,7 @@ def print_status(job: SweepJob, opened: OpenedSweep | HoirError, *, as_json: boo
     console.print(
         f"  trials   {ended} of {asked} ended: {', '.join(f'{n} {s}' for s, n in sorted(counts.items())) or '-'}"
     )
-    leaders, metric = opened.finished(), opened.spec.metric.name
+    leaders, metric = opened.leaderboard(), opened.spec.metric.name
     if leaders:
         best = leaders[0]
         value = wording.number((best.best or {})[metric])
@@ -119,7 +119,7 @@ def print_end(job: SweepJob) -> None:
     errors.print(f"[dim]{job.sweep}: {job.state}, {_duration(job)}[/dim]")
 
 
-def job_facts(job: SweepJob, opened: OpenedSweep | HoirError) -> dict[str, Any]:
+def job_facts(job: SweepJob, opened: SweepResults | HoirError) -> dict[str, Any]:
     """The same as JSON."""
     facts: dict[str, Any] = {
         "sweep": job.sweep,
@@ -135,7 +135,7 @@ def job_facts(job: SweepJob, opened: OpenedSweep | HoirError) -> dict[str, Any]:
     }
     if isinstance(opened, HoirError):
         return {**facts, "problem": str(opened)}
-    leaders = opened.finished()
+    leaders = opened.leaderboard()
     running = [r for r in opened.records if r.state == "RUNNING"]
     return {
         **facts,
@@ -146,7 +146,7 @@ def job_facts(job: SweepJob, opened: OpenedSweep | HoirError) -> dict[str, Any]:
     }
 
 
-def _how_far(opened: OpenedSweep | HoirError) -> tuple[str, str]:
+def _how_far(opened: SweepResults | HoirError) -> tuple[str, str]:
     if isinstance(opened, HoirError):
         return "?", "?"
     asked = opened.spec.budget.max_trials

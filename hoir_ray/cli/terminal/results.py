@@ -14,13 +14,13 @@ from hoir_ray import wording
 if TYPE_CHECKING:
     from hoir_ray.results.record import TrialRecord
     from hoir_ray.results.seeds import Spread
-    from hoir_ray.results.sweep_results import OpenedSweep
+    from hoir_ray.results.sweep_results import SweepResults
     from hoir_ray.spec.conditions import Condition
     from hoir_ray.spec.schema import SweepSpec
 from hoir_ray.cli.terminal.console import console, errors, print_json, print_table, relative_path
 
 
-def print_trials(opened: OpenedSweep, *, where: Condition | None, as_json: bool) -> None:
+def print_trials(opened: SweepResults, *, where: Condition | None, as_json: bool) -> None:
     """Every trial in the order of creation."""
     from hoir_ray.results.summary import table_rows
 
@@ -40,12 +40,12 @@ def print_trials(opened: OpenedSweep, *, where: Condition | None, as_json: bool)
     print_table(["trial", "state", "epochs", *metrics, "settings", "reason"], rows)
 
 
-def print_best(opened: OpenedSweep, *, pareto: bool, where: Condition | None, top: int, as_json: bool) -> None:
+def print_best(opened: SweepResults, *, pareto: bool, where: Condition | None, top: int, as_json: bool) -> None:
     """The leaderboard, or the Pareto front."""
     from hoir_ray.errors import RequestError
     from hoir_ray.results.summary import table_rows
 
-    leaders = opened.front(where) if pareto else opened.finished(where)
+    leaders = opened.front(where) if pareto else opened.leaderboard(where)
     if not leaders:
         condition = f" for which {where.text}" if where else ""
         raise RequestError(f"sweep '{opened.spec.name}' has no finished trial{condition} yet")
@@ -59,11 +59,11 @@ def print_best(opened: OpenedSweep, *, pareto: bool, where: Condition | None, to
     )
 
 
-def print_outcome(opened: OpenedSweep, *, stop_reason: str | None, command: str) -> None:
+def print_outcome(opened: SweepResults, *, stop_reason: str | None, command: str) -> None:
     """The end of a sweep: the leaderboard, what went wrong, the best picture, and what to type next."""
     from collections import Counter
 
-    leaders = opened.finished()
+    leaders = opened.leaderboard()
     counts = Counter(r.state for r in opened.records)
     console.print()
     if leaders:
@@ -121,7 +121,7 @@ def print_dashboard(address: str) -> None:
     errors.print(f"Optuna's dashboard is at {address} and shows the sweep as it was just now; Ctrl-C ends it")
 
 
-def _print_leaders(opened: OpenedSweep, leaders: Sequence[TrialRecord]) -> None:
+def _print_leaders(opened: SweepResults, leaders: Sequence[TrialRecord]) -> None:
     from hoir_ray.results.front import knee
     from hoir_ray.results.metrics import metrics_of
     from hoir_ray.results.seeds import spreads, ties
@@ -151,7 +151,7 @@ def _spread(over_seeds: Spread | None) -> str:
     return wording.mean_over_seeds(over_seeds.mean, over_seeds.deviation, num_seeds=over_seeds.num_seeds)
 
 
-def sweep_address(opened: OpenedSweep) -> str:
+def sweep_address(opened: SweepResults) -> str:
     """What to type for this sweep, from where the user stands."""
     uri = opened.storage.uri
     if uri.startswith("s3://"):

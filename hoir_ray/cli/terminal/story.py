@@ -33,8 +33,8 @@ def tell(record: TrialRecord, spec: SweepSpec) -> list[str]:
 
 def _attempts(record: TrialRecord) -> str:
     parts = [f"{record.attempt} attempt{'s' if record.attempt != 1 else ''}"]
-    if record.charged:
-        parts.append(f"{record.charged} failed by its own fault")
-    if record.losses:
-        parts.append(f"{record.losses} lost with a machine")
+    if record.num_failures:
+        parts.append(f"{record.num_failures} failed by its own fault")
+    if record.num_preemptions:
+        parts.append(f"{record.num_preemptions} lost with a machine")
     return ", ".join(parts)

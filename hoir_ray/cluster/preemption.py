@@ -6,12 +6,12 @@ import time
 from collections.abc import Iterator, Set
 from contextlib import contextmanager
 
-from hoir_ray.cluster.placement import leaving_nodes
+from hoir_ray.cluster.placement import draining_nodes
 
 LOOK_EVERY_S = 2.0
 
 
-class Departures:
+class Preemption:
     """Whether one of a trial's machines is about to go; asks Ray no more than every few seconds.
 
     Attributes:
@@ -38,9 +38,9 @@ class Departures:
         if self.told:
             return self.told
         if time.monotonic() - self._looked_at >= LOOK_EVERY_S:
-            self._leaving = leaving_nodes().keys()
+            self._leaving = draining_nodes().keys()
             self._looked_at = time.monotonic()
         return "its machine is about to go" if nodes & self._leaving else None
 
 
-departures = Departures()  # of this process, whose signal handler and whose trial meet here
+preemption = Preemption()  # of this process, whose signal handler and whose trial meet here
