@@ -1,1 +1,1 @@
-"""Which point is tried next."""
+"""The search: samplers, evidence from earlier trials, and early stopping. The only home of Optuna."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
-from hoir_ray.document import parse_document
-from hoir_ray.ledger import TrialRecord
+from hoir_ray.spec.document import parse_document
+from hoir_ray.results.record import TrialRecord
 from hoir_ray.search.gaussian_process.searcher import GaussianProcessSearcher
-from hoir_ray.spec import Scalar, SweepSpec, build_spec
-from hoir_ray.sweep.space import Dimension, Space
+from hoir_ray.spec.load import build_spec
+from hoir_ray.spec.parameters import Scalar
+from hoir_ray.spec.schema import SweepSpec
+from hoir_ray.spec.space import Dimension, Space
 
 Point = Mapping[str, Scalar]
 Value = Callable[[Point], Mapping[str, float]]

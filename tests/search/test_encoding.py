@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hoir_ray.search.gaussian_process.candidates import Neighbourhood, Pool, key_of, random_point
 from hoir_ray.search.gaussian_process.encoding import CHOICE_WEIGHT, NEUTRAL, Encoding, Scale, scale_of
-from hoir_ray.sweep.space import Space
+from hoir_ray.spec.space import Space
 from tests.search.play import allowed, choice, number
 
 CONDITIONAL = Space(

@@ -15,7 +15,7 @@ from hoir_ray.search.gaussian_process import searcher as searcher_module
 from hoir_ray.search.gaussian_process.candidates import key_of, random_point
 from hoir_ray.search.gaussian_process.encoding import Encoding
 from hoir_ray.search.gaussian_process.searcher import GaussianProcessSearcher
-from hoir_ray.sweep.space import Space
+from hoir_ray.spec.space import Space
 from tests.search.play import allowed, best, choice, ended, number, play, spec_of
 
 KINDS = ("continuous", "polynomial", "fourier")
@@ -175,7 +175,7 @@ def test_256_running_trials_are_256_different_points_spread_wide():
 
 
 def test_warm_points_come_first_and_are_completed():
-    from hoir_ray.sweep.warm_start import Carried
+    from hoir_ray.search.warm_start import WarmStartData
 
     first = ({"kind": "fourier", "width": 7}, {"lr": 0.01, "width": 9})
     records = play(searcher_of(carried=Carried(points=first)), loss, trials=3)
@@ -185,7 +185,7 @@ def test_warm_points_come_first_and_are_completed():
 
 
 def test_results_of_an_earlier_sweep_are_evidence():
-    from hoir_ray.sweep.warm_start import Carried
+    from hoir_ray.search.warm_start import WarmStartData
 
     past = tuple(play(searcher_of(seed=9), loss, trials=40))
     records = play(searcher_of(carried=Carried(observed=past)), loss, trials=6)

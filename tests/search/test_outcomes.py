@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hoir_ray.ledger import TrialRecord
+from hoir_ray.results.record import TrialRecord
 from hoir_ray.search.gaussian_process.evidence import KnownTrials
 from hoir_ray.search.gaussian_process.outcomes import Trace, outcomes, quantities_of, trace_of
 from tests.search.play import spec_of

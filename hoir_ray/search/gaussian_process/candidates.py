@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from hoir_ray.search.gaussian_process.encoding import Scale, scale_of
-from hoir_ray.spec import Scalar
-from hoir_ray.sweep.space import Dimension, Space
+from hoir_ray.spec.parameters import Scalar
+from hoir_ray.spec.space import Dimension, Space
 
 Point = dict[str, Scalar]
 STEPS = (0.02, 0.06, 0.2)  # standard deviations on a parameter's scale, one of them for each neighbour

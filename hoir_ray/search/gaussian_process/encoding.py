@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from hoir_ray.spec import Scalar
-from hoir_ray.sweep.space import Dimension, Space
+from hoir_ray.spec.parameters import Scalar
+from hoir_ray.spec.space import Dimension, Space
 
 NEUTRAL = 0.5  # of a number that does not apply: as far from both ends
 CHOICE_WEIGHT = 0.8  # of a one-hot column; two choices are then 1.13 apart, about as far as the ends of a range

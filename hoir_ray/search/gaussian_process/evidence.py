@@ -6,9 +6,9 @@ import bisect
 import math
 from collections.abc import Mapping
 
-from hoir_ray.ranking import beats
+from hoir_ray.results.front import beats
 from hoir_ray.search.gaussian_process.outcomes import Trace
-from hoir_ray.spec import Scalar
+from hoir_ray.spec.parameters import Scalar
 
 MODEL_TRIALS, BEST_TRIALS = 200, 60
 FIT_TRIALS, BEST_FIT_TRIALS = 100, 30

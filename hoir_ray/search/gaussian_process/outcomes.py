@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from hoir_ray.expression import Condition, parse_condition
-from hoir_ray.ledger import TrialRecord
-from hoir_ray.spec import MetricSpec, SweepSpec
+from hoir_ray.spec.conditions import Condition, parse_condition
+from hoir_ray.results.record import TrialRecord
+from hoir_ray.spec.schema import MetricSpec, SweepSpec
 
 Row = Mapping[str, float]
 Values = Float[np.ndarray, " n"]

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from hoir_ray.errors import WorkError
-from hoir_ray.ledger import TrialRecord
+from hoir_ray.results.record import TrialRecord
 from hoir_ray.search.gaussian_process.beliefs import Asked, Beliefs
 from hoir_ray.search.gaussian_process.candidates import Candidate, Neighbourhood, Point, Pool, key_of, random_point
 from hoir_ray.search.gaussian_process.encoding import Encoding
@@ -22,9 +22,10 @@ from hoir_ray.search.gaussian_process.evidence import (
     KnownTrials,
 )
 from hoir_ray.search.gaussian_process.outcomes import quantities_of, trace_of
-from hoir_ray.spec import Scalar, SweepSpec
-from hoir_ray.sweep.space import Space
-from hoir_ray.sweep.warm_start import Carried
+from hoir_ray.spec.parameters import Scalar
+from hoir_ray.spec.schema import SweepSpec
+from hoir_ray.spec.space import Space
+from hoir_ray.search.warm_start import WarmStartData
 
 NUM_RANDOM = 8  # ended trials before the model is asked
 FIRST_DRAWS, DRAWS_PER_POINT, MAX_DRAWS = 200, 20, 2_000
