@@ -12,6 +12,8 @@ from hoir_ray.config import nearest
 from hoir_ray.errors import RequestError
 
 MAX_LENGTH = 1_000
+# Known from the config alone, so a constraint on them is checked before a trial costs anything.
+STATIC_METRICS = frozenset({"num_parameters"})
 _MIN_VIOLATION = 1e-9  # of a limit that must not be touched and is
 _COMPARISONS: dict[type[ast.cmpop], Callable[[float, float], bool]] = {
     ast.Lt: operator.lt,

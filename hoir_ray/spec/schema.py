@@ -22,10 +22,15 @@ class MetricSpec(Config):
 
 
 class AshaSpec(Config):
-    """Asynchronous successive halving: at epochs `min_iter * eta**k` only the best 1/`eta` so far go on."""
+    """Asynchronous successive halving: at epochs `min_iter * eta**k` only the best 1/`eta` so far go on.
+
+    Attributes:
+        min_iter: The first rung; unless given, a third of the epochs of the longest trial, before which good settings
+            cannot be told from others.
+    """
 
     type: Literal["asha"]
-    min_iter: int = Field(default=1, ge=1)
+    min_iter: int | None = Field(default=None, ge=1)
     max_iter: int | None = Field(default=None, ge=1)
     eta: int = Field(default=3, ge=2)
 
@@ -44,8 +49,22 @@ class MedianSpec(Config):
     min_trials: int = Field(default=5, ge=1)
 
 
+class ForecastSpec(Config):
+    """Stop a trial once its expected end plus two standard deviations is behind the best, or its front out of reach.
+
+    Attributes:
+        min_iter: The first epoch at which that may happen; unless given, a third of the epochs of the longest trial.
+    """
+
+    type: Literal["forecast"]
+    min_iter: int | None = Field(default=None, ge=1)
+
+
 class NoStopSpec(Config):
     type: Literal["none"] = "none"
+
+
+EarlyTerminate = AshaSpec | MoAshaSpec | MedianSpec | ForecastSpec | NoStopSpec
 
 
 class Resources(Config):
@@ -154,11 +173,11 @@ class SweepSpec(Config):
     name: str
     task: str
     data: dict[str, Any] = {}
-    method: Literal["bayes", "random", "grid", "nsga2", "gp"] = "bayes"
+    method: Literal["bayes", "tpe", "random", "grid", "nsga2", "gp"] = "bayes"
     metrics: tuple[MetricSpec, ...] = Field(min_length=1)
     constraints: tuple[str, ...] = ()
     parameters: dict[str, tuple[ParameterCase, ...]] = Field(min_length=1)
-    early_terminate: AshaSpec | MoAshaSpec | MedianSpec | NoStopSpec = Field(default=NoStopSpec(), discriminator="type")
+    early_terminate: EarlyTerminate = Field(default=NoStopSpec(), discriminator="type")
     replicate_top: ReplicateTop | None = None
     warm_start: WarmStart | None = None
     inputs: dict[str, InputKey] = {}

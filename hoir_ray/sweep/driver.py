@@ -13,9 +13,10 @@ from hoir_ray.results.front import joined, leaders
 from hoir_ray.results.ledger import Ledger
 from hoir_ray.results.record import ENDED, State, TrialRecord, best_row, now
 from hoir_ray.search.replicate import next_replicate
-from hoir_ray.search.searcher import Point, Refusal, Searcher
+from hoir_ray.search.searcher import Point, Refusal, build_searcher
 from hoir_ray.search.stopping import build_rule
 from hoir_ray.search.warm_start import WarmStartData
+from hoir_ray.spec.conditions import STATIC_METRICS
 from hoir_ray.spec.schema import SweepSpec
 from hoir_ray.spec.space import Space
 
@@ -75,8 +76,12 @@ class Driver:
         self._last_number = past[-1].number if past else 0
         self._num_searched = sum(r.replicate_of is None for r in past)
         self._looked_at = -math.inf
-        self._searcher = Searcher(
-            self.spec, self.space, records=[r for r in past if r.ended], warm_start=self.warm_start
+        self._searcher = build_searcher(
+            self.spec,
+            self.space,
+            records=[r for r in past if r.ended],
+            warm_start=self.warm_start,
+            facts=lambda point: {k: v for k, v in self.describe(point).items() if k in STATIC_METRICS},
         )
         self._rule = build_rule(self.spec.early_terminate, metrics=self.spec.metrics)
         self._waiting: dict[str, float] = {}
@@ -93,6 +98,8 @@ class Driver:
             for row in record.curve:
                 if metric.name in row:
                     self._decide(record, row)
+            if record.state == "FINISHED" and record.replicate_of is None:
+                self._rule.finished(record.trial)
             if not record.ended:
                 if record.replicate_of is None:
                     self._searcher.reopen(record)
@@ -384,6 +391,8 @@ class Driver:
         record = record.change(f"{state.lower()}: {reason}", state=state, reason=reason, ended_at=now())
         self._forget(record.trial)
         self._searcher.tell(record)
+        if state == "FINISHED" and record.replicate_of is None:
+            self._rule.finished(record.trial)
         if self._num_searched == len(self.records):
             self.leaders = joined(self.leaders, record, spec=self.spec)
         else:  # runs with other seeds change the order of others

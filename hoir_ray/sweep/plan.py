@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from hoir_ray.config import absolute_paths, config_paths, explain, nearest, nest
 from hoir_ray.errors import SpecError
 from hoir_ray.networks.resolve import unused_fields
-from hoir_ray.spec.conditions import Condition, parse_condition
+from hoir_ray.spec.conditions import STATIC_METRICS, Condition, parse_condition
 from hoir_ray.spec.document import Document
 from hoir_ray.spec.parameters import Scalar
 from hoir_ray.spec.schema import Resources, SweepSpec
@@ -26,8 +26,6 @@ from hoir_ray.trackers import tracker_names
 
 MAX_CORNERS = 2_000
 NUM_SAMPLES = 200
-# Known from the config alone, so a constraint on them is checked before a trial costs anything.
-STATIC_METRICS = frozenset({"num_parameters"})
 
 
 @dataclass(frozen=True)
@@ -66,6 +64,13 @@ class Plan:
             seed: Instead of the sweep's, for a trial that is run again.
         """
         return trial_config(self.spec, self.task, point, batch_size=batch_size, seed=seed)
+
+    @property
+    def max_epochs(self) -> int:
+        """Of the longest trial."""
+        given = [c for d in self.space.dimensions if d.path == "training.max_epochs" for c in d.corners()]
+        searched = [int(c) for c in given if isinstance(c, (int, float))]
+        return max(searched) if searched else self.config(self.smallest.point).training.max_epochs
 
     def refuse(self, point: Mapping[str, Scalar]) -> str | None:
         """Why `point` cannot become a trial: a constraint that its config alone breaks."""
@@ -220,6 +225,8 @@ def _warnings(
     spec: SweepSpec, task: Task[Any], space: Space, smallest: NetworkSize, largest: NetworkSize
 ) -> Iterator[str]:
     yield from _resource_warnings(spec.resources)
+    if spec.method == "gp":
+        yield "method: 'gp' is now what 'bayes' is; it was Optuna's, which drew all parameters with a 'when' at random"
     unused: set[str] = set()
     for point in _probes(space):
         config = trial_config(spec, task, point)

@@ -25,7 +25,7 @@ from hoir_ray.sweep.driver import Driver, Listener
 from hoir_ray.sweep.finish import leave
 from hoir_ray.sweep.front_packs import FrontPacks
 from hoir_ray.sweep.plan import Plan
-from hoir_ray.sweep.resume import refuse_other_spec, resolved
+from hoir_ray.sweep.resume import refuse_other_spec, resolved, with_first_rung
 from hoir_ray.tasks.inputs import MAX_SHIP_BYTES, Show, find_inputs, hash_inputs, input_paths, ship_inputs
 from hoir_ray.tasks.localize import localize
 from hoir_ray.trackers import check_tracker
@@ -71,7 +71,7 @@ def run_sweep(
     storage = root.child(spec.name)
     unsaved = unsaved_folder(storage, sweep=spec.name)
     with acquire_lock(storage, owner=f"{getpass.getuser()}@{socket.gethostname()}", force=force) as lock:
-        spec, records = _past(spec, storage, unsaved=unsaved, add_trials=add_trials)
+        spec, records = _past(plan, storage, unsaved=unsaved, add_trials=add_trials)
         config = localize(plan.config(plan.smallest.point), spec.inputs, root)
         plan.task.data(config)  # a picture that cannot be read is said now, not per trial
         warm_start = load_warm_start(spec, plan.space, own=storage)
@@ -120,11 +120,10 @@ def run_sweep(
     return SweepResults(storage, spec, tuple(driver.records.values())), driver
 
 
-def _past(
-    spec: SweepSpec, storage: Storage, *, unsaved: Path, add_trials: int
-) -> tuple[SweepSpec, dict[str, TrialRecord]]:
+def _past(plan: Plan, storage: Storage, *, unsaved: Path, add_trials: int) -> tuple[SweepSpec, dict[str, TrialRecord]]:
     """What storage knows of the sweep by now, and the spec with the trials that are to be added."""
     before = read_spec(storage)
+    spec = with_first_rung(plan.spec, before=before, max_epochs=plan.max_epochs)
     if before is not None:
         refuse_other_spec(before, spec, where=storage.uri)
         spec = spec.model_copy(update={"inputs": {**before.inputs, **spec.inputs}})

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
-from hoir_ray.spec.document import parse_document
 from hoir_ray.results.record import TrialRecord
-from hoir_ray.search.gaussian_process.searcher import GaussianProcessSearcher
+from hoir_ray.search.searcher import Searcher
+from hoir_ray.spec.document import parse_document
 from hoir_ray.spec.load import build_spec
 from hoir_ray.spec.parameters import Scalar
 from hoir_ray.spec.schema import SweepSpec
-from hoir_ray.spec.space import Dimension, Space
+from hoir_ray.spec.space import Dimension
 
 Point = Mapping[str, Scalar]
 Value = Callable[[Point], Mapping[str, float]]
@@ -32,7 +32,7 @@ def spec_of(more: str = "metric: {name: loss}\n", *, seed: int = 0) -> SweepSpec
 
 def ended(trial: int, point: Point, row: Mapping[str, float], *, state: str = "FINISHED") -> TrialRecord:
     curve = ({"epoch": 1.0, **row},)
-    fields = {"state": state, "curve": curve, "best": dict(curve[0]), "charged": int(state == "FAILED")}
+    fields = {"state": state, "curve": curve, "best": dict(curve[0]), "num_failures": int(state == "FAILED")}
     return TrialRecord(trial=f"t{trial:04d}", number=trial, parameters=dict(point)).change(**fields)
 
 
@@ -41,7 +41,7 @@ def allowed(point: Point) -> None:
 
 
 def play(
-    searcher: GaussianProcessSearcher,
+    searcher: Searcher,
     value: Value,
     *,
     trials: int,

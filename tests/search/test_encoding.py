@@ -99,7 +99,9 @@ def test_cases_of_a_parameter_share_a_column():
 
 def test_facts_are_columns_of_logarithms():
     space = Space((choice("kind", "a", "b"),))
-    encoding = Encoding(space, facts=[{"num_parameters": 100.0, "seed": 3.0}, {"num_parameters": 10_000.0, "seed": 3.0}])
+    encoding = Encoding(
+        space, facts=[{"num_parameters": 100.0, "seed": 3.0}, {"num_parameters": 10_000.0, "seed": 3.0}]
+    )
     places = [encoding.encode({"kind": "a"}, facts={"num_parameters": n})[-1] for n in (100, 1000, 100_000)]
     assert encoding.num_columns == 3  # a fact that never changes is none
     assert places == pytest.approx([0, 0.5, 1.5])

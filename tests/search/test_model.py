@@ -24,7 +24,7 @@ def plain_kernel(a, b, lengths):
     found = np.empty((len(a), len(b)))
     for i, x in enumerate(a):
         for j, y in enumerate(b):
-            r = math.sqrt(sum(((p - q) / l) ** 2 for p, q, l in zip(x, y, lengths, strict=True)))
+            r = math.sqrt(sum(((p - q) / length) ** 2 for p, q, length in zip(x, y, lengths, strict=True)))
             found[i, j] = (1 + math.sqrt(5) * r + 5 * r * r / 3) * math.exp(-math.sqrt(5) * r)
     return found
 

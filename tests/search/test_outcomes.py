@@ -70,11 +70,11 @@ def test_without_finished_trials_a_stopped_one_counts_for_little():
 
 def test_failed_trials_are_as_bad_as_the_worst_and_lost_machines_say_nothing():
     good = [trace(i, curve_to(20 + i)) for i in range(5)]
-    failed = trace(9, [], state="FAILED", charged=1)
+    failed = trace(9, [], state="FAILED", num_failures=1)
     found = outcomes([*good, failed], np.zeros((6, 1)), quantities=QUANTITIES)[0]
     assert found.values[5] == found.values[:5].max()
     assert found.variances[5] > 0
-    assert trace_of(record(7, [], state="FAILED", losses=3), quantities=QUANTITIES, facts={}) is None
+    assert trace_of(record(7, [], state="FAILED", num_preemptions=3), quantities=QUANTITIES, facts={}) is None
 
 
 def test_a_curve_of_nan_is_a_failure():

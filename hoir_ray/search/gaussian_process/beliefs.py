@@ -83,7 +83,7 @@ class Beliefs:
     def worth(self, asked: Asked) -> Float[np.ndarray, " m"]:
         """What each point is worth trying for, on a logarithmic scale: improvement times probability of feasibility."""
         constraints = [m.predict(asked.inputs) for m in self._models[self._num_metrics :] if m is not None]
-        total = np.sum([log_feasibility(p) for p in constraints], axis=0) if constraints else 0.0
+        total = sum((log_feasibility(p) for p in constraints), start=np.zeros(len(asked.inputs)))
         if constraints and not self._any_feasible:
             return total
         metrics = [self._predict(k, asked) for k in range(self._num_metrics)]

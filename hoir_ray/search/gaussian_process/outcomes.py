@@ -9,14 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from hoir_ray.spec.conditions import Condition, parse_condition
 from hoir_ray.results.record import TrialRecord
+from hoir_ray.search.ridge import learned_change
+from hoir_ray.spec.conditions import Condition, parse_condition
 from hoir_ray.spec.schema import MetricSpec, SweepSpec
 
 Row = Mapping[str, float]
 Values = Float[np.ndarray, " n"]
 MIN_FINISHED = 5  # from which on what stopped trials would have gained is learned
-RIDGE = 0.3
 # In units of the finished trials' spread: an estimate is never surer than this, and one without evidence this unsure.
 LEAST_DEVIATION, PRIOR_GAIN, PRIOR_DEVIATION = 0.1, 0.25, 1.0
 FAILED_DEVIATION = 0.5
@@ -75,7 +75,7 @@ class Trace:
 def trace_of(record: TrialRecord, *, quantities: Sequence[Quantity], facts: Row) -> Trace | None:
     """The trial as the model knows it; None where it says nothing about its point, such as a lost machine."""
     state = {"FINISHED": "finished", "PRUNED": "stopped"}.get(record.state, "failed")
-    if state == "failed" and not record.charged:
+    if state == "failed" and not record.num_failures:
         return None
     epochs, values, best = [], [], None
     curve = record.curve or ((record.best,) if record.best else ())
@@ -195,17 +195,3 @@ def _spread(ends: Float[np.ndarray, "n q"]) -> Float[np.ndarray, " q"]:
     """The standard deviation of each quantity where it has one, else 1."""
     known = [column[np.isfinite(column)] for column in ends.T]
     return np.array([(float(column.std()) if len(column) else 0.0) or 1.0 for column in known])
-
-
-def learned_change(
-    known: Float[np.ndarray, "n d"], changes: Float[np.ndarray, " n"], asked: Float[np.ndarray, "m d"]
-) -> tuple[Float[np.ndarray, " m"], float]:
-    """Ridge regression of `changes` on `known`, at `asked`, and the standard deviation of what it leaves."""
-    centre, mean = known.mean(0), float(changes.mean())
-    rows = known - centre
-    gram = rows.T @ rows
-    inverse = np.linalg.inv(gram + RIDGE * np.eye(gram.shape[1]))
-    slope = inverse @ (rows.T @ (changes - mean))
-    left = changes - mean - rows @ slope
-    freedom = max(len(changes) - 1 - float(np.trace(inverse @ gram)), 1.0)
-    return mean + (asked - centre) @ slope, math.sqrt(float(left @ left) / freedom)

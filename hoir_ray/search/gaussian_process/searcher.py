@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float
@@ -22,10 +23,10 @@ from hoir_ray.search.gaussian_process.evidence import (
     KnownTrials,
 )
 from hoir_ray.search.gaussian_process.outcomes import quantities_of, trace_of
+from hoir_ray.search.warm_start import WarmStartData
 from hoir_ray.spec.parameters import Scalar
 from hoir_ray.spec.schema import SweepSpec
 from hoir_ray.spec.space import Space
-from hoir_ray.search.warm_start import WarmStartData
 
 NUM_RANDOM = 8  # ended trials before the model is asked
 FIRST_DRAWS, DRAWS_PER_POINT, MAX_DRAWS = 200, 20, 2_000
@@ -37,8 +38,15 @@ NUM_REFINED, NUM_REFINEMENTS = 3, 8
 _log = logging.getLogger(__name__)
 
 Refusal = Callable[[Point], str | None]
-Facts = Callable[[Mapping[str, Scalar]], Mapping[str, float]]
+Facts = Callable[[Point], Mapping[str, float]]
+Fallback = Callable[[Sequence[TrialRecord], Mapping[str, Point]], "Asking"]
 Row = Float[np.ndarray, " d"]
+
+
+class Asking(Protocol):
+    """The part of a searcher that a fallback needs."""
+
+    def ask(self, name: str, *, refuse: Refusal) -> Point | None: ...
 
 
 class GaussianProcessSearcher:
@@ -48,7 +56,7 @@ class GaussianProcessSearcher:
 
     Args:
         facts: What is known of a point without training it, such as `num_parameters`.
-        fallback: (name, refuse) -> a point, where the model fails.
+        fallback: (ended trials, running points) -> the searcher to ask where the model fails.
     """
 
     def __init__(
@@ -57,18 +65,18 @@ class GaussianProcessSearcher:
         space: Space,
         *,
         records: Sequence[TrialRecord] = (),
-        carried: Carried = Carried(),  # noqa: B008  # frozen
+        warm_start: WarmStartData = WarmStartData(),  # noqa: B008  # frozen
         facts: Facts = lambda point: {},
-        fallback: Callable[[str, Refusal], Point | None] | None = None,
+        fallback: Fallback,
     ) -> None:
         self._spec, self._space, self._facts, self._fallback = spec, space, facts, fallback
-        self._first = carried.points
+        self._first = warm_start.points
         self._open: dict[str, Point] = {}
         self._seen: set[str] = set()
-        self._num_ended = 0
+        self._ended: list[TrialRecord] = []
         self._num_metrics = len(spec.metrics)
         self._known = KnownTrials()
-        self._waiting: list[tuple[int, TrialRecord]] = [(-1 - i, r) for i, r in enumerate(carried.observed)]
+        self._waiting: list[tuple[int, TrialRecord]] = [(-1 - i, r) for i, r in enumerate(warm_start.observed)]
         self._pool: Pool | None = None
         self._rows: dict[str, tuple[Row, Row]] = {}
         self._beliefs: tuple[tuple[int, ...], Beliefs] | None = None
@@ -90,7 +98,7 @@ class GaussianProcessSearcher:
     def _take(self, record: TrialRecord) -> None:
         self._seen.add(key_of(record.parameters))
         if record.replicate_of is None:
-            self._num_ended += 1
+            self._ended.append(record)
             self._waiting.append((record.number, record))
 
     def _learn(self) -> None:
@@ -109,7 +117,7 @@ class GaussianProcessSearcher:
         Raises:
             WorkError: If no point could be found that is not refused.
         """
-        turn = self._num_ended + len(self._open)
+        turn = len(self._ended) + len(self._open)
         if self._pool is None:
             self._prepare(refuse)
         generator = np.random.default_rng([self._spec.seed, turn])
@@ -157,7 +165,8 @@ class GaussianProcessSearcher:
             if not self._said:
                 _log.warning("the model of %d trials failed (%s); TPE asks for points instead", len(self._known), error)
                 self._said = True
-            return self._fallback(name, refuse) if self._fallback else None
+            point = self._fallback(self._ended, self._open).ask(name, refuse=refuse)
+            return None if point is None else dict(point)
 
     def _best(self, turn: int, generator: np.random.Generator, refuse: Refusal) -> Point | None:
         """The point of most worth among some of the pool and neighbours of the leaders, and then near those points."""
