@@ -90,7 +90,7 @@ def submit(
 
 
 def status(sweep: SweepName, address: Address = None, as_json: AsJson = False) -> None:
-    """Tell how a submitted sweep is doing: its driver, its trials, the best so far, and what runs where."""
+    """Show a submitted sweep: its driver, its trials, the best so far, and the machines that run them."""
     from hoir_ray.remote.access import connect
     from hoir_ray.remote.jobs import open_results
 

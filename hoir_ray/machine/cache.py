@@ -1,4 +1,4 @@
-"""What may be made again on this machine, kept between processes in a folder of this user's own."""
+"""The cache folder: files that can be made again, kept between processes in a private folder of the user."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def choose_address(given: str | None) -> str:
 
 
 def _is_web(parts: SplitResult) -> bool:
-    """Whether they name a host, a port that can be one, and nobody's password."""
+    """Return whether the parts name a host and a valid port, and no password."""
     with contextlib.suppress(ValueError):
         return (
             parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc and parts.port != 0

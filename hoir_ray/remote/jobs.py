@@ -78,7 +78,7 @@ class Jobs:
         self.client, self.address = client, address
 
     def all(self) -> list[SweepJob]:
-        """Every job of every sweep that this cluster remembers, the newest first."""
+        """List the jobs of all sweeps that this cluster remembers, the newest first."""
         with reached(self.address):
             details = self.client.list_jobs()
         jobs = [_sweep_job(d) for d in details if (d.metadata or {}).get(SWEEP) and d.submission_id]
@@ -113,7 +113,7 @@ class Jobs:
             return _sweep_job(self.client.get_job_info(job.submission_id))
 
     def logs(self, job: SweepJob) -> str:
-        """What the driver has printed so far."""
+        """Return the driver's output so far."""
         with reached(self.address):
             return str(self.client.get_job_logs(job.submission_id))
 

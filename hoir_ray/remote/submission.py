@@ -54,7 +54,7 @@ exec "${{python:-python}}" -P -m hoir_ray sweep "$sweep" --address auto "$@"
 
 @dataclass(frozen=True, kw_only=True)
 class Submitted:
-    """What became of a submission.
+    """Outcome of a submission.
 
     Attributes:
         joined: Whether the sweep was running already, so that nothing was shipped.

@@ -1,4 +1,4 @@
-"""What a cluster has, asked by a small job before a sweep is sent there."""
+"""Survey of a cluster by a small job, before a sweep is sent there."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ python=$(cat /proc/$raylet/cmdline 2>/dev/null | tr '\0' '\n' | sed -n 's/^--pyt
 
 
 def check_cluster(jobs: Jobs, root: Storage) -> None:
-    """Are our dependencies installed there, and is a folder that is to be the storage the same for every machine?
+    """Check that our dependencies are installed there, and that a storage folder is the same on every machine.
 
     Raises:
         RequestError: Naming what is missing.

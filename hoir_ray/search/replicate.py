@@ -48,7 +48,7 @@ def next_replicate(spec: SweepSpec, records: Iterable[TrialRecord]) -> Replicate
 
 
 def _leaders(spec: SweepSpec, search: list[TrialRecord]) -> list[TrialRecord]:
-    """By the search's own scores; with several metrics the front, its knee first."""
+    """Rank by the search's own scores; with several metrics the front, its knee first."""
     leaders = ranked(search, spec=spec)
     if len(spec.metrics) == 1:
         return leaders

@@ -1,4 +1,4 @@
-"""Who runs a sweep: one object with a lease that its holder renews, taken and taken over by conditional writes."""
+"""The lock of a sweep: one object with a lease that its holder renews, acquired by conditional writes."""
 
 from __future__ import annotations
 

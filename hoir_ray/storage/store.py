@@ -62,7 +62,7 @@ class Storage:
         return self.backend.exists(check_key(key))
 
     def list(self, prefix: str = "") -> list[StoredObject]:
-        """Everything below the folder `prefix`, sorted by key; empty when there is nothing."""
+        """List everything below the folder `prefix`, sorted by key; empty when there is nothing."""
         return self.backend.list(check_folder(prefix))
 
     def delete(self, key: str) -> None:

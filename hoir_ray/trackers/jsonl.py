@@ -79,7 +79,7 @@ class JsonlTracker:
             save_picture(image, self._images / f"{name}-{step:06d}.png")
 
     def close(self) -> None:
-        """Every line is already in its file."""
+        """Do nothing: every line is already in its file."""
 
 
 def build(config: Config, *, directory: Path, sweep: str, trial: str, parameters: Mapping[str, Any]) -> Tracker:

@@ -30,7 +30,7 @@ _PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {"32": "32-true", "64
 
 @dataclass(frozen=True, kw_only=True)
 class Distributed:
-    """How several workers train one network: a Lightning strategy and its plugins, such as Ray Train's."""
+    """Distributed training of one network: a Lightning strategy and its plugins, such as Ray Train's."""
 
     strategy: Any
     plugins: Sequence[Any] = ()
@@ -41,7 +41,7 @@ class Distributed:
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """What training left behind.
+    """Outcome of a training: weights, metrics and epochs.
 
     Attributes:
         epochs: How many were trained, over all attempts.

@@ -99,7 +99,7 @@ class WandbTracker:
         self._send(lambda run: run.send(entry))
 
     def log_summary(self, summary: Mapping[str, Any]) -> None:
-        """What the run about a whole sweep shows; see `summary_run`."""
+        """Log the run about a whole sweep; see `summary_run`."""
         if not self._disabled:
             self._journal.add_summary(summary)
             self._send(lambda run: None)  # a run starts with what its journal holds
