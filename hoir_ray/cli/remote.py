@@ -54,7 +54,7 @@ def submit(
         bool, typer.Option("--any-version", help="Go on where the cluster runs another Ray or Python.")
     ] = False,
 ) -> None:
-    """Hand a sweep to a Ray cluster, which then runs it by itself; the same again joins it or goes on with it.
+    """Submit a sweep to a Ray cluster, which then runs it by itself; the same command joins it or resumes it.
 
     This package, the YAML and the files it names go there. Credentials do not: the cluster's machines have their own.
 
@@ -128,7 +128,7 @@ def _follow(jobs: Jobs, job: SweepJob) -> int:
 
 
 def stop(sweep: SweepName, address: Address = None) -> None:
-    """Stop a submitted sweep in order: its trials save what they have, and the same 'hoir submit' goes on."""
+    """Stop a submitted sweep in order: its trials save their state, and the same 'hoir submit' resumes it."""
     from hoir_ray.remote.access import connect
 
     jobs = connect(address)

@@ -35,7 +35,7 @@ class Links(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Draw each link as a random constant, or in a piecewise sum as a random line through the origin, as upstream."""
+        """Draw each link as a random constant, in a piecewise sum as a random line through the origin, as upstream."""
         if isinstance(self.basis, Identity):
             bound = 1 / math.sqrt(self.in_width)
             self.weight.uniform_(-bound, bound)

@@ -90,7 +90,7 @@ def connect(given: str | None) -> Jobs:
 
 
 def _quiet(name: str) -> None:
-    """Without what Ray's client tells of its own doings; its loggers have levels of their own."""
+    """Silence a logger of Ray's client; each has its own level."""
     for logger in [name, *logging.root.manager.loggerDict]:
         if logger.startswith(name):
             logging.getLogger(logger).setLevel(logging.WARNING)

@@ -19,7 +19,7 @@ from hoir_ray.storage import open_storage
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
 
-# A job's metadata, which whoever may reach the cluster can read.
+# A job's metadata, readable by anyone who can reach the cluster.
 SWEEP, STORAGE, ENDPOINT, OWNER, SPEC_DIGEST, SETTINGS_DIGEST = (
     f"hoir_{name}" for name in ("sweep", "storage", "endpoint_url", "owner", "spec", "settings")
 )
@@ -211,7 +211,7 @@ def reached(address: str) -> Iterator[None]:
 
 
 def _last_line(error: Exception) -> str:
-    """Ray answers with the traceback of its own process, of which the last line says what happened."""
+    """Return the last line of the traceback that Ray answers with."""
     lines = [line.strip(" .") for line in str(error).splitlines() if line.strip(" .")]
     return lines[-1][:300] if lines else type(error).__name__
 

@@ -27,7 +27,7 @@ PROBE_S = 180.0
 KEPT_S = 60.0
 
 # Finds the interpreter that runs Ray there. `python` on a job's PATH may be another one: Ray may run in an environment
-# that nobody activated. The raylet, two processes up, was told which.
+# that was never activated. The raylet, two processes up, knows which.
 FIND_PYTHON = r"""
 raylet=$(sed -n 's/^PPid:[[:space:]]*//p' /proc/$PPID/status 2>/dev/null)
 python=$(cat /proc/$raylet/cmdline 2>/dev/null | tr '\0' '\n' | sed -n 's/^--python_worker_command=\([^ ]*\) .*/\1/p')

@@ -31,7 +31,7 @@ class Replicate:
 
 
 def next_replicate(spec: SweepSpec, records: Iterable[TrialRecord]) -> Replicate | None:
-    """The run that `replicate_top` asks for next; None while the search goes on, and once all were created."""
+    """Return the next run of `replicate_top`; None while the search is running, and once all were created."""
     if spec.replicate_top is None:
         return None
     everything = list(records)

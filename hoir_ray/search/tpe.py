@@ -1,4 +1,4 @@
-"""Optuna's TPE, told which parameters our space has and which of its cases a point is about, and asked in less time."""
+"""TPE for a conditional space: samples active parameters only, and caches each trial's representation."""
 
 from __future__ import annotations
 

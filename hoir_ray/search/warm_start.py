@@ -25,7 +25,7 @@ class WarmStartData:
 
     Attributes:
         points: Values by path, of the earlier sweep's best trials; what is not in them is drawn as usual.
-        observed: Ended trials of the earlier sweep, known to the sampler and tried by nobody.
+        observed: Ended trials of the earlier sweep: evidence for the sampler, not tried again.
         left_out: Trials and settings that do not fit, and why, one line each.
     """
 

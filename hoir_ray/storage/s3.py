@@ -166,7 +166,7 @@ class S3Backend:
         return removed
 
     def check_space(self, *, min_free_bytes: int) -> None:
-        """A bucket has no size of its own."""
+        """Do nothing: a bucket has no size limit."""
 
     @property
     def _client(self) -> S3Client:

@@ -85,7 +85,7 @@ def train(
         on_epoch: Told of every validated epoch, while `network` still holds that epoch's weights. Returning False ends
             training with this epoch, its checkpoint written, so that it can go on another time; raising SystemExit ends
             it there. Called in every worker; what the first one's does holds for all.
-        checkpoint: Where to keep what a restart needs. If the file is there, training goes on from it, exactly.
+        checkpoint: File of the state that a restart needs. If it is there, training resumes from it, exactly.
         checkpoint_every_s: After so much training the next epoch's end is kept, or later where writing takes long;
             0 keeps every epoch's, whatever it takes.
         on_checkpoint: Told of each written file and its epoch, in the first worker only; may move the file away.

@@ -80,7 +80,7 @@ def forget() -> None:
 def check(config: Config) -> None:
     """Before a sweep: refuse to start with a key that W&B does not take, and say so where there is none.
 
-    An outage of W&B is nobody's mistake and is said too.
+    An outage of W&B is no mistake of the user and is reported too.
 
     Raises:
         RequestError: Saying what to do about the key.

@@ -1,6 +1,6 @@
 """The journal of a run: all that it is to hold, as plain files, until W&B has all of it.
 
-W&B's own offline files are written by a process of its own and may end in the middle of a record when a trial ends
+W&B's own offline files are written by a separate process and may end in the middle of a record when a trial ends
 before that process has caught up. A journal is whole whenever it is looked at, and needs nothing of W&B's.
 """
 

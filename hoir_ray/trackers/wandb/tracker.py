@@ -52,7 +52,7 @@ def build(
 
 
 def run_id(sweep: str, trial: str) -> str:
-    """The same trial has the same run, whoever trains it and however often it is resumed."""
+    """Id of a trial's run, the same however often the trial is resumed."""
     readable = re.sub(r"[^A-Za-z0-9_-]+", "-", f"{sweep}-{trial}")[:100]
     return f"{readable}-{hashlib.sha256(f'{sweep}/{trial}'.encode()).hexdigest()[:8]}"
 
