@@ -28,7 +28,7 @@ app = typer.Typer(
 )
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Sweeps": (sweeps.sweep, sweeps.validate),
+    "Sweeps": (sweeps.sweep, sweeps.validate, sweeps.learn),
     "Results": (
         results.trials,
         results.best,

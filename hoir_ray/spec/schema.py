@@ -166,6 +166,8 @@ class SweepSpec(Config):
     """A sweep, as its YAML says it.
 
     Attributes:
+        start_from: What is tried first: `default` (the package's portfolio for the task), `none`, portfolio files, or
+            earlier sweeps, whose best points are taken. Unless given, `default` where `method` learns.
         inputs: Files and folders of `data` that were copied into storage: path as in `data` -> where they are. Written
             by the program, when trials are to run where the path does not exist.
     """
@@ -180,6 +182,7 @@ class SweepSpec(Config):
     early_terminate: EarlyTerminate = Field(default=NoStopSpec(), discriminator="type")
     replicate_top: ReplicateTop | None = None
     warm_start: WarmStart | None = None
+    start_from: tuple[str, ...] | None = Field(default=None, min_length=1, max_length=100)
     inputs: dict[str, InputKey] = {}
     resources: Resources = Resources()
     budget: Budget
@@ -205,6 +208,22 @@ class SweepSpec(Config):
             raise ValueError("early_terminate: mo_asha ranks by several metrics, and there is one; use asha")
         return self
 
+    @field_validator("start_from", mode="before")
+    @classmethod
+    def _one_start_is_a_list(cls, start: object) -> object:
+        return (start,) if isinstance(start, str) else start
+
+    @model_validator(mode="after")
+    def _starts_once(self) -> SweepSpec:
+        if self.start_from is not None:
+            if self.warm_start is not None:
+                raise ValueError("start_from: give either 'start_from' or 'warm_start', not both")
+            if self.method == "grid" and self.start_from != ("none",):
+                raise ValueError("start_from: a grid tries every point anyway; use another method")
+            if "none" in self.start_from and len(self.start_from) > 1:
+                raise ValueError(f"start_from: 'none' stands alone, got {', '.join(self.start_from)}")
+        return self
+
     @model_validator(mode="after")
     def _grid_starts_cold(self) -> SweepSpec:
         if self.warm_start is not None and self.method == "grid":
@@ -227,6 +246,13 @@ class SweepSpec(Config):
             except Exception as error:
                 raise ValueError(str(error)) from None
         return constraints
+
+    @property
+    def starts(self) -> tuple[str, ...]:
+        """What `start_from` amounts to, empty for nothing."""
+        if self.start_from is not None:
+            return () if self.start_from == ("none",) else self.start_from
+        return ("default",) if self.warm_start is None and self.method in ("bayes", "gp", "tpe") else ()
 
     @property
     def metric(self) -> MetricSpec:

@@ -98,6 +98,11 @@ def plan_sweep(spec: SweepSpec, document: Document | None = None) -> Plan:
         data_type = task.config.model_fields["data"].annotation
         assert isinstance(data_type, type)
         spec = spec.model_copy(update={"data": absolute_paths(data_type, spec.data, base=base)})
+    if spec.start_from is not None and document is not None:
+        files = [
+            s if not s.endswith((".yaml", ".yml")) else str((document.base / s).absolute()) for s in spec.start_from
+        ]
+        spec = spec.model_copy(update={"start_from": tuple(files)})
     _check_metrics(spec, task, document)
     _check_trackers(spec, document)
     space = build_space(spec, task.config, document)

@@ -74,9 +74,9 @@ def run_sweep(
         spec, records = _past(plan, storage, unsaved=unsaved, add_trials=add_trials)
         config = localize(plan.config(plan.smallest.point), spec.inputs, root)
         plan.task.data(config)  # a picture that cannot be read is said now, not per trial
-        warm_start = load_warm_start(spec, plan.space, own=storage)
+        warm_start = load_warm_start(spec, plan.space, own=storage, refuse=plan.refuse, has_begun=bool(records))
         for line in warm_start.left_out:
-            _log.warning("warm start: not taken from %s: %s", spec.warm_start and spec.warm_start.source, line)
+            _log.warning("what the sweep starts from: %s", line)
         save_warm_start(warm_start, storage)
         storage.put(SPEC, dump_document(resolved(spec)).encode())
         uploader = BackgroundUploader(storage, max_queued=MAX_QUEUED)

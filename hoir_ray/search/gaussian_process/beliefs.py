@@ -19,7 +19,7 @@ from hoir_ray.search.gaussian_process.acquisition import (
 from hoir_ray.search.gaussian_process.model import Model, Prediction, fit_model
 from hoir_ray.search.gaussian_process.outcomes import Outcomes, Quantity, Trace, outcomes
 
-REFERENCE = 1.1  # of losses scaled to [0, 1] over the front
+REFERENCE = 1.1  # of losses scaled to [0, 1] from the best to the worst trial
 LEAST_GAIN = 1e-30
 Matrix = Float[np.ndarray, "n d"]
 
@@ -111,8 +111,10 @@ class Beliefs:
         """The logarithm of the expected hypervolume gain; where it underflows, nearness to the front."""
         known = self._losses if len(self._losses) else self._every
         front = known[non_dominated(known)]
-        low, span = front.min(0), np.ptp(front, axis=0)
-        span = np.where(span > 0, span, np.where(np.ptp(self._every, axis=0) > 0, np.ptp(self._every, axis=0), 1.0))
+        # Over all trials: beyond a front of small networks, no larger one would be worth anything.
+        low = front.min(0)
+        span = np.nanmax(self._every, axis=0) - low
+        span = np.where(span > 0, span, 1.0)
         scaled = [Prediction((p.mean - a) / b, p.deviation / b) for p, a, b in zip(metrics, low, span, strict=True)]
         reference = np.full(len(metrics), REFERENCE)
         gain = expected_hypervolume_gain(scaled, front=(front - low) / span, reference=reference)
