@@ -166,7 +166,8 @@ def test_a_portfolio_of_which_nothing_fits_is_said_and_leaves_the_sweep_alone():
     start = start_points(portfolio_of({"kind": "z"}, {"kind": "y"}), SPACE, refuse=allowed, name="mine.yaml")
     assert start.points == ()
     assert start.left_out == (
-        "none of the 2 configurations of mine.yaml fits this space, such as kind: z is not among the values searched here",
+        "none of the 2 configurations of mine.yaml fits this space, such as kind: z is not among the values searched "
+        "here",
     )
 
 
