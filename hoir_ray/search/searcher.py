@@ -61,4 +61,12 @@ def build_searcher(
             searcher.reopen(TrialRecord(trial=name, number=0, parameters=point))
         return searcher
 
-    return GaussianProcessSearcher(spec, space, records=records, warm_start=warm_start, facts=facts, fallback=fallback)
+    return GaussianProcessSearcher(
+        spec,
+        space,
+        records=records,
+        first=warm_start.points,
+        observed=warm_start.observed,
+        facts=facts,
+        fallback=fallback,
+    )

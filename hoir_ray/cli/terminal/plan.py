@@ -63,7 +63,9 @@ def print_plan(
     if warm_start.sources:
         observes = spec.warm_start is not None and spec.warm_start.mode == "observe"
         evidence = f", {len(warm_start.observed)} results as evidence" if observes else ""
-        rows["starts from"] = f"{len(warm_start.points)} points of {', '.join(warm_start.sources)} tried first{evidence}"
+        rows["starts from"] = (
+            f"{len(warm_start.points)} points of {', '.join(warm_start.sources)} tried first{evidence}"
+        )
     for name, numbers in (measured or {}).items():
         rows[name] = f"built, {numbers['num_parameters']:,} parameters, first step {numbers['step_ms']:.0f} ms"
     print_pairs(rows)

@@ -23,7 +23,6 @@ from hoir_ray.search.gaussian_process.evidence import (
     KnownTrials,
 )
 from hoir_ray.search.gaussian_process.outcomes import quantities_of, trace_of
-from hoir_ray.search.warm_start import WarmStartData
 from hoir_ray.spec.parameters import Scalar
 from hoir_ray.spec.schema import SweepSpec
 from hoir_ray.spec.space import Space
@@ -55,6 +54,9 @@ class GaussianProcessSearcher:
     So a sweep that is resumed asks for the same points as one that was never interrupted.
 
     Args:
+        records: Ended trials of the sweep so far.
+        first: Values to begin with, one for each of the first trials; what is not among them is drawn.
+        observed: Ended trials of an earlier sweep, as evidence.
         facts: What is known of a point without training it, such as `num_parameters`.
         fallback: (ended trials, running points) -> the searcher to ask where the model fails.
     """
@@ -65,18 +67,19 @@ class GaussianProcessSearcher:
         space: Space,
         *,
         records: Sequence[TrialRecord] = (),
-        warm_start: WarmStartData = WarmStartData(),  # noqa: B008  # frozen
+        first: Sequence[Mapping[str, Scalar]] = (),
+        observed: Sequence[TrialRecord] = (),
         facts: Facts = lambda point: {},
         fallback: Fallback,
     ) -> None:
         self._spec, self._space, self._facts, self._fallback = spec, space, facts, fallback
-        self._first = warm_start.points
+        self._first = first
         self._open: dict[str, Point] = {}
         self._seen: set[str] = set()
         self._ended: list[TrialRecord] = []
         self._num_metrics = len(spec.metrics)
         self._known = KnownTrials()
-        self._waiting: list[tuple[int, TrialRecord]] = [(-1 - i, r) for i, r in enumerate(warm_start.observed)]
+        self._waiting: list[tuple[int, TrialRecord]] = [(-1 - i, r) for i, r in enumerate(observed)]
         self._pool: Pool | None = None
         self._rows: dict[str, tuple[Row, Row]] = {}
         self._beliefs: tuple[tuple[int, ...], Beliefs] | None = None

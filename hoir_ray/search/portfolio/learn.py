@@ -16,12 +16,13 @@ from hoir_ray.search.gaussian_process.encoding import Encoding
 from hoir_ray.search.gaussian_process.model import fit_model
 from hoir_ray.search.portfolio.document import Band, Portfolio
 from hoir_ray.search.portfolio.start import snapped
+from hoir_ray.spec.conditions import STATIC_METRICS, parse_condition
 from hoir_ray.spec.parameters import Scalar
 from hoir_ray.spec.space import Space
 
 MIN_TRIALS = 5  # finished ones, from which a sweep can judge the configurations of others
 MAX_MODELLED, MAX_CANDIDATES = 300, 60  # per sweep
-SIZES = (2_000, 5_000, 15_000, 50_000)
+SIZES = (3_000, 10_000, 30_000)
 DIGITS = 3  # of a number in a portfolio, which is snapped to another space anyway
 
 
@@ -44,8 +45,9 @@ class _Candidate:
 def learn_portfolio(sweeps: Sequence[SourceSweep], *, count: int = 8) -> Portfolio:
     """A portfolio of `count` configurations for each size of network.
 
-    A sweep judges configurations that it has not tried by a Gaussian process over those that it has. They are chosen
-    greedily: each next one lowers most the mean over the sweeps of the rank of the best that is chosen.
+    A sweep judges configurations that it has not tried by a Gaussian process over those that it has, but no sizes that
+    its constraints exclude. They are chosen greedily: each next one lowers most the mean over the sweeps of the rank of
+    the best that is chosen.
 
     Raises:
         RequestError: If the sweeps are of several tasks or metrics, or have too few finished trials.
@@ -71,7 +73,10 @@ def learn_portfolio(sweeps: Sequence[SourceSweep], *, count: int = 8) -> Portfol
     for size in (None, *reversed(SIZES)):
         inside = [i for i, c in enumerate(candidates) if size is None or c.num_parameters <= size]
         if inside and (size is None or len(inside) < len(candidates)):
-            chosen = chosen_greedily(losses[inside], count=count)
+            judged = losses[inside]
+            able = ~np.isnan(judged).any(0)
+            judged = judged[:, able] if able.any() else np.nan_to_num(judged, nan=np.inf)
+            chosen = chosen_greedily(judged, count=count)
             found = tuple(candidates[inside[i]].configuration for i in chosen)
             bands.append(Band(max_parameters=size, configurations=tuple(_distinct(found))))
     names = tuple(spec.name for spec in specs)
@@ -112,6 +117,8 @@ class _Judge:
         every = max(1, len(rows) // MAX_MODELLED)
         inputs, losses = np.array(rows)[::every], np.array(self._losses)[::every]
         self._model = fit_model(inputs, losses, noise=np.zeros(len(losses)))
+        conditions = [parse_condition(text) for text in spec.constraints]
+        self._conditions = [c for c in conditions if c.names <= STATIC_METRICS]
 
     def _leaders(self) -> list[_Candidate]:
         """The best of every size."""
@@ -131,7 +138,7 @@ class _Judge:
         ]
 
     def losses(self, candidates: Sequence[_Candidate]) -> Float[np.ndarray, " n"]:
-        """What each candidate reaches here; the worst that is known for one that the space does not allow."""
+        """What each candidate reaches here; NaN for one that constraints exclude, the worst where the space does."""
         found = np.full(len(candidates), max(self._losses))
         points = [snapped(c.configuration, self._space) for c in candidates]
         asked = [i for i, p in enumerate(points) if not isinstance(p, str)]
@@ -143,6 +150,9 @@ class _Judge:
         found[asked] = self._model.predict(np.array(rows)).mean
         own = [i for i, c in enumerate(candidates) if c.sweep == self._number]
         found[own] = [candidates[i].loss for i in own]
+        for i, candidate in enumerate(candidates):
+            if not all(c.holds({"num_parameters": candidate.num_parameters}) for c in self._conditions):
+                found[i] = np.nan
         return found
 
 
