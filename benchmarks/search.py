@@ -28,6 +28,7 @@ from landscape import MAX_EPOCHS, Landscape, Point, landscape_of, noise_between 
 from record_curves import CURVES  # type: ignore[import-not-found]
 
 from hoir_ray.results.record import TrialRecord
+from hoir_ray.search.warm_start import preview_warm_start
 from hoir_ray.spec.load import build_spec
 from hoir_ray.spec.space import Dimension, Space
 from hoir_ray.sweep.driver import Driver
@@ -57,9 +58,16 @@ class Ours:
     """The product's driver with its searcher and stopping rule, its records kept nowhere."""
 
     def __init__(
-        self, seed: int, *, landscape: Landscape, trials: int, method: str = "bayes", stop: str = "asha"
+        self,
+        seed: int,
+        *,
+        landscape: Landscape,
+        trials: int,
+        method: str = "bayes",
+        stop: str = "asha",
+        start: str = "none",
     ) -> None:
-        budget = f"budget: {{max_trials: {trials}}}\nmethod: {method}\nseed: {seed}\n"
+        budget = f"budget: {{max_trials: {trials}}}\nmethod: {method}\nseed: {seed}\nstart_from: {start}\n"
         document = landscape.document(budget + f"early_terminate: {{type: {stop}, min_iter: {FIRST_RUNG}}}\n")
         plan = plan_sweep(build_spec(document), document)
         self._driver = Driver(
@@ -69,6 +77,7 @@ class Ours:
             refuse=plan.refuse,
             describe=lambda point: {"num_parameters": plan.task.num_parameters(plan.config(point))},
             max_epochs=lambda record: MAX_EPOCHS,
+            warm_start=preview_warm_start(plan.spec, plan.space, document=document, refuse=plan.refuse),
         )
 
     def ask(self) -> tuple[str, Point] | None:
@@ -218,6 +227,8 @@ def run(search: Search, landscape: Landscape, *, seed: int) -> Outcome:
 
 HALVING = partial(optuna.pruners.SuccessiveHalvingPruner, min_resource=MIN_EPOCHS, reduction_factor=ETA)
 CONTENDERS: dict[str, Callable[..., Search]] = {
+    # The default portfolio was learned from other pictures than those whose curves are here.
+    "ours: portfolio, Gaussian process, ASHA": partial(Ours, start="default"),
     "ours: Gaussian process, ASHA": Ours,
     "ours: Gaussian process, forecast": partial(Ours, stop="forecast"),
     "ours: TPE, ASHA": partial(Ours, method="tpe"),

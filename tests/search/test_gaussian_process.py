@@ -114,6 +114,20 @@ def test_two_metrics_give_a_front_from_end_to_end():
     assert len(by_chance) == 8
 
 
+def test_a_front_of_small_networks_does_not_hide_larger_ones():
+    space = Space((number("width", 4, 64, step=1, is_int=True), number("rate", 0.0, 1.0)))
+
+    def measured(point):
+        return {"loss": 64 / point["width"] + 40 * (point["rate"] - 0.5) ** 2, "size": float(point["width"] ** 2)}
+
+    points = [{"width": w, "rate": 0.5} for w in range(4, 14)] + [{"width": 60, "rate": 0.0}]
+    past = [ended(i, p, measured(p)) for i, p in enumerate(points, start=1)]
+    goals = "metrics: [{name: loss}, {name: size}]\n"
+    searcher = searcher_of(goals, space=space, records=past, facts=lambda p: {"size": float(p["width"] ** 2)})
+    asked = parameters(play(searcher, measured, trials=19, past=past))[11:]
+    assert max(p["width"] for p in asked) > 20
+
+
 # -- the same points ------------------------------------------------------------------------------------------------
 
 

@@ -50,7 +50,10 @@ class Beliefs:
     ) -> None:
         self._num_metrics = sum(q.is_metric for q in quantities)
         self.outcomes = outcomes(traces, inputs, quantities=quantities)
-        self._models = [self._model(o, inputs, fit_on) for o in self.outcomes]
+        self._models = [
+            None if q.is_known else self._model(o, inputs, fit_on)
+            for q, o in zip(quantities, self.outcomes, strict=True)
+        ]
         losses = np.column_stack([o.values for o in self.outcomes])
         finished = np.array([t.state == "finished" for t in traces])
         feasible = ~(losses[:, self._num_metrics :] > 0).any(1)
@@ -60,7 +63,7 @@ class Beliefs:
 
     @staticmethod
     def _model(outcome: Outcomes, inputs: Matrix, fit_on: np.ndarray) -> Model | None:
-        """None where there is nothing to learn from yet, or everything was the same."""
+        """None where there is nothing to learn from yet."""
         known = np.isfinite(outcome.values)
         if known.sum() < 2:
             return None

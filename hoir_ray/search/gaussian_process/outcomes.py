@@ -30,27 +30,31 @@ class Quantity:
 
     Attributes:
         is_metric: Otherwise it is a constraint, met where the value is not above zero.
+        is_known: Without training, and so never estimated.
         read: (a row of metrics) -> value, NaN where it is not known.
     """
 
     name: str
     is_metric: bool
+    is_known: bool
     read: Callable[[Row], float]
 
 
 def quantities_of(spec: SweepSpec, *, known: frozenset[str]) -> list[Quantity]:
     """Metrics first, then the constraints that `known` facts alone do not decide."""
     conditions = [parse_condition(text) for text in spec.constraints]
-    return [_of_metric(m) for m in spec.metrics] + [_of_condition(c) for c in conditions if not c.names <= known]
+    return [_of_metric(m, is_known=m.name in known) for m in spec.metrics] + [
+        _of_condition(c) for c in conditions if not c.names <= known
+    ]
 
 
-def _of_metric(metric: MetricSpec) -> Quantity:
+def _of_metric(metric: MetricSpec, *, is_known: bool) -> Quantity:
     sign = -1.0 if metric.goal == "maximize" else 1.0
-    return Quantity(metric.name, True, lambda row: sign * row.get(metric.name, math.nan))
+    return Quantity(metric.name, True, is_known, lambda row: sign * row.get(metric.name, math.nan))
 
 
 def _of_condition(condition: Condition) -> Quantity:
-    return Quantity(condition.text, False, condition.margin)
+    return Quantity(condition.text, False, False, condition.margin)
 
 
 @dataclass(frozen=True)
@@ -127,7 +131,7 @@ def outcomes(
     for column, quantity in enumerate(quantities):
         values, noise = ends[:, column], variances[:, column]
         if quantity.is_metric:
-            values, noise = _as_bad_as_known(_clipped(values), noise)
+            values, noise = _as_bad_as_known(values if quantity.is_known else _clipped(values), noise)
         found.append(Outcomes(values, noise, warps[column]))
     return found
 

@@ -23,6 +23,7 @@ from hoir_ray.spec.space import Space
 MIN_TRIALS = 5  # finished ones, from which a sweep can judge the configurations of others
 MAX_MODELLED, MAX_CANDIDATES = 300, 60  # per sweep
 SIZES = (3_000, 10_000, 30_000)
+EPOCHS = "training.max_epochs"  # what a sweep spends, and nothing that it found
 DIGITS = 3  # of a number in a portfolio, which is snapped to another space anyway
 
 
@@ -129,7 +130,7 @@ class _Judge:
             found.update(dict.fromkeys(inside[: MAX_CANDIDATES // (1 + len(SIZES))]))
         return [
             _Candidate(
-                {k: _rounded(v) for k, v in self._records[i].parameters.items()},
+                {k: _rounded(v) for k, v in self._records[i].parameters.items() if k != EPOCHS},
                 self._records[i].num_parameters or 0,
                 self._number,
                 self._losses[i],
