@@ -10,7 +10,6 @@ window: the processor's ms per trial of the whole process, of the driver in it, 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import tempfile
@@ -29,6 +28,7 @@ from hoir_ray.storage import BackgroundUploader, open_storage
 from hoir_ray.sweep import tune as sweep_tune
 from hoir_ray.sweep.driver import Driver
 from hoir_ray.trials.attempt import Attempt
+from hoir_ray.trials.messages import EpochEnded, Finished, Message, Placed
 from hoir_ray.trials.trainable import JOB_KEY, MESSAGE
 
 NUM_EPOCHS, FIRST = 3, 8
@@ -37,14 +37,14 @@ NUM_EPOCHS, FIRST = 3, 8
 def do_nothing(config: dict[str, Any]) -> None:
     from ray import tune
 
-    def report(**message: Any) -> None:
-        tune.report({MESSAGE: json.dumps({"trial": config[JOB_KEY]["trial"], **message})})
+    def report(message: Message) -> None:
+        tune.report({MESSAGE: message.to_json()})
 
     time.sleep(config[JOB_KEY]["config"]["seconds"])
-    report(node="here", notes=[], curve=[], row={"epoch": 1.0, "val_psnr_db": 1.0})
-    for epoch in range(2, NUM_EPOCHS + 1):
-        report(row={"epoch": float(epoch), "val_psnr_db": float(epoch)})
-    report(finished="done", model=None, unsaved=None)
+    report(Placed(node="here"))
+    for epoch in range(1, NUM_EPOCHS + 1):
+        report(EpochEnded(row={"epoch": float(epoch), "val_psnr_db": float(epoch)}))
+    report(Finished(reason="done", model=None))
 
 
 class Windows:

@@ -18,13 +18,14 @@ from hoir_ray.search.stopping import build_rule
 from hoir_ray.search.warm_start import WarmStartData
 from hoir_ray.spec.schema import SweepSpec
 from hoir_ray.spec.space import Space
+from hoir_ray.trials.messages import Failed
 
 # A running trial's record is written at most so often, and those of all of them together so many times a second.
 SAVE_EVERY_S, SAVES_PER_S = 30.0, 2.0
 MIN_ENDED_TO_ABORT = 5
 MAX_PREEMPTIONS = 10  # machines that a trial may lose before it is taken for the cause
 GRACE_S = 5.0  # within which a trial that is over time is expected to stop at its next report
-START_S = 60.0  # a new process and its imports, before a trial's first word
+START_S = 60.0  # a new process, its imports and its data, before a trial's first epoch
 COMPACT_EVERY, COMPACT_SHARE = 200, 0.2  # trials ended since the last snapshot, and as a share of all
 LOOK_EVERY_S = 1.0
 
@@ -257,51 +258,39 @@ class Driver:
         if not self.records[name].ended:
             self._end(self.records[name].change(model=model), state="FINISHED", reason=reason)
 
-    def failed(
-        self,
-        name: str,
-        *,
-        reason: str,
-        error: str | None = None,
-        state: State = "FAILED",
-        retry: bool,
-        charge: bool = True,
-        batch_size: int | None = None,
-    ) -> None:
-        """An attempt broke; it is tried again, later, unless that is pointless or was done often enough.
-
-        Args:
-            charge: Whether it was the trial's own fault.
-            batch_size: With which it was trained; halved for the next attempt after running out of memory.
-        """
-        record = self.records[name]
+    def failed(self, name: str, failure: Failed) -> None:
+        """An attempt broke; it is tried again, later, unless that is pointless or was done often enough."""
+        record, retry, reason = self.records[name], failure.retry, failure.reason
         if record.ended:
             return
-        if state == "OOM" and batch_size is not None:
-            retry = retry and self.spec.failures.on_oom == "halve_batch" and batch_size > 1
-            record = record.change(batch_size=batch_size // 2 if retry else batch_size)
+        if failure.state == "OOM" and failure.batch_size is not None:
+            size = failure.batch_size
+            retry = retry and self.spec.failures.on_oom == "halve_batch" and size > 1
+            record = record.change(batch_size=size // 2 if retry else size)
         record = record.change(
-            error=error,
-            num_failures=record.num_failures + charge,
-            num_preemptions=record.num_preemptions + (not charge),
+            error=failure.error,
+            num_failures=record.num_failures + (not failure.is_preemption),
+            num_preemptions=record.num_preemptions + failure.is_preemption,
         )
         if retry and self.stop_reason is None and self._may_retry(record):
-            pause_s = min(60.0, 2.0 ** (record.num_failures - 1)) if charge else 0.0
+            pause_s = 0.0 if failure.is_preemption else min(60.0, 2.0 ** (record.num_failures - 1))
             self._forget(name)
             self._waiting[name] = self.clock() + pause_s
-            smaller = f"; next with batch size {record.batch_size}" if state == "OOM" and record.batch_size else ""
+            smaller = (
+                f"; next with batch size {record.batch_size}" if failure.state == "OOM" and record.batch_size else ""
+            )
             event = f"attempt {record.attempt} failed: {reason}{smaller}"
             self._keep(record.change(event, state="PENDING", reason=reason), save=True, event="retried")
             return
         if retry and self.stop_reason is not None:
             self.interrupted(name, reason=self.stop_reason)
             return
-        if retry and not charge:
+        if retry and failure.is_preemption:
             reason = f"{reason}; {record.num_preemptions} machines were lost with it"
-        self._end(record, state=state, reason=reason)
+        self._end(record, state=failure.state, reason=reason)
         self._abort_if_too_many_failed()
 
-    def put_back(self, name: str, *, reason: str) -> None:
+    def preempted(self, name: str, *, reason: str) -> None:
         """Requeue a preempted trial, whose state is written; it counts as no failure."""
         record = self.records[name]
         self._forget(name)
@@ -332,7 +321,7 @@ class Driver:
         if failures.hang_timeout is not None and silent_s > failures.hang_timeout + (0 if spoke else START_S):
             after = f" after epoch {self.records[name].epochs}" if self.records[name].curve else ""
             reason = f"no report for {silent_s:.0f} s{after}, failures.hang_timeout is {failures.hang_timeout:g} s"
-            self.failed(name, reason=reason, state="TIMEOUT", retry=True)
+            self.failed(name, Failed(reason=reason, state="TIMEOUT"))
             return True
         return False
 

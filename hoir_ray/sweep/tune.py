@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 import time
@@ -23,6 +22,17 @@ from hoir_ray.results.record import TrialRecord
 from hoir_ray.sweep.driver import Driver
 from hoir_ray.trials.attempt import Attempt
 from hoir_ray.trials.failure import describe_death
+from hoir_ray.trials.messages import (
+    Arrived,
+    EpochEnded,
+    Failed,
+    Finished,
+    Message,
+    Placed,
+    Preempted,
+    StorageFailed,
+    parse_message,
+)
 from hoir_ray.trials.trainable import JOB_KEY, MESSAGE, resources_of, run_trial
 
 MAX_STARTING = 100  # processes that start at the same time
@@ -38,8 +48,8 @@ class _Unsaved:
 class TuneSearcher(_Unsaved, Searcher):
     """Gives Tune the driver's next trial, as long as fewer than `slots()` are under way.
 
-    Each attempt is a trial of its own for Tune, so that what a killed attempt still says is told from what the next one
-    says.
+    Each attempt is a trial of its own for Tune, so that messages of a killed attempt are told from those of the
+    next one.
 
     Attributes:
         names: Tune's trial id -> our trial.
@@ -81,7 +91,7 @@ class TuneSearcher(_Unsaved, Searcher):
 
 
 class TuneScheduler(_Unsaved, FIFOScheduler):
-    """Hands each report to the driver, which decides whether the trial goes on."""
+    """Hands each message to the driver, which decides whether the trial continues."""
 
     def __init__(self, driver: Driver, searcher: TuneSearcher) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -91,28 +101,30 @@ class TuneScheduler(_Unsaved, FIFOScheduler):
         name = self._searcher.running(trial.trial_id)
         if name is None:
             return self.STOP
-        stop = self._hear(name, json.loads(result[MESSAGE]))
-        return self.STOP if stop else self.CONTINUE
+        stops = self._handle(name, parse_message(result[MESSAGE]))
+        return self.STOP if stops else self.CONTINUE
 
-    def _hear(self, name: str, message: dict[str, Any]) -> bool:
+    def _handle(self, name: str, message: Message) -> bool:
+        """Whether the trial is to be stopped."""
         driver = self._driver
-        if "arrived" in message:
-            driver.arrived(name)
-        if "node" in message:
-            driver.placed(name, node=message["node"], notes=message["notes"], curve=message["curve"])
-        if "row" in message:
-            return driver.reported(name, message["row"]) is not None
-        if "finished" in message:
-            driver.succeeded(name, reason=message["finished"], model=message["model"])
-            if message["unsaved"] is not None:
-                driver.storage_failed(message["unsaved"])
-        elif "storage" in message:
-            driver.storage_failed(message["storage"])
-            driver.interrupted(name, reason=message["storage"])
-        elif "left" in message:
-            driver.put_back(name, reason=message["left"])
-        elif "failed" in message:
-            driver.failed(name, **message["failed"])
+        match message:
+            case Arrived():
+                driver.arrived(name)
+            case Placed():
+                driver.placed(name, node=message.node, notes=message.notes, curve=message.curve)
+            case EpochEnded():
+                return driver.reported(name, message.row) is not None
+            case Finished():
+                driver.succeeded(name, reason=message.reason, model=message.model)
+                if message.unsaved is not None:
+                    driver.storage_failed(message.unsaved)
+            case StorageFailed():
+                driver.storage_failed(message.reason)
+                driver.interrupted(name, reason=message.reason)
+            case Preempted():
+                driver.preempted(name, reason=message.reason)
+            case Failed():
+                driver.failed(name, message)
         return False
 
 
@@ -141,7 +153,7 @@ class TuneCallback(_Unsaved, Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         if (name := self._searcher.running(trial.trial_id)) is None:
             return
-        self._driver.failed(name, **describe_death(_error_of(trial))["failed"])
+        self._driver.failed(name, describe_death(_error_of(trial)))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         if (name := self._searcher.running(trial.trial_id)) is None:
@@ -149,7 +161,7 @@ class TuneCallback(_Unsaved, Callback):
         if self._driver.stop_reason is not None:
             self._driver.interrupted(name, reason=self._driver.stop_reason)
         else:
-            self._driver.failed(name, reason="ended without a word", retry=True)
+            self._driver.failed(name, Failed(reason="ended without a word"))
 
 
 def _error_of(trial: Any) -> str:

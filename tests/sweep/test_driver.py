@@ -8,6 +8,7 @@ from optuna.trial import TrialState
 from hoir_ray.errors import WorkError
 from hoir_ray.results.ledger import Ledger
 from hoir_ray.storage import open_storage
+from hoir_ray.trials.messages import Failed
 from tests.sweep.simulation import MAX_EPOCHS, TEXT, driver_of, run
 
 ASHA = TEXT + "early_terminate: {type: asha, min_iter: 1, eta: 3}\n"
@@ -83,7 +84,7 @@ def test_a_failed_attempt_is_tried_again_after_a_pause_and_then_given_up(storage
     name = driver.next().trial
     for attempt in (1, 2, 3):
         driver.started(name)
-        driver.failed(name, reason="worker process died", retry=True)
+        driver.failed(name, Failed(reason="worker process died"))
         if attempt < 3:
             assert driver.records[name].state == "PENDING"
             assert driver.next() is None
@@ -99,7 +100,7 @@ def test_a_lost_machine_is_not_charged(storage):
     name = driver.next().trial
     for _ in range(10):
         driver.started(name)
-        driver.failed(name, reason="its machine was lost", retry=True, charge=False)
+        driver.failed(name, Failed(reason="its machine was lost", is_preemption=True))
         assert driver.next().trial == name
     assert driver.records[name].num_failures == 0
 
@@ -108,7 +109,7 @@ def test_divergence_is_final_at_once(storage):
     driver = driver_of(storage)
     name = driver.next().trial
     driver.started(name)
-    driver.failed(name, reason="val_loss became nan in epoch 2", retry=False)
+    driver.failed(name, Failed(reason="val_loss became nan in epoch 2", retry=False))
     assert driver.records[name].state == "FAILED"
 
 
@@ -117,7 +118,7 @@ def test_too_many_failures_stop_the_sweep_and_say_so(storage):
     for _ in range(5):
         name = driver.next().trial
         driver.started(name)
-        driver.failed(name, reason="no", retry=False)
+        driver.failed(name, Failed(reason="no", retry=False))
     assert driver.next() is None
     assert driver.stop_reason == "5 of 5 trials failed, more than abort_if_failed_fraction 0.5"
 
@@ -174,7 +175,7 @@ def test_a_worker_that_starts_over_repeats_no_epoch_in_the_curve(storage):
     driver.started(name)
     for epoch in (1, 2, 3):
         driver.reported(name, {"epoch": float(epoch), "quality": float(epoch)})
-    driver.failed(name, reason="died", retry=True, charge=False)
+    driver.failed(name, Failed(reason="died", is_preemption=True))
     driver.next()
     driver.started(name)
     rows = ({"epoch": 1.0, "quality": 1.0}, {"epoch": 2.0, "quality": 2.0})
@@ -212,7 +213,7 @@ def test_a_trial_that_leaves_its_machine_goes_on_and_is_not_charged(storage):
     name = driver.next().trial
     driver.started(name)
     driver.reported(name, {"epoch": 1.0, "quality": 3.0})
-    driver.put_back(name, reason="its machine is about to go")
+    driver.preempted(name, reason="its machine is about to go")
     record = driver.records[name]
     assert (record.state, record.num_failures, record.num_preemptions) == ("PENDING", 0, 0)
     assert driver.next().trial == name

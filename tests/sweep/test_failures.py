@@ -12,6 +12,7 @@ import pytest
 from hoir_ray.storage import BackgroundUploader, Storage, open_storage
 from hoir_ray.sweep.driver import GRACE_S, MAX_PREEMPTIONS, START_S
 from hoir_ray.sweep.run import _look_outside
+from hoir_ray.trials.messages import Failed
 from tests.sweep.simulation import MAX_EPOCHS, TEXT, driver_of
 
 
@@ -98,7 +99,7 @@ def test_out_of_memory_halves_the_batch_until_it_is_one_or_tries_are_used_up(sto
     size: int | None = 8
     while not driver.records[name].ended:
         sizes.append(size)
-        driver.failed(name, reason="no memory", state="OOM", retry=True, batch_size=size)
+        driver.failed(name, Failed(reason="no memory", state="OOM", batch_size=size))
         size = driver.records[name].batch_size
         if not driver.records[name].ended:
             again(driver, name)
@@ -108,16 +109,16 @@ def test_out_of_memory_halves_the_batch_until_it_is_one_or_tries_are_used_up(sto
 
 def test_out_of_memory_may_be_final(storage):
     driver, name = started(storage, "{on_oom: fail}", clock=Clock())
-    driver.failed(name, reason="no memory", state="OOM", retry=True, batch_size=8)
+    driver.failed(name, Failed(reason="no memory", state="OOM", batch_size=8))
     assert driver.records[name].state == "OOM"
 
 
 def test_a_trial_that_loses_every_machine_is_its_own_fault(storage):
     driver, name = started(storage, "{max_retries: 0}", clock=Clock())
     for _ in range(MAX_PREEMPTIONS):
-        driver.failed(name, reason="its machine was lost", retry=True, charge=False)
+        driver.failed(name, Failed(reason="its machine was lost", is_preemption=True))
         again(driver, name)
-    driver.failed(name, reason="its machine was lost", retry=True, charge=False)
+    driver.failed(name, Failed(reason="its machine was lost", is_preemption=True))
     assert driver.records[name].state == "FAILED"
     assert f"{MAX_PREEMPTIONS + 1} machines" in driver.records[name].reason
 
