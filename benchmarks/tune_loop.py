@@ -84,7 +84,7 @@ def driven(*, trials: int, every: int) -> Iterator[Driver]:
         )
         processor = Processor()
         watch(processor, driver)
-        driver.listeners.append(Windows(processor, every=every))
+        driver.board.listeners.append(Windows(processor, every=every))
         yield driver
         uploader.close()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import getpass
 import logging
 import socket
@@ -21,7 +20,8 @@ from hoir_ray.spec.document import dump_document
 from hoir_ray.spec.parameters import Scalar
 from hoir_ray.spec.schema import SweepSpec
 from hoir_ray.storage import BackgroundUploader, Lock, Storage, acquire_lock, check_storage, open_storage
-from hoir_ray.sweep.driver import Driver, Listener
+from hoir_ray.sweep.board import Listener
+from hoir_ray.sweep.driver import Driver
 from hoir_ray.sweep.finish import leave
 from hoir_ray.sweep.front_packs import FrontPacks
 from hoir_ray.sweep.plan import Plan
@@ -87,20 +87,20 @@ def run_sweep(
             refuse=plan.refuse,
             describe=lambda point: _describe(plan, point),
             max_epochs=lambda record: plan.config(record.parameters).training.max_epochs,
-            records=records,
+            records=records.values(),
             warm_start=warm_start,
         )
         if len(spec.metrics) > 1:
-            driver.listeners.append(FrontPacks(driver, storage, delete=uploader.delete_all))
+            driver.board.listeners.append(FrontPacks(driver.board, storage, delete=uploader.delete_all))
         driver.checks.append(lambda: _look_outside(driver, lock, uploader))
         try:
             if not driver.finished:
                 from hoir_ray.sweep.tune import run_tune  # here because it loads Ray, which takes seconds
 
-                stop = functools.partial(_stop_by_signal, driver)
+                stop = _stop_by_signal(driver)
                 with on_interrupt(stop), connect(address) as cluster, on_interrupt(stop):
                     cluster.refuse_unplaceable(spec.resources)
-                    driver.checks.append(lambda: _unplaced(driver, cluster))
+                    driver.checks.append(lambda: _stop_unplaced(driver, cluster))
                     check_workers(root, endpoint_url=spec.storage.endpoint_url)
                     paths = [p for p in input_paths(spec, plan.task) if p not in spec.inputs]
                     if paths and (spec.resources.autoscaled or find_missing(paths)):
@@ -108,7 +108,7 @@ def run_sweep(
                         keys = {**spec.inputs, **ship_inputs(inputs, root, show=show)}
                         spec = spec.model_copy(update={"inputs": keys})
                         storage.put(SPEC, dump_document(resolved(spec)).encode())
-                    driver.listeners.append(watch(driver, cluster))
+                    driver.board.listeners.append(watch(driver, cluster))
                     run_tune(driver, cluster, attempt=lambda record: _job(plan, spec, root, record, unsaved=unsaved))
         finally:
             for name in sorted(driver.running):
@@ -139,27 +139,24 @@ def _past(
     return spec, records
 
 
-def _look_outside(driver: Driver, lock: Lock, uploader: BackgroundUploader) -> str | None:
-    """What the driver cannot see itself: whether the sweep is still ours, and whether the ledger is being saved."""
+def _look_outside(driver: Driver, lock: Lock, uploader: BackgroundUploader) -> None:
+    """Stop where somebody else took the sweep over, and note where the ledger is not being saved."""
     if uploader.failures:
         driver.storage_failed(str(next(iter(uploader.failures.values()))))
     if lock.lost.is_set():
-        driver.stop_code = 1
-        return "somebody else has taken this sweep over with --force"
-    return None
+        driver.stop("somebody else has taken this sweep over with --force", exit_code=1)
 
 
-def _unplaced(driver: Driver, cluster: Cluster) -> str | None:
-    """Where nothing trains, and nothing has found a place for long, nothing ever will."""
+def _stop_unplaced(driver: Driver, cluster: Cluster) -> None:
+    """Stop where nothing trains and a trial has waited too long for its place: nothing will ever be placed."""
     limit, waiting = driver.spec.failures.placement_timeout, driver.unplaced()
     for name, waited_s in waiting.items() if len(waiting) == len(driver.running) else ():
         if limit is not None and waited_s > limit:
-            driver.stop_code = 1
-            return (
+            reason = (
                 f"Ray found no place for {name} within failures.placement_timeout {limit:g} s: it needs "
                 f"{needs(driver.spec.resources)}; Ray has {cluster.capacity()}"
             )
-    return None
+            driver.stop(reason, exit_code=1)
 
 
 def _job(plan: Plan, spec: SweepSpec, root: Storage, record: TrialRecord, *, unsaved: Path) -> Attempt:
@@ -190,9 +187,15 @@ def _describe(plan: Plan, point: Mapping[str, Scalar]) -> dict[str, int]:
     return {"num_parameters": plan.task.num_parameters(config), "seed": config.training.seed}
 
 
-def _stop_by_signal(driver: Driver, name: str) -> bool:
-    if driver.stop_reason is not None and driver.interrupted_by:
-        return False
-    driver.interrupted_by, driver.stop_code = name, 130
-    driver.stop(f"interrupted by {name}")
-    return True
+def _stop_by_signal(driver: Driver) -> Callable[[str], bool]:
+    """An `on_interrupt` callback: the first signal stops the sweep, and the next one is not taken."""
+    names: list[str] = []
+
+    def stop(name: str) -> bool:
+        if names:
+            return False
+        names.append(name)
+        driver.stop(f"interrupted by {name}", exit_code=130)
+        return True
+
+    return stop

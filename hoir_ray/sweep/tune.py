@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 import ray
 from ray import tune
@@ -125,6 +125,8 @@ class TuneScheduler(_Unsaved, FIFOScheduler):
                 driver.preempted(name, reason=message.reason)
             case Failed():
                 driver.failed(name, message)
+            case _:
+                assert_never(message)
         return False
 
 

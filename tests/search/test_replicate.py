@@ -45,7 +45,7 @@ def test_the_leaders_are_run_again_when_the_search_has_ended(storage, slots):
         assert record.number > max(r.number for r in search)
         assert record.state == "FINISHED"
         assert record.epochs == MAX_EPOCHS
-    assert len(driver._searcher.trials) == 12
+    assert len(driver.searcher.trials) == 12
 
 
 def test_a_sweep_stopped_between_two_seeds_goes_on_with_the_rest(storage):

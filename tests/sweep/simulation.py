@@ -55,7 +55,7 @@ def driver_of(
         refuse=refuse,
         describe=lambda point: {"num_parameters": int(point["network.hidden.width"] or 0), "seed": 0},
         max_epochs=lambda record: MAX_EPOCHS,
-        records={r.trial: r for r in records or []},
+        records=records or [],
         clock=clock,
         warm_start=warm_start or WarmStartData(),
     )

@@ -45,7 +45,7 @@ def test_the_ledger_holds_what_the_driver_knows(storage):
 def test_optuna_is_told_pruned_with_values_and_complete_with_the_best(storage):
     driver = driver_of(storage, ASHA)
     run(driver, slots=2)
-    told = driver._searcher.trials
+    told = driver.searcher.trials
     assert sum(t.state == TrialState.COMPLETE for t in told) == list(states(driver).values()).count("FINISHED")
     pruned = [t for t in told if t.state == TrialState.PRUNED]
     assert len(pruned) == list(states(driver).values()).count("PRUNED")
@@ -73,7 +73,7 @@ def test_resume_keeps_what_ended_and_goes_on_with_the_rest(storage):
     for name in before.keys() - ended:
         assert second.records[name].parameters == before[name].parameters
         assert second.records[name].attempt == before[name].attempt + 1
-    told = second._searcher.trials
+    told = second.searcher.trials
     assert len(told) == 12
     assert all(t.state != TrialState.RUNNING for t in told)
 
@@ -142,7 +142,7 @@ def test_a_broken_constraint_never_becomes_a_trial(storage):
     run(driver)
     assert len(driver.records) == 12
     assert all(r.parameters["network.hidden.width"] <= 20 for r in driver.records.values())
-    assert len(driver._searcher.trials) == 12
+    assert len(driver.searcher.trials) == 12
 
 
 def test_constraints_that_nothing_meets_are_an_error_and_no_endless_search(storage):
@@ -205,7 +205,7 @@ def test_several_metrics_search_a_front(storage, method):
         width = float(record.parameters["network.hidden.width"])
         driver.reported(record.trial, {"epoch": 1.0, "quality": width, "cost": width})
         driver.succeeded(record.trial, reason="done", model=None)
-    assert all(len(t.values) == 2 for t in driver._searcher.trials)
+    assert all(len(t.values) == 2 for t in driver.searcher.trials)
 
 
 def test_a_trial_that_leaves_its_machine_goes_on_and_is_not_charged(storage):
