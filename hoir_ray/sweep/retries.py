@@ -15,7 +15,7 @@ MIN_ENDED_TO_ABORT = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a failed attempt leads to.
+    """Consequence of a failed attempt.
 
     Attributes:
         record: With the failure counted, and with the batch size of the next attempt.
@@ -51,14 +51,14 @@ def after(record: TrialRecord, failure: Failed, policy: Failures) -> Outcome:
 
 
 def is_worth_retrying(failure: Failed, policy: Failures) -> bool:
-    """Whether another attempt may fare better, however many there were."""
+    """Return whether another attempt may fare better, however many there were."""
     if failure.state != "OOM" or failure.batch_size is None:
         return failure.retry
     return failure.retry and policy.on_oom == "halve_batch" and failure.batch_size > 1
 
 
 def too_many(num_failed: int, *, of: int, policy: Failures) -> str | None:
-    """Why the sweep is given up after so many failed trials of those that have ended, or None."""
+    """Return why the sweep is given up after so many failed trials of those that have ended, or None."""
     limit = policy.abort_if_failed_fraction
     if of < MIN_ENDED_TO_ABORT or num_failed / of <= limit:
         return None

@@ -48,11 +48,11 @@ class Running:
         return limit_s is not None and now - self.started_at > limit_s + grace_s
 
     def does_not_stop(self, failures: Failures, *, now: float) -> bool:
-        """Whether it is over time for so long that it should have been stopped at its next epoch."""
+        """Return whether it is over time for so long that it should have been stopped at its next epoch."""
         return self.message_at is not None and self.is_over_time(failures, now=now, grace_s=GRACE_S)
 
     def hangs(self, failures: Failures, *, record: TrialRecord, now: float) -> str | None:
-        """For how long no message has come, in words, if that is too long; a start may take a while more."""
+        """Return in words that it hangs, or None; until its first epoch it may be silent for longer."""
         limit_s = failures.hang_timeout
         if limit_s is None or self.message_at is None:
             return None

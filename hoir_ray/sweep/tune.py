@@ -105,7 +105,7 @@ class TuneScheduler(_Unsaved, FIFOScheduler):
         return self.STOP if stops else self.CONTINUE
 
     def _handle(self, name: str, message: Message) -> bool:
-        """Whether the trial is to be stopped."""
+        """Pass the message to the driver; returns whether the trial is to be stopped."""
         driver = self._driver
         match message:
             case Arrived():
