@@ -123,9 +123,7 @@ def build(storage: Storage, plan: Plan) -> Driver:
         spec=plan.spec,
         space=plan.space,
         ledger=Ledger(storage),
-        refuse=plan.refuse,
-        describe=lambda point: {"num_parameters": 1, "seed": 0},
-        max_epochs=lambda record: NUM_EPOCHS,
+        candidate=plan.candidate,
         records=Ledger(storage).load(),
     )
 

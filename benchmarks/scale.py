@@ -140,9 +140,7 @@ def build(
         spec=plan.spec,
         space=plan.space,
         ledger=Ledger(storage, uploader=uploader),
-        refuse=plan.refuse,
-        describe=lambda point: {"num_parameters": plan.task.num_parameters(plan.config(point)), "seed": 0},
-        max_epochs=lambda record: MAX_EPOCHS,
+        candidate=plan.candidate,
         clock=clock,
     )
     if len(plan.spec.metrics) > 1:

@@ -78,9 +78,7 @@ def driven(*, trials: int, every: int) -> Iterator[Driver]:
             spec=plan.spec.model_copy(update={"early_terminate": {"type": "none"}}),
             space=plan.space,
             ledger=Ledger(storage, uploader=uploader),
-            refuse=plan.refuse,
-            describe=lambda point: {"num_parameters": plan.task.num_parameters(plan.config(point)), "seed": 0},
-            max_epochs=lambda record: NUM_EPOCHS,
+            candidate=plan.candidate,
         )
         processor = Processor()
         watch(processor, driver)

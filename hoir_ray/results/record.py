@@ -73,6 +73,11 @@ class TrialRecord(Config):
         """Epochs trained so far."""
         return int(self.curve[-1]["epoch"]) if self.curve else 0
 
+    def with_curve(self, curve: Iterable[Mapping[str, float]], *, metric: MetricSpec) -> TrialRecord:
+        """Replace the curve, and with it the best row."""
+        rows = tuple(dict(row) for row in curve)
+        return self.change(curve=rows, best=best_row(rows, metric=metric.name, goal=metric.goal))
+
     def with_row(self, row: Mapping[str, float], *, metric: MetricSpec) -> TrialRecord:
         """One epoch more; an epoch that is trained again takes the place of what was reported from there on."""
         kept, known = self.curve, [self.best] if self.best is not None else []

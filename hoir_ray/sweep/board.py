@@ -84,6 +84,7 @@ class Board:
 
     def end(self, record: TrialRecord) -> None:
         """Replace the record of a trial that has ended now, and the leaders if it is one of them."""
+        assert record.ended
         if self.num_searched == len(self.records):
             self.leaders = joined(self.leaders, record, spec=self._spec)
         else:  # runs with other seeds change the order of others

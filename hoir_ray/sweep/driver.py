@@ -7,15 +7,17 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from hoir_ray.results.ledger import Ledger
-from hoir_ray.results.record import ENDED, State, TrialRecord, best_row, now
+from hoir_ray.results.record import State, TrialRecord, now
 from hoir_ray.search.replicate import next_replicate
-from hoir_ray.search.searcher import Point, Refusal, Searcher
+from hoir_ray.search.searcher import Searcher
 from hoir_ray.search.stopping import build_rule
 from hoir_ray.search.warm_start import WarmStartData
+from hoir_ray.spec.parameters import Scalar
 from hoir_ray.spec.schema import SweepSpec
 from hoir_ray.spec.space import Space
 from hoir_ray.sweep import retries
 from hoir_ray.sweep.board import Board
+from hoir_ray.sweep.plan import Candidate
 from hoir_ray.sweep.running import Running
 from hoir_ray.trials.messages import Failed
 
@@ -26,11 +28,9 @@ class Driver:
     """Turns asks, reports and ends into ledger records; the same whether Ray or a simulation runs the trials.
 
     Args:
-        refuse: Why a point cannot become a trial, or None.
-        describe: Facts of a point that are known before training: num_parameters, batch_size, seed.
+        candidate: Turns a point into a config, and says why it is refused; asked several times for each point.
         records: Trials of an interrupted sweep; those that have not ended come first.
         warm_start: What an earlier sweep gives this one to start from.
-        clock: Seconds, from any origin.
 
     Attributes:
         board: The trials' records, counts and leaders.
@@ -48,35 +48,29 @@ class Driver:
         spec: SweepSpec,
         space: Space,
         ledger: Ledger,
-        refuse: Refusal,
-        describe: Callable[[Point], Mapping[str, int]],
-        max_epochs: Callable[[TrialRecord], int],
+        candidate: Callable[[Mapping[str, Scalar]], Candidate],
         records: Iterable[TrialRecord] = (),
         warm_start: WarmStartData | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.spec, self.space, self.clock = spec, space, clock
-        self.refuse, self.describe, self.max_epochs = refuse, describe, max_epochs
+        self.spec, self.space, self.candidate, self.clock = spec, space, candidate, clock
         self.board = Board(spec, ledger=ledger, records=records)
         self.checks: list[Callable[[], None]] = []
         self.stop_reason: str | None = None
-        self.exit_code = 0
-        self.storage_problem = ""
-        past = list(self.board.records.values())
-        self.searcher = Searcher(
-            spec, space, records=[r for r in past if r.ended], warm_start=warm_start or WarmStartData()
-        )
+        self.exit_code, self.storage_problem = 0, ""
+        ended = [r for r in self.records.values() if r.ended]
+        self.searcher = Searcher(spec, space, records=ended, warm_start=warm_start or WarmStartData())
         self.rule = build_rule(spec.early_terminate, metrics=spec.metrics)
         self._waiting: dict[str, float] = {}  # trial -> not before
         self._running: dict[str, Running] = {}
         self._moved_at = self._looked_at = -math.inf
         self._exhausted = False
         self._began_at = clock()
-        self._recall(past)
+        self._recall()
 
-    def _recall(self, past: Sequence[TrialRecord]) -> None:
+    def _recall(self) -> None:
         """Bring the stopping rule to where it was, and queue the trials that have not ended."""
-        for record in past:
+        for record in self.records.values():
             for row in record.curve:
                 if self.spec.metric.name in row:
                     self._decide(record, row)
@@ -125,11 +119,11 @@ class Driver:
         if self._searched_enough:
             again = next_replicate(self.spec, self.records.values())
             return self._created(again.record(name, number=number)) if again else None
-        point = self.searcher.ask(name, refuse=self.refuse)
+        point = self.searcher.ask(name, refuse=lambda point: self.candidate(point).refusal)
         if point is None:
             self._exhausted = True
             return self._new_trial() if self.spec.replicate_top else None
-        return self._created(TrialRecord(trial=name, number=number, parameters=point, **self.describe(point)))
+        return self._created(self.candidate(point).record(name, number=number, parameters=point))
 
     def _created(self, record: TrialRecord) -> TrialRecord:
         event = f"created, {record.replicate_of} with seed {record.seed}" if record.replicate_of else "created"
@@ -161,11 +155,10 @@ class Driver:
 
     def unplaced(self) -> dict[str, float]:
         """Trials for which Ray has found no place yet, and for how many seconds nothing has changed for them."""
-        return {
-            name: self.clock() - max(each.asked_at, self._moved_at)
-            for name, each in self._running.items()
-            if each.asked_at is not None
+        waits = {
+            name: each.unplaced_s(moved_at=self._moved_at, now=self.clock()) for name, each in self._running.items()
         }
+        return {name: wait_s for name, wait_s in waits.items() if wait_s is not None}
 
     def placed(
         self, name: str, *, node: str, notes: Iterable[str] = (), curve: Sequence[Mapping[str, float]] = ()
@@ -178,14 +171,12 @@ class Driver:
         if record.ended:
             return
         self._running[name].message_at = self.clock()
-        metric = self.spec.metric
-        rows = tuple(dict(r) for r in curve)
-        resumes = f", goes on after epoch {int(rows[-1]['epoch'])}" if rows else ""
         for note in notes:
             record = record.change(note)
-        best = best_row(rows, metric=metric.name, goal=metric.goal)
-        record = record.change(f"training on {node}{resumes}", node=node, curve=rows, best=best)
-        for row in rows:  # known already, unless the driver died after the checkpoint was written
+        record = record.with_curve(curve, metric=self.spec.metric)
+        resumes = f", goes on after epoch {record.epochs}" if curve else ""
+        record = record.change(f"training on {node}{resumes}", node=node)
+        for row in record.curve:  # known already, unless the driver died after the checkpoint was written
             self._decide(record, row)
         self.board.keep(record, save=False)
 
@@ -199,7 +190,7 @@ class Driver:
         record = record.with_row(row, metric=self.spec.metric)
         reason = self._decide(record, row)
         is_over_time = running.is_over_time(self.spec.failures, now=clock)
-        if (reason is not None or is_over_time) and row["epoch"] < self.max_epochs(record):
+        if (reason is not None or is_over_time) and row["epoch"] < self.candidate(record.parameters).max_epochs:
             if reason is None:
                 return self._timed_out(record)
             self._end(record, state="PRUNED", reason=reason)
@@ -213,8 +204,7 @@ class Driver:
         """The stopping rule's reason; runs with other seeds train to their end and are compared with no other."""
         if record.replicate_of is not None:
             return None
-        value = row[self.spec.metric.name]
-        return self.rule.decide(record.trial, epoch=int(row["epoch"]), value=value, row=row)
+        return self.rule.decide(record.trial, epoch=int(row["epoch"]), value=row[self.spec.metric.name], row=row)
 
     def succeeded(self, name: str, *, reason: str, model: str | None) -> None:
         """The trial trained to its own end and its model is published."""
@@ -234,7 +224,8 @@ class Driver:
             self._requeue(outcome.record, event=outcome.event, reason=outcome.reason, pause_s=outcome.pause_s)
             return
         self._end(outcome.record, state=failure.state, reason=outcome.reason)
-        self._abort_if_too_many_failed()
+        if (reason := retries.too_many(self.board.num_failed, of=self.board.num_ended, policy=policy)) is not None:
+            self.stop(reason, exit_code=1)
 
     def preempted(self, name: str, *, reason: str) -> None:
         """Requeue a preempted trial, whose state is written; it counts as no failure."""
@@ -250,11 +241,8 @@ class Driver:
             self.board.keep(record.change(f"interrupted: {reason}", state="PENDING", reason=reason), save=True)
 
     def overdue(self) -> list[str]:
-        """Running trials whose process must be ended: silent for too long, or not stopped when they were asked to.
-
-        Looked for once a second, however often it is asked.
-        """
-        if self.clock() - self._looked_at < LOOK_EVERY_S:
+        """Give up trials that hang or did not stop when asked; returns whose processes must end."""
+        if self.clock() - self._looked_at < LOOK_EVERY_S:  # asked at every step of Tune
             return []
         self._looked_at = self.clock()
         return [name for name in sorted(self._running) if self._give_up(name)]
@@ -263,15 +251,15 @@ class Driver:
         record, running, clock = self.records[name], self._running[name], self.clock()
         if running.does_not_stop(self.spec.failures, now=clock):
             self._timed_out(record)
-            return True
-        reason = running.hangs(self.spec.failures, record=record, now=clock)
-        if reason is not None:
+        elif (reason := running.hangs(self.spec.failures, record=record, now=clock)) is not None:
             self.failed(name, Failed(reason=reason, state="TIMEOUT"))
-        return reason is not None
+        else:
+            return False
+        return True
 
     def _timed_out(self, record: TrialRecord) -> str:
-        limit = self.spec.failures.trial_timeout
-        reason = f"took longer than failures.trial_timeout {limit:g} s; it got to epoch {record.epochs}"
+        limit_s = self.spec.failures.trial_timeout
+        reason = f"took longer than failures.trial_timeout {limit_s:g} s; it got to epoch {record.epochs}"
         self._end(record, state="TIMEOUT", reason=reason)
         return reason
 
@@ -281,7 +269,6 @@ class Driver:
         self.board.keep(record.change(event, state="PENDING", reason=reason), save=True, event="retried")
 
     def _end(self, record: TrialRecord, *, state: State, reason: str) -> None:
-        assert state in ENDED
         record = record.change(f"{state.lower()}: {reason}", state=state, reason=reason, ended_at=now())
         self._forget(record.trial)
         self.searcher.tell(record)
@@ -309,8 +296,3 @@ class Driver:
         limit = self.spec.budget.wall_clock
         if limit is not None and self.clock() - self._began_at >= limit:
             self.stop(f"the wall clock of {limit:g} s is used up")
-
-    def _abort_if_too_many_failed(self) -> None:
-        reason = retries.too_many(self.board.num_failed, of=self.board.num_ended, policy=self.spec.failures)
-        if reason is not None:
-            self.stop(reason, exit_code=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import logging
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from hoir_ray.cluster.cluster import Cluster, connect, needs
@@ -17,7 +17,6 @@ from hoir_ray.results.sweep_results import SPEC, SweepResults, read_spec
 from hoir_ray.results.unsaved import unsaved_folder, upload_unsaved
 from hoir_ray.search.warm_start import load_warm_start, save_warm_start
 from hoir_ray.spec.document import dump_document
-from hoir_ray.spec.parameters import Scalar
 from hoir_ray.spec.schema import SweepSpec
 from hoir_ray.storage import BackgroundUploader, Lock, Storage, acquire_lock, check_storage, open_storage
 from hoir_ray.sweep.board import Listener
@@ -84,9 +83,7 @@ def run_sweep(
             spec=spec,
             space=plan.space,
             ledger=Ledger(storage, uploader=uploader),
-            refuse=plan.refuse,
-            describe=lambda point: _describe(plan, point),
-            max_epochs=lambda record: plan.config(record.parameters).training.max_epochs,
+            candidate=plan.candidate,
             records=records.values(),
             warm_start=warm_start,
         )
@@ -180,11 +177,6 @@ def _job(plan: Plan, spec: SweepSpec, root: Storage, record: TrialRecord, *, uns
         memory_limit=spec.failures.memory_limit,
         unsaved=str(unsaved),
     )
-
-
-def _describe(plan: Plan, point: Mapping[str, Scalar]) -> dict[str, int]:
-    config = plan.config(point)
-    return {"num_parameters": plan.task.num_parameters(config), "seed": config.training.seed}
 
 
 def _stop_by_signal(driver: Driver) -> Callable[[str], bool]:

@@ -43,6 +43,10 @@ class Running:
     def end_epoch(self, *, now: float) -> None:
         self.message_at = self.epoch_at = now
 
+    def unplaced_s(self, *, moved_at: float, now: float) -> float | None:
+        """Return how long it has waited since a trial last was placed or gave its resources back; None if placed."""
+        return None if self.asked_at is None else now - max(self.asked_at, moved_at)
+
     def is_over_time(self, failures: Failures, *, now: float, grace_s: float = 0.0) -> bool:
         limit_s = failures.trial_timeout
         return limit_s is not None and now - self.started_at > limit_s + grace_s
