@@ -19,7 +19,7 @@ FLUSH_S = 120.0
 _log = logging.getLogger(__name__)
 
 
-def leave(driver: Driver, storage: Storage, uploader: BackgroundUploader, *, unsaved: Path) -> None:
+def finish(driver: Driver, storage: Storage, uploader: BackgroundUploader, *, unsaved: Path) -> None:
     """Write the ledger, the summary and nothing else; records that storage does not take go into `unsaved`.
 
     Raises:

@@ -57,7 +57,7 @@ class TuneSearcher(_Unsaved, Searcher):
 
     def __init__(self, driver: Driver, *, slots: Callable[[], int], attempt: Callable[[TrialRecord], Attempt]) -> None:
         super().__init__(metric=MESSAGE, mode="max")
-        self._driver, self._slots, self._job = driver, slots, attempt
+        self._driver, self._slots, self._attempt_of = driver, slots, attempt
         self._attempts: dict[str, str] = {}
         self.names: dict[str, str] = {}
 
@@ -69,7 +69,7 @@ class TuneSearcher(_Unsaved, Searcher):
             return Searcher.FINISHED if self._driver.finished else None
         self.names[trial_id] = record.trial
         self._attempts[record.trial] = trial_id
-        return {JOB_KEY: self._job(record).model_dump(mode="json")}
+        return {JOB_KEY: self._attempt_of(record).model_dump(mode="json")}
 
     def running(self, trial_id: str) -> str | None:
         """Our trial, if it is running and this is its present attempt."""
