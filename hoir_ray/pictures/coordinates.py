@@ -49,3 +49,14 @@ def pixel_positions(
         for column, axis in ((0, cos * x + sin * y), (1, cos * y - sin * x)):
             positions[..., 2 * rotation + column] = axis / axis.abs().max()
     return positions.flatten(0, 1).to(device)
+
+
+def upstream_axes(num_rotations: int) -> list[int]:
+    """For each axis of upstream's mesh of positions, the column of `pixel_positions` with the same values.
+
+    Upstream counts angles from the rows, and has the rows twice at angle 0, the columns nowhere.
+    """
+    axes = [1, 1]
+    for rotation in range(1, num_rotations):
+        axes += [2 * (num_rotations - rotation), 2 * rotation + 1]
+    return axes

@@ -36,6 +36,22 @@ C = TypeVar("C", bound=TaskConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
+class UpstreamProgram(Generic[C]):
+    """Names and order of what upstream's program for the same task has.
+
+    Attributes:
+        settings: Path among its hyperparameters -> path in our config. A checkpoint that has all of them is of this
+            task; of a list, the program takes the first.
+        inputs: For each input of its network, the number of the one of ours that carries the same values.
+        outputs: The same for the outputs.
+    """
+
+    settings: Mapping[str, str]
+    inputs: Callable[[C], Sequence[int]]
+    outputs: Callable[[C], Sequence[int]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Task(Generic[C]):
     """Everything the rest of the program knows about a task.
 
@@ -51,6 +67,7 @@ class Task(Generic[C]):
         pictures: (network, data) -> name -> (H, W, 3) in [0, 1], to watch training by; must have `preview`.
         render_options: The flags of `hoir render` that this task understands, with their defaults.
         render: (network, config, facts, options) -> frames (num_frames, H, W, 3) in [0, 1], from a pack alone.
+        upstream: Reads networks that upstream's program trained; None where they mean something else.
     """
 
     name: str
@@ -64,6 +81,7 @@ class Task(Generic[C]):
     pictures: Callable[[nn.Module, TaskData], Mapping[str, Tensor]]
     render_options: type[Config]
     render: Callable[[nn.Module, C, Facts, Any], Tensor]
+    upstream: UpstreamProgram[C] | None = None
 
 
 def deferred(package: str, target: str) -> Callable[..., Any]:

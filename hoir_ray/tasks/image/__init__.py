@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hoir_ray.tasks.contract import TRAINING_METRICS, Task, deferred
+from hoir_ray.tasks.contract import TRAINING_METRICS, Task, UpstreamProgram, deferred
 from hoir_ray.tasks.image.config import ImageConfig, RenderOptions
 
 TASK = Task(
@@ -17,4 +17,12 @@ TASK = Task(
     pictures=deferred(__name__, "render:pictures"),
     render_options=RenderOptions,
     render=deferred(__name__, "render:render"),
+    upstream=UpstreamProgram(
+        settings={
+            "images": "data.image",
+            "rotations": "data.num_rotations",
+        },
+        inputs=deferred(__name__, "upstream:inputs"),
+        outputs=deferred(__name__, "upstream:outputs"),
+    ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hoir_ray.tasks.contract import TRAINING_METRICS, Task, deferred
+from hoir_ray.tasks.contract import TRAINING_METRICS, Task, UpstreamProgram, deferred
 from hoir_ray.tasks.neighborhood.config import NeighborhoodConfig, RenderOptions
 
 TASK = Task(
@@ -17,4 +17,13 @@ TASK = Task(
     pictures=deferred(__name__, "render:pictures"),
     render_options=RenderOptions,
     render=deferred(__name__, "render:render"),
+    upstream=UpstreamProgram(
+        settings={
+            "images": "data.images",
+            "data.width": "data.width",
+            "data.outside": "data.outside",
+        },
+        inputs=deferred(__name__, "upstream:inputs"),
+        outputs=deferred(__name__, "upstream:outputs"),
+    ),
 )

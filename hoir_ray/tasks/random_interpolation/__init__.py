@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hoir_ray.tasks.contract import TRAINING_METRICS, Task, deferred
+from hoir_ray.tasks.contract import TRAINING_METRICS, Task, UpstreamProgram, deferred
 from hoir_ray.tasks.random_interpolation.config import RandomInterpolationConfig, RenderOptions
 
 TASK = Task(
@@ -17,4 +17,15 @@ TASK = Task(
     pictures=deferred(__name__, "render:pictures"),
     render_options=RenderOptions,
     render=deferred(__name__, "render:render"),
+    upstream=UpstreamProgram(
+        settings={
+            "folder": "data.folder",
+            "image_size": "data.size",
+            "num_feature_pixels": "data.num_feature_pixels",
+            "rotations": "data.num_rotations",
+            "split_frac": "data.train_fraction",
+        },
+        inputs=deferred(__name__, "upstream:inputs"),
+        outputs=deferred(__name__, "upstream:outputs"),
+    ),
 )
