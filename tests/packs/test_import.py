@@ -134,7 +134,7 @@ def test_the_picture_is_upstreams(layer_type: str, rotations: int, tmp_path: Pat
     assert pack.metrics["num_parameters"] == sum(p.numel() for p in pack.network.parameters())
 
 
-@pytest.mark.parametrize("layer_type", (*SUMS, *PRODUCTS))
+@pytest.mark.parametrize("layer_type", [*SUMS, *PRODUCTS])
 def test_the_filter_is_upstreams(layer_type: str, tmp_path: Path) -> None:
     data = {"width": 2, "outside": 1}
     given = hyperparameters(layer_type, in_width=36, out_width=12, images=["x.jpg"], data=data)
