@@ -182,7 +182,7 @@ def _named_parameters(layer: nn.Module) -> dict[str, nn.Parameter]:
     return dict(layer.named_parameters())
 
 
-def _weight(layer: nn.Module) -> nn.Parameter:
+def _weight(layer: nn.Module) -> Tensor:
     """The links' table [in, V, out] of a layer, or a linear layer's matrix [out, in]."""
     linear = layer.linear if isinstance(layer, LinearRelu) else layer
     assert isinstance(linear, Links | nn.Linear)
