@@ -130,7 +130,10 @@ def _start(task: Task[Any], hyperparameters: Mapping[str, Any]) -> dict[str, Any
     """The config that the hyperparameters come to, by dotted paths."""
     assert task.upstream is not None
     names = {**_NETWORK, **_TRAINING, **task.upstream.settings}
-    start = {ours: hyperparameters[theirs] for theirs, ours in names.items() if hyperparameters.get(theirs) is not None}
+    start: dict[str, Any] = dict(task.upstream.fixed)
+    start |= {
+        ours: hyperparameters[theirs] for theirs, ours in names.items() if hyperparameters.get(theirs) is not None
+    }
     if "network.input.num_nodes" in start:
         start["network.hidden.num_nodes"] = start["network.input.num_nodes"]
     if "optimizer.name" in hyperparameters:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -14,6 +14,7 @@ from hoir_ray.config import Config, absolute_paths, config_paths, explain, nest
 from hoir_ray.errors import SpecError
 from hoir_ray.networks.config import NetworkConfig
 from hoir_ray.spec.load import parse_override
+from hoir_ray.spec.parameters import Scalar
 from hoir_ray.training.config import TrainingConfig
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class UpstreamProgram(Generic[C]):
     Attributes:
         settings: Path among its hyperparameters -> path in our config. A checkpoint that has all of them is of this
             task; of a list, the program takes the first.
+        fixed: Path in our config -> the value that it has in all of its networks.
         inputs: For each input of its network, the number of the one of ours that carries the same values.
         outputs: The same for the outputs.
     """
@@ -49,11 +51,12 @@ class UpstreamProgram(Generic[C]):
     settings: Mapping[str, str]
     inputs: Callable[[C], Sequence[int]]
     outputs: Callable[[C], Sequence[int]]
+    fixed: Mapping[str, Scalar] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task(Generic[C]):
-    """Everything the rest of the program knows about a task.
+    """A task as the rest of the program knows it.
 
     Attributes:
         name: As in `task:` of a sweep YAML; also the name of its folder.
@@ -68,6 +71,7 @@ class Task(Generic[C]):
         render_options: The flags of `hoir render` that this task understands, with their defaults.
         render: (network, config, facts, options) -> frames (num_frames, H, W, 3) in [0, 1], from a pack alone.
         upstream: Reads networks that upstream's program trained; None where they mean something else.
+        upgrade: The config in a pack of an earlier version -> the same in today's words.
     """
 
     name: str
@@ -82,6 +86,12 @@ class Task(Generic[C]):
     render_options: type[Config]
     render: Callable[[nn.Module, C, Facts, Any], Tensor]
     upstream: UpstreamProgram[C] | None = None
+    upgrade: Callable[[dict[str, Any]], dict[str, Any]] = lambda config: config
+
+
+def flag_names(task: Task[Any]) -> list[str]:
+    """The task's flags of `hoir render`, as they are typed."""
+    return [f"--{(f.alias or name).replace('_', '-')}" for name, f in task.render_options.model_fields.items()]
 
 
 def deferred(package: str, target: str) -> Callable[..., Any]:

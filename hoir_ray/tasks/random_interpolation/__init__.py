@@ -27,5 +27,6 @@ TASK = Task(
         },
         inputs=deferred(__name__, "upstream:inputs"),
         outputs=deferred(__name__, "upstream:outputs"),
+        fixed={"data.sampler": "radial"},
     ),
 )
