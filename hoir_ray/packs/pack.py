@@ -94,20 +94,12 @@ def refuse_filled(folder: Path) -> None:
         raise RequestError(f"--to {folder}: exists and is not an empty folder; choose another")
 
 
-def verify_pack(folder: Path) -> None:
-    """Compare every file of a pack with its manifest.
-
-    Raises:
-        PackError: Naming the first file that is missing, or of another size or content than the manifest says.
-    """
-    _read(folder)
-
-
 def load_pack(folder: Path) -> Pack:
     """The network and all that is known of it, from the folder alone; the training data is not needed.
 
     Raises:
-        PackError: As `verify_pack`; or if the pack's task or format is not known here.
+        PackError: Naming the first file that is missing, or of another size or content than the manifest says; or if
+            the pack's task or format is not known here.
     """
     files = _read(folder)
     about = _from_json(files[CONFIG], folder / CONFIG)

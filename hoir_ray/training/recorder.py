@@ -200,7 +200,9 @@ class Recorder(Callback):
                 self._tell(tracker, lambda t: t.log_images(images, step=epoch))
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        for tracker in self._watching.trackers if trainer.is_global_zero else ():
+        if not trainer.is_global_zero:
+            return
+        for tracker in self._watching.trackers:
             self._tell(tracker, lambda t: t.logger.log_hyperparams(dict(self._watching.hyperparameters)))
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:

@@ -33,7 +33,9 @@ def surface_data(num_samples: int = 500) -> TaskData:
 
 def surface_network(seed: int = 0) -> nn.Module:
     config = NetworkConfig.model_validate({"hidden": {"width": 8}, "segments": 4})
-    return build_mlp(config, in_width=2, out_width=2, generator_seed=seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build_mlp(config, in_width=2, out_width=2)
 
 
 def surface_config(**changes: object) -> TrainingConfig:

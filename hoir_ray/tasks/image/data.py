@@ -42,11 +42,10 @@ def load(config: ImageConfig) -> TaskData:
         DataError: If it cannot be read, or has a side shorter than 2 pixels.
     """
     source = config.data.image
-    path = picture_path(source)
     try:
-        stat = path.stat()
+        stat = picture_path(source).stat()
     except OSError:
-        return _load.__wrapped__(config.data, 0, 0)  # which says what is wrong with the path
+        return _read(config.data)  # which says what is wrong with the path
     return _load(config.data.model_copy(update={"image": _absolute(source)}), stat.st_mtime_ns, stat.st_size)
 
 
@@ -56,6 +55,10 @@ def _absolute(source: str) -> str:
 
 @functools.lru_cache(maxsize=_PICTURES_KEPT)
 def _load(data: ImageData, mtime_ns: int, size_bytes: int) -> TaskData:
+    return _read(data)
+
+
+def _read(data: ImageData) -> TaskData:
     picture = load_picture(data.image, max_side=data.max_side)
     height, width, _ = picture.shape
     if min(height, width) < 2:
