@@ -16,11 +16,12 @@ from hoir_ray.networks.config import NetworkConfig
 from hoir_ray.spec.load import parse_override
 from hoir_ray.spec.parameters import Scalar
 from hoir_ray.training.config import TrainingConfig
+from hoir_ray.training.facts import Facts
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from hoir_ray.training.data import Facts, TaskData
+    from hoir_ray.training.data import TaskData
 
 # Measured by the training loop for every task; the rest of a task's metrics come from its `score`.
 TRAINING_METRICS = frozenset({"train_loss", "num_parameters", "train_time_s", "samples_per_s", "lr"})
@@ -34,6 +35,7 @@ class TaskConfig(Config):
 
 
 C = TypeVar("C", bound=TaskConfig)
+PANEL_GAP = 4  # white pixels between the panels of a comparison
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +64,7 @@ class Task(Generic[C]):
         name: As in `task:` of a sweep YAML; also the name of its folder.
         summary: One line for `hoir tasks`.
         config: Network, training and the task's own data fields.
+        facts: Model of what a pack remembers of the data; `data` gives one, `render` takes it.
         data: Loads the data. Raises DataError for data that is missing or unusable.
         network: A module with `network(*inputs)` shaped like the target.
         num_parameters: Trainable parameters of that network, without building it.
@@ -70,6 +73,9 @@ class Task(Generic[C]):
         pictures: (network, data) -> name -> (H, W, 3) in [0, 1], to watch training by; must have `preview`.
         render_options: The flags of `hoir render` that this task understands, with their defaults.
         render: (network, config, facts, options) -> frames (num_frames, H, W, 3) in [0, 1], from a pack alone.
+        panels: Names of the parts of the picture `comparison`, equally wide and PANEL_GAP apart; none if it has none.
+        colours: (network, config, facts, positions (x, y) in [-1, 1]) -> red, green and blue in [0, 1], for networks
+            that represent one picture; None for others.
         upstream: Reads networks that upstream's program trained; None where they mean something else.
         upgrade: The config in a pack of an earlier version -> the same in today's words.
     """
@@ -77,6 +83,7 @@ class Task(Generic[C]):
     name: str
     summary: str
     config: type[C]
+    facts: type[Facts]
     data: Callable[[C], TaskData]
     network: Callable[[C], nn.Module]
     num_parameters: Callable[[C], int]
@@ -84,7 +91,9 @@ class Task(Generic[C]):
     score: Callable[[Tensor, Tensor, TaskData], dict[str, float]]
     pictures: Callable[[nn.Module, TaskData], Mapping[str, Tensor]]
     render_options: type[Config]
-    render: Callable[[nn.Module, C, Facts, Any], Tensor]
+    render: Callable[[nn.Module, C, Any, Any], Tensor]
+    panels: tuple[str, ...] = ()
+    colours: Callable[[nn.Module, C, Any, Tensor], Tensor] | None = None
     upstream: UpstreamProgram[C] | None = None
     upgrade: Callable[[dict[str, Any]], dict[str, Any]] = lambda config: config
 

@@ -14,6 +14,9 @@ from high_order_layers_torch.networks import HighOrderMLP
 
 from hoir_ray.packs.pack import load_pack, write_pack
 from hoir_ray.tasks import load_task
+from hoir_ray.tasks.image.config import ImageFacts
+from hoir_ray.tasks.text_to_image.config import TextToImageFacts
+from hoir_ray.training.facts import Facts
 from tests.networks.references import assert_close
 
 NETWORKS: list[dict[str, Any]] = [
@@ -31,6 +34,12 @@ NETWORKS: list[dict[str, Any]] = [
 ] + [{"layer_type": "continuous", "input": {"layer_type": "relu"}, "hidden": {"num_layers": 0}, "periodicity": 2.0}]
 
 
+def facts_of(name: str) -> Facts:
+    if name == "image":
+        return ImageFacts(height=8, width=8, num_pixels=64)
+    return TextToImageFacts(captions=("a",), sizes=("4x4",), embeddings_f32_base64="AAAAAA==")
+
+
 def pack(folder: Path, network: dict[str, Any], *, name: str = "image") -> Path:
     task = load_task(name)
     config = task.config.model_validate({"network": {"hidden": {"width": 6}, **network}})
@@ -43,7 +52,7 @@ def pack(folder: Path, network: dict[str, Any], *, name: str = "image") -> Path:
         folder,
         task=task,
         config=config,
-        facts={"height": 8, "width": 8, "num_pixels": 64},
+        facts=facts_of(name),
         state=trained.state_dict(),
         metrics={"val_loss": 0.5},
         preview=torch.zeros(8, 8, 3),

@@ -18,6 +18,7 @@ from hoir_ray.errors import HoirError
 from hoir_ray.packs.import_checkpoint import import_checkpoint
 from hoir_ray.packs.pack import Pack, load_pack
 from hoir_ray.pictures.load import load_picture
+from hoir_ray.tasks.image.config import ImageFacts
 from hoir_ray.tasks.random_interpolation.sampling import positions_of
 from tests.networks.references import assert_close
 
@@ -113,9 +114,10 @@ def test_a_checkpoint_of_the_project_itself(hoir: Any, tmp_path: Path) -> None:
         torch.load(REAL, weights_only=True)
     trusted = torch.load(REAL, weights_only=False)["state_dict"]
     theirs.load_state_dict({name.removeprefix("model."): tensor for name, tensor in trusted.items()})
-    height, width = pack.facts["height"], pack.facts["width"]
+    assert isinstance(pack.facts, ImageFacts)
+    height, width = pack.facts.height, pack.facts.width
     drawn = pack.task.render(pack.network, pack.config, pack.facts, pack.task.render_options())[0]
-    assert_close(drawn, upstream_picture(theirs, height=int(height), width=int(width), rotations=2), tolerance=1e-5)
+    assert_close(drawn, upstream_picture(theirs, height=height, width=width, rotations=2), tolerance=1e-5)
     assert drawn.std() > 0.01
 
 

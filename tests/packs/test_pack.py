@@ -21,7 +21,7 @@ def write(folder: Path) -> torch.nn.Module:
         folder,
         task=task,
         config=config,
-        facts={"height": 8, "width": 8, "num_pixels": 64},
+        facts=task.facts(height=8, width=8, num_pixels=64),
         state=network.state_dict(),
         metrics={"val_loss": 0.5},
         preview=torch.zeros(8, 8, 3),
@@ -119,6 +119,21 @@ def test_an_unknown_task_is_named(pack: Path) -> None:
 def test_a_config_that_does_not_fit_is_named(pack: Path) -> None:
     rewrite(pack, "config.json", lambda d: d["config"].__setitem__("colour", 3))
     with pytest.raises(PackError, match=r"config\.json.*colour"):
+        load_pack(pack)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("height", "tall", r"facts\.height: should be a valid integer.*got 'tall'"),
+        ("width", 1, r"facts\.width: should be greater than or equal to 2, got 1"),
+        ("num_pixels", 7, r"facts: num_pixels must be 8 x 8, got 7"),
+        ("depth", 3, r"facts\.depth: unknown key"),
+    ],
+)
+def test_wrong_facts_are_named(name: str, value: object, says: str, pack: Path) -> None:
+    rewrite(pack, "config.json", lambda d: d["facts"].__setitem__(name, value))
+    with pytest.raises(PackError, match=rf"config\.json.*{says}"):
         load_pack(pack)
 
 

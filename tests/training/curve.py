@@ -9,6 +9,7 @@ from hoir_ray.networks import NetworkConfig, build_mlp
 from hoir_ray.pictures.quality import mse, psnr_db
 from hoir_ray.training.config import TrainingConfig
 from hoir_ray.training.data import Batch, Samples, TaskData
+from hoir_ray.training.facts import Facts
 
 
 class Surface(Samples):
@@ -28,7 +29,7 @@ class Surface(Samples):
 
 def surface_data(num_samples: int = 500) -> TaskData:
     samples = Surface(num_samples)
-    return TaskData(train=samples, val=samples, facts={"num_pixels": num_samples})
+    return TaskData(train=samples, val=samples, facts=Facts(num_pixels=num_samples))
 
 
 def surface_network(seed: int = 0) -> nn.Module:

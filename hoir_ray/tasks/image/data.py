@@ -13,7 +13,7 @@ from hoir_ray.errors import DataError
 from hoir_ray.pictures.coordinates import pixel_positions
 from hoir_ray.pictures.load import load_picture, picture_path
 from hoir_ray.pictures.quality import mse, psnr_db, ssim
-from hoir_ray.tasks.image.config import ImageConfig, ImageData
+from hoir_ray.tasks.image.config import ImageConfig, ImageData, ImageFacts
 from hoir_ray.training.data import Batch, Samples, TaskData
 
 _PICTURES_KEPT = 2  # a process trains many trials on the same picture
@@ -65,13 +65,14 @@ def _read(data: ImageData) -> TaskData:
         raise DataError(f"{data.image}: both sides must be at least 2 pixels, got {width} x {height}")
     positions = pixel_positions(height, width, num_rotations=data.num_rotations)
     pixels = Pixels(positions, picture.flatten(0, 1).float().mul_(2 / 255).sub_(1))
-    return TaskData(train=pixels, val=pixels, facts={"height": height, "width": width, "num_pixels": height * width})
+    return TaskData(train=pixels, val=pixels, facts=ImageFacts(height=height, width=width, num_pixels=height * width))
 
 
 def score(prediction: Tensor, target: Tensor, data: TaskData) -> dict[str, float]:
     """Mean squared error on [-1, 1]; PSNR and SSIM of the picture as it would be shown, cut off at black and white."""
     shown, true = ((prediction + 1) / 2).clamp(0, 1), (target + 1) / 2
-    shape = torch.Size((data.facts["height"], data.facts["width"], 3))  # type: ignore[arg-type]
+    assert isinstance(data.facts, ImageFacts)
+    shape = torch.Size((data.facts.height, data.facts.width, 3))
     return {
         "val_loss": mse(prediction, target),
         "val_psnr_db": psnr_db(shown, true),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from hoir_ray.tasks.contract import TRAINING_METRICS, Task, UpstreamProgram, deferred
-from hoir_ray.tasks.neighborhood.config import NeighborhoodConfig, RenderOptions
+from hoir_ray.tasks.neighborhood.config import NeighborhoodConfig, NeighborhoodFacts, RenderOptions
 
 TASK = Task(
     name="neighborhood",
     summary="a block of pixels from the ring around it, applied over and over to another picture or to noise",
     config=NeighborhoodConfig,
+    facts=NeighborhoodFacts,
     data=deferred(__name__, "data:load"),
     network=deferred(__name__, "network:build_network"),
     num_parameters=deferred(__name__, "network:num_parameters"),

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from hoir_ray.tasks.contract import TRAINING_METRICS, Task, UpstreamProgram, deferred
-from hoir_ray.tasks.random_interpolation.config import RandomInterpolationConfig, RenderOptions
+from hoir_ray.tasks.random_interpolation.config import (
+    RandomInterpolationConfig,
+    RandomInterpolationFacts,
+    RenderOptions,
+)
 
 TASK = Task(
     name="random_interpolation",
     summary="a pixel from random others around it, learned from a folder, to draw pictures from noise or from pictures",
     config=RandomInterpolationConfig,
+    facts=RandomInterpolationFacts,
     data=deferred(__name__, "data:load"),
     network=deferred(__name__, "network:build_network"),
     num_parameters=deferred(__name__, "network:num_parameters"),
