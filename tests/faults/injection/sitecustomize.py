@@ -1,9 +1,9 @@
 # mypy: ignore-errors
 """Breaks trials on purpose: Python loads this file at the start of every process whose PYTHONPATH has this folder.
 
-HOIR_TEST_FAULTS names a JSON file, `{"faults": [...], "epochs": file}`, read when a process trains for the first time.
-A fault is `{"trial", "do", "epoch", "attempts", "rank", ...}`; trial "*" means all, and a fault without a rank breaks
-every worker of a trial. To the file of epochs every trained one is added.
+HOIR_TEST_FAULTS names a JSON file, `{"faults": [...], "epochs": file, "checkpoint_every_s": seconds}`, read when a
+process trains for the first time. A fault is `{"trial", "do", "epoch", "attempts", "rank", ...}`; trial "*" means all,
+and a fault without a rank breaks every worker of a trial. To the file of epochs every trained one is added.
 """
 
 import importlib.abc
@@ -19,15 +19,37 @@ from pathlib import Path
 WORKER = "hoir_ray.trials.worker"
 
 
-def break_it(fault, attempt):
+def hold(fault, attempt, rank):
+    """Until the test opens the gate or, unless that is firm, the trial is told to stop or to leave."""
+    gate = Path(fault["gate"])
+    held = gate / f"held-{attempt.trial}-{attempt.attempt:03d}-{rank:03d}"
+    part = held.with_name(f".{held.name}")
+    part.write_text(str(os.getpid()))
+    part.rename(held)
+    is_told = (lambda: False) if fault["firm"] or attempt.workers > 1 else told()
+    while not (gate / "open-*").exists() and not (gate / f"open-{attempt.trial}").exists() and not is_told():
+        time.sleep(0.05)
+
+
+def told():
+    """Tells whether Tune stops this trial, or this process or its machine is about to go."""
+    import ray
+    from ray.train._internal.session import get_session
+
+    from hoir_ray.cluster.preemption import preemption
+
+    session, nodes = get_session(), {ray.get_runtime_context().get_node_id()}
+    return lambda: session.stop_event.is_set() or preemption.reason(nodes)
+
+
+def break_it(fault, attempt, rank):
     do = fault["do"]
     if do == "raise":
         raise RuntimeError(fault.get("message", "injected"))
     if do == "sleep":
         time.sleep(fault["seconds"])
-    elif do == "wait":
-        while not Path(fault["file"]).exists():
-            time.sleep(0.05)
+    elif do == "hold":
+        hold(fault, attempt, rank)
     elif do == "exit":
         os._exit(3)
     elif do == "hang_python":
@@ -49,6 +71,7 @@ def break_it(fault, attempt):
 def faulty(module):
     plan = json.loads(Path(os.environ["HOIR_TEST_FAULTS"]).read_text())
     faults = plan["faults"]
+    checkpoint_every = {name: plan[name] for name in ["checkpoint_every_s"] if name in plan}
     train, train_worker = module.train, module.train_worker
     present = []
 
@@ -69,14 +92,14 @@ def faulty(module):
         def break_or_go_on(epoch):
             for fault in mine:
                 if fault.get("epoch") in (None, epoch.epoch):
-                    break_it(fault, attempt)
+                    break_it(fault, attempt, rank)
             go_on = on_epoch(epoch)
             if rank == 0:
                 with Path(plan["epochs"]).open("a") as file:
                     file.write(f"{attempt.trial} {attempt.attempt} {epoch.epoch} {socket.gethostname()}\n")
             return go_on
 
-        return train(*arguments, on_epoch=break_or_go_on, **options)
+        return train(*arguments, on_epoch=break_or_go_on, **options | checkpoint_every)
 
     module.train, module.train_worker = faulty_train, faulty_worker
 
