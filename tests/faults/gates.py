@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Gate:
-    """Holds trials before they report an epoch; told to stop or to leave, a trial is let go to do so.
+    """Holds trials before they report an epoch; when the sweep stops or a trial is told to leave, it is let go to do so.
 
     Its folder holds a file for each attempt that came to it and for each trial that may pass, so that it works for
     every process that sees the folder.
@@ -18,7 +18,7 @@ class Gate:
         trial: The one to hold; "*" means all.
         epoch: At whose end; None means every one.
         attempts: Of the trial; None means all of them.
-        firm: Holds even those that are told to stop or to leave.
+        firm: Holds whatever comes.
     """
 
     def __init__(

@@ -122,7 +122,7 @@ class Sweep:
         self.wait_until(lambda: text in self.log[after:], process=process, timeout_s=timeout_s)
 
     def wait_until(
-        self, condition: Callable[[], bool], *, process: subprocess.Popen[bytes], timeout_s: float = 200
+        self, condition: Callable[[], object], *, process: subprocess.Popen[bytes], timeout_s: float = 200
     ) -> None:
         end = time.monotonic() + timeout_s
         while not condition():
@@ -149,6 +149,11 @@ class Sweep:
 
     def opened(self) -> SweepResults:
         return open_sweep(open_storage(self.storage, endpoint_url=self.endpoint_url).child("tiny"))
+
+    @property
+    def is_stopping(self) -> bool:
+        """Its driver has decided to stop, and waits for the trials under way."""
+        return (self.folder / "stopping").exists()
 
     def checkpoints(self, trial: str) -> list[int]:
         """Epochs of the trial's checkpoints that are in storage whole."""

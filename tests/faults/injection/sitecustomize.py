@@ -16,30 +16,48 @@ import sys
 import time
 from pathlib import Path
 
-WORKER = "hoir_ray.trials.worker"
+WORKER, DRIVER = "hoir_ray.trials.worker", "hoir_ray.sweep.driver"
 
 
 def hold(fault, attempt, rank):
-    """Until the test opens the gate or, unless that is firm, the trial is told to stop or to leave."""
+    """Until the test opens the gate or, unless that is firm, the sweep is stopping or this process is to leave."""
     gate = Path(fault["gate"])
     held = gate / f"held-{attempt.trial}-{attempt.attempt:03d}-{rank:03d}"
     part = held.with_name(f".{held.name}")
     part.write_text(str(os.getpid()))
     part.rename(held)
-    is_told = (lambda: False) if fault["firm"] or attempt.workers > 1 else told()
+    is_told = (lambda: False) if fault["firm"] else told(attempt)
     while not (gate / "open-*").exists() and not (gate / f"open-{attempt.trial}").exists() and not is_told():
         time.sleep(0.05)
 
 
-def told():
-    """Tells whether Tune stops this trial, or this process or its machine is about to go."""
+def told(attempt):
+    """Tells whether the sweep is stopping, or this process or its machine is about to go."""
     import ray
-    from ray.train._internal.session import get_session
 
     from hoir_ray.cluster.preemption import preemption
 
-    session, nodes = get_session(), {ray.get_runtime_context().get_node_id()}
-    return lambda: session.stop_event.is_set() or preemption.reason(nodes)
+    nodes = {ray.get_runtime_context().get_node_id()}
+    stopping = stopping_file()
+    return lambda: stopping.exists() or (attempt.workers == 1 and preemption.reason(nodes))
+
+
+def stopping_file():
+    """There while a sweep is stopping."""
+    plan = json.loads(Path(os.environ["HOIR_TEST_FAULTS"]).read_text())
+    return Path(plan["epochs"]).with_name("stopping")
+
+
+def telling(module):
+    """Tune cannot tell a trial that it is to stop before its next report, so that a held one looks for a file."""
+    stop, file = module.Driver.stop, stopping_file()
+    file.unlink(missing_ok=True)
+
+    def stop_and_tell(self, *arguments, **options):
+        stop(self, *arguments, **options)
+        file.touch()
+
+    module.Driver.stop = stop_and_tell
 
 
 def break_it(fault, attempt, rank):
@@ -106,14 +124,14 @@ def faulty(module):
 
 class Finder(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name != WORKER:
+        if name not in (WORKER, DRIVER):
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path)
         load = spec.loader.exec_module
 
         def load_and_break(module):
             load(module)
-            faulty(module)
+            (faulty if name == WORKER else telling)(module)
 
         spec.loader.exec_module = load_and_break
         return spec
