@@ -49,7 +49,7 @@ def _start(folder: Path) -> None:
     Config.initialize("")
     AuthenticationTokenLoader.instance().reset_cache()
     try:
-        with _few_processes():
+        with few_processes():
             ray.init(
                 address="local",
                 include_dashboard=False,
@@ -65,7 +65,7 @@ def _start(folder: Path) -> None:
 
 
 @contextmanager
-def _few_processes() -> Iterator[None]:
+def few_processes() -> Iterator[None]:
     """Ray starts without what serves a dashboard, an autoscaler and logs on the driver's terminal.
 
     Two processes are left out and two are as in an installation without `ray[default]`. There are no settings for it,

@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Gate:
-    """Holds trials before they report an epoch; when the sweep stops or a trial is told to leave, it is let go to do so.
+    """Holds trials before they report an epoch; one that is told to leave, or whose sweep is stopping, is let go.
 
     Its folder holds a file for each attempt that came to it and for each trial that may pass, so that it works for
     every process that sees the folder.

@@ -18,7 +18,7 @@ from tests.faults.invariants import check_invariants
 from tests.faults.sweeps import TEXT, Sweep, stop_at_once
 from tests.servers.seaweedfs import OWNER, SeaweedFS
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 
 class Bomb:

@@ -23,7 +23,7 @@ from tests.servers.hosts import SCRIPT, Hosts, why_not
 from tests.servers.seaweedfs import OWNER, SeaweedFS
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.timeout(900),
     pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
 ]

@@ -12,7 +12,7 @@ from tests.faults.gates import Gate
 from tests.faults.invariants import check_invariants
 from tests.faults.sweeps import TEXT, Sweep
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 
 def test_a_trial_outlives_its_machine(tmp_path: Path) -> None:

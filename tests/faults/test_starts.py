@@ -72,6 +72,7 @@ def test_a_trial_told_to_leave_writes_its_state_first(tmp_path: Path) -> None:
     assert second[0] == first[-1] + 1
 
 
+@pytest.mark.long
 def test_random_kills_leave_memory_and_descriptors_flat(tmp_path: Path) -> None:
     """HOIR_SOAK_TRIALS=100 makes it five minutes and more."""
     num_trials = int(os.environ.get("HOIR_SOAK_TRIALS", "10"))

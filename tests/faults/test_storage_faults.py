@@ -21,6 +21,7 @@ from tests.servers.seaweedfs import OWNER, READER, STRANGER, SeaweedFS
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
+@pytest.mark.long
 def test_bursts_of_errors_delays_and_cut_transfers_are_borne(
     tmp_path: Path, s3_server: SeaweedFS, s3_proxy: S3Proxy, s3_bucket: str
 ) -> None:
@@ -89,6 +90,7 @@ def test_a_lost_bucket_ends_the_sweep_and_nothing_is_trained_twice(
     assert not again & set(kept), "their models were uploaded"
 
 
+@pytest.mark.long
 def test_when_only_the_ledger_is_refused_models_are_kept_and_records_saved_later(
     tmp_path: Path, s3_proxy: S3Proxy, s3_bucket: str
 ) -> None:
@@ -146,6 +148,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
+@pytest.mark.long
 def test_a_full_disk_is_named_and_its_results_are_kept(tmp_path: Path, small_disk: Path) -> None:
     gate = Gate(tmp_path)
     sweep = Sweep(tmp_path, storage=str(small_disk / "runs"), faults=[gate.fault])

@@ -12,7 +12,7 @@ from tests.faults.sweeps import TEXT, Sweep
 from tests.servers.seaweedfs import OWNER, SeaweedFS
 from tests.servers.wandb_backend import KEY, WandbBackend
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 FAILURES = """\
 failures:

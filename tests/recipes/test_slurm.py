@@ -16,7 +16,7 @@ from tests.faults.gates import Gate
 from tests.faults.sweeps import write_plan
 from tests.recipes.conftest import PROJECT, Site, write_program
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 SRUN = """
 hosts="one two"

@@ -295,6 +295,7 @@ def test_a_folder_that_the_cluster_does_not_see(hoir: Hoir, at_head: RayHead, tm
     assert not [o.key for o in open_storage(str(tmp_path / "runs")).list()]
 
 
+@pytest.mark.long
 def test_a_bucket_that_only_the_cluster_can_open(
     hoir: Hoir, at_head: RayHead, s3_server: SeaweedFS, s3_folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -311,6 +312,7 @@ def test_a_bucket_that_only_the_cluster_can_open(
     assert hoir("stop", "theirs").code == 0
 
 
+@pytest.mark.long
 def test_a_driver_ships_what_the_machines_lack(at_head: RayHead, tmp_path: Path) -> None:
     """`/proc/self/cwd` is another folder for the driver than for the processes of the trials."""
     write_sweep(tmp_path, storage=str(tmp_path / "runs"))
