@@ -74,9 +74,7 @@ class Ours:
             spec=plan.spec,
             space=plan.space,
             ledger=NoLedger(),  # type: ignore[arg-type]  # the two methods that a driver calls
-            refuse=plan.refuse,
-            describe=lambda point: {"num_parameters": plan.task.num_parameters(plan.config(point))},
-            max_epochs=lambda record: MAX_EPOCHS,
+            candidate=plan.candidate,
             warm_start=preview_warm_start(plan.spec, plan.space, document=document, refuse=plan.refuse),
         )
 

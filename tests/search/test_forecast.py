@@ -130,7 +130,7 @@ def test_a_resumed_sweep_forecasts_as_the_uninterrupted_one_would(tmp_path):
     rows = [{"epoch": float(e), "quality": 21.0 + e / 10} for e in range(1, 10)]
     for row in rows:
         fresh = [
-            d._rule.decide("t9999", epoch=int(row["epoch"]), value=row["quality"], row=row) for d in (driver, again)
+            d.rule.decide("t9999", epoch=int(row["epoch"]), value=row["quality"], row=row) for d in (driver, again)
         ]
         assert fresh[0] == fresh[1]
     assert fresh[0] is not None
