@@ -10,7 +10,7 @@ from hoir_ray.results.front import beats
 from hoir_ray.search.gaussian_process.outcomes import Trace
 from hoir_ray.spec.parameters import Scalar
 
-MODEL_TRIALS, BEST_TRIALS = 200, 60
+MODEL_TRIALS, BEST_TRIALS = 160, 50
 FIT_TRIALS, BEST_FIT_TRIALS = 100, 30
 
 

@@ -29,7 +29,7 @@ from hoir_ray.spec.space import Space
 
 NUM_RANDOM = 8  # ended trials before the model is asked
 FIRST_DRAWS, DRAWS_PER_POINT, MAX_DRAWS = 200, 20, 2_000
-NUM_COMPARED = 250  # of the pool, for each question
+NUM_COMPARED = 200  # of the pool, for each question
 NUM_LEADING, NUM_NEIGHBOURS = 5, 8
 MAX_ROWS = 20_000
 NEAREST = 0.02  # distance of encoded points, in which a parameter's range is 1
