@@ -217,4 +217,6 @@ def run_tune(driver: Driver, cluster: Cluster, *, attempt: Callable[[TrialRecord
                 failure_config=tune.FailureConfig(max_failures=0),
             ),
         )
+        # It counts callbacks for usage statistics, which are off, and imports W&B, MLflow and Comet for that.
+        ray.air._internal.usage.tag_callbacks = lambda callbacks: False
         tuner.fit()
