@@ -103,7 +103,7 @@ def submit(
             raise RequestError(f"sweep '{spec.name}' is running; first: hoir stop {spec.name}")
         return running
     root = open_storage(spec.storage.uri, endpoint_url=spec.storage.endpoint_url)
-    _check_from_here(root, spec, needed=bool(hashed) or not root.uri.startswith("s3://"), say=say)
+    _check_from_here(root, spec, needed=bool(hashed) or root.folder is not None, say=say)
     say("asking the cluster what it has")
     check_cluster(jobs, root)
     if hashed:

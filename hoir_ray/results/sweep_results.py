@@ -91,9 +91,9 @@ def read_spec(storage: Storage) -> SweepSpec | None:
 
 
 def _sweeps_nearby(storage: Storage) -> str:
-    if storage.uri.startswith("s3://"):
+    if storage.folder is None:
         return ""
-    parent, name = Path(storage.uri).parent, Path(storage.uri).name
+    parent, name = storage.folder.parent, storage.folder.name
     known = sorted(p.parent.name for p in parent.glob(f"*/{SPEC}")) if parent.is_dir() else []
     if not known:
         return ""

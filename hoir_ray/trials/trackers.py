@@ -31,8 +31,8 @@ def trackers_of(
     Args:
         curve: Rows from which the trial resumes; logged again where the files of the attempt before are not at hand.
     """
-    in_bucket = storage.uri.startswith("s3://")
-    folder = work / TRACKERS if in_bucket else Path(storage.uri) / TRACKERS
+    in_bucket = storage.folder is None
+    folder = (storage.folder or work) / TRACKERS
     trackers = build_trackers(
         attempt.trackers, directory=folder, sweep=attempt.sweep, trial=attempt.trial, parameters=attempt.parameters
     )
@@ -63,7 +63,7 @@ def summarize(spec: SweepSpec, storage: Storage, records: Sequence[TrialRecord])
 
     leaders = ranked(records, spec=spec)
     with tempfile.TemporaryDirectory(prefix="hoir-summary-") as temp:
-        folder = Path(temp) if storage.uri.startswith("s3://") else Path(storage.uri) / TRACKERS
+        folder = Path(temp) if storage.folder is None else storage.folder / TRACKERS
         summary_run(
             Config.model_validate(spec.trackers["wandb"]),
             directory=folder,
@@ -73,7 +73,7 @@ def summarize(spec: SweepSpec, storage: Storage, records: Sequence[TrialRecord])
             front=[r.trial for r in pareto_front(leaders, metrics=spec.metrics)],
             packs={r.trial: f"{storage.uri}/{r.model}" for r in records if r.model},
         )
-        if storage.uri.startswith("s3://"):
+        if storage.folder is None:
             _upload(folder, storage)
 
 

@@ -105,7 +105,7 @@ def train_worker(attempt: Attempt, report: Report, *, worker: Worker = SINGLE) -
                 goal=attempt.goal,
                 on_epoch=on_epoch,
                 checkpoint=work / CHECKPOINT,
-                checkpoint_every_s=S3_EVERY_S if storage.uri.startswith("s3://") else FOLDER_EVERY_S,
+                checkpoint_every_s=FOLDER_EVERY_S if storage.folder is not None else S3_EVERY_S,
                 on_checkpoint=lambda path, epoch: checkpoints.save(uploader, path, epoch=epoch, curve=curve),
                 hyperparameters=config.model_dump(mode="json"),
                 distributed=worker.distributed,

@@ -51,8 +51,8 @@ def sync_sweep(storage: Storage) -> int:
         RequestError: If W&B cannot be reached with the user's key.
         WorkError: If W&B did not take a run; it stays where it is.
     """
-    if not storage.uri.startswith("s3://"):
-        folder = Path(storage.uri) / "trackers"
+    if storage.folder is not None:
+        folder = storage.folder / "trackers"
         return sync(folder) if folder.is_dir() else 0
     keys = [o.key for o in storage.list(JOURNALS)]
     with tempfile.TemporaryDirectory(prefix="hoir-sync-") as temp:
