@@ -87,7 +87,7 @@ def made(plan: Plan, number: int) -> TrialRecord:
         attempt=1,
         num_parameters=1000 + number,
         curve=curve,
-        best=best_row(curve, metric="val_psnr_db", goal="maximize"),
+        best=best_row(curve, metric=plan.spec.metric),
         created_at=now(),
         ended_at=now(),
         model=f"models/t{number:04d}" if finished else None,

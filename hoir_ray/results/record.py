@@ -76,7 +76,7 @@ class TrialRecord(Config):
     def with_curve(self, curve: Iterable[Mapping[str, float]], *, metric: MetricSpec) -> TrialRecord:
         """Replace the curve, and with it the best row."""
         rows = tuple(dict(row) for row in curve)
-        return self.change(curve=rows, best=best_row(rows, metric=metric.name, goal=metric.goal))
+        return self.change(curve=rows, best=best_row(rows, metric=metric))
 
     def with_row(self, row: Mapping[str, float], *, metric: MetricSpec) -> TrialRecord:
         """One epoch more; an epoch that is trained again takes the place of what was reported from there on."""
@@ -84,7 +84,7 @@ class TrialRecord(Config):
         if self.epochs >= row["epoch"]:
             kept = tuple(r for r in kept if r["epoch"] < row["epoch"])
             known = list(kept)
-        best = best_row([*known, row], metric=metric.name, goal=metric.goal)
+        best = best_row([*known, row], metric=metric)
         return self.change(curve=(*kept, dict(row)), best=best)
 
     def change(self, event: str = "", **fields: object) -> TrialRecord:
@@ -99,15 +99,11 @@ def progress(record: TrialRecord) -> tuple[int, int, int]:
     return (record.attempt, len(record.history), len(record.curve))
 
 
-def better(value: float, than: float, *, goal: str) -> bool:
-    return value > than if goal == "maximize" else value < than
-
-
-def best_row(curve: Iterable[Mapping[str, float]], *, metric: str, goal: str) -> dict[str, float] | None:
+def best_row(curve: Iterable[Mapping[str, float]], *, metric: MetricSpec) -> dict[str, float] | None:
     """The row of a curve in which `metric` is best; rows without it, or where it is NaN, do not count."""
     best: dict[str, float] | None = None
     for row in curve:
-        value = row.get(metric)
-        if value is not None and value == value and (best is None or better(value, best[metric], goal=goal)):
+        value = row.get(metric.name)
+        if value is not None and value == value and (best is None or metric.better(value, best[metric.name])):
             best = dict(row)
     return best

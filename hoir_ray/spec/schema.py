@@ -20,6 +20,14 @@ class MetricSpec(Config):
     name: str
     goal: Literal["minimize", "maximize"] = "minimize"
 
+    def loss(self, value: float) -> float:
+        """Turn a value, NaN included, into one of which less is better; a loss into its value again."""
+        return -value if self.goal == "maximize" else value
+
+    def better(self, a: float, b: float) -> bool:
+        """Return whether `a` is better than `b`; NaN is never, and nothing is better than NaN."""
+        return self.loss(a) < self.loss(b)
+
 
 class AshaSpec(Config):
     """Asynchronous successive halving: at epochs `min_iter * eta**k` only the best 1/`eta` so far go on."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from hoir_ray import wording
 from hoir_ray.report.chart import ACCENT, COLOURS, Chart, axis, plain, seconds_between, value_of
 from hoir_ray.results.ranking import broken_constraint
-from hoir_ray.results.record import better
 from hoir_ray.results.sweep_results import SweepResults
 
 
@@ -26,7 +25,7 @@ def draw(sweep: SweepResults) -> Chart:
     best, steps = values[0], []
     rows: list[tuple[str, str, str]] = []
     for record, minute, value in zip(ended, minutes, values, strict=True):
-        if not rows or better(value, best, goal=metric.goal):
+        if not rows or metric.better(value, best):
             best = value
             rows.append((record.trial, wording.duration(minute * 60), wording.number(value)))
         steps.append(best)
