@@ -32,7 +32,7 @@ class Importance:
 
 def importances(records: Sequence[TrialRecord], *, spec: SweepSpec, metric: MetricSpec) -> list[Importance]:
     """One line for each case of each parameter that has more than one value, the most important first."""
-    comparable = [r for r in records if r.replicate_of is None and metric.name in (r.best or {}) and r.ended]
+    comparable = [r for r in records if not r.is_replicate and metric.name in (r.best or {}) and r.ended]
     places = dict(zip((r.trial for r in comparable), _places(comparable, metric), strict=True))
     found = []
     for path, cases in spec.parameters.items():

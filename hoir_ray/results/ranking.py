@@ -29,7 +29,7 @@ def ranked(records: Iterable[TrialRecord], *, spec: SweepSpec, where: Condition 
         r
         for r in everything
         if r.state == "FINISHED"
-        and r.replicate_of is None
+        and not r.is_replicate
         and r.best is not None
         and metric.name in r.best
         and broken_constraint(r, spec) is None

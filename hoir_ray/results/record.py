@@ -15,7 +15,8 @@ from hoir_ray.spec.schema import MetricSpec
 State = Literal["PENDING", "RUNNING", "FINISHED", "PRUNED", "FAILED", "TIMEOUT", "OOM"]
 
 
-ENDED: frozenset[State] = frozenset(("FINISHED", "PRUNED", "FAILED", "TIMEOUT", "OOM"))
+RESULTS: frozenset[State] = frozenset(("FINISHED", "PRUNED"))
+ENDED: frozenset[State] = RESULTS | {"FAILED", "TIMEOUT", "OOM"}
 
 
 def now() -> str:
@@ -67,6 +68,21 @@ class TrialRecord(Config):
     @property
     def ended(self) -> bool:
         return self.state in ENDED
+
+    @property
+    def failed(self) -> bool:
+        """True once it has ended without a result: FAILED, TIMEOUT or OOM."""
+        return self.ended and self.state not in RESULTS
+
+    @property
+    def is_replicate(self) -> bool:
+        """True if it runs another trial again with another seed."""
+        return self.replicate_of is not None
+
+    @property
+    def is_evidence(self) -> bool:
+        """True if the search learns from it: finished or stopped early, and no replicate."""
+        return self.state in RESULTS and not self.is_replicate
 
     @property
     def epochs(self) -> int:

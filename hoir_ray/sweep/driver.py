@@ -75,7 +75,7 @@ class Driver:
                 if self.spec.metric.name in row:
                     self._decide(record, row)
             if not record.ended:
-                if record.replicate_of is None:
+                if not record.is_replicate:
                     self.searcher.reopen(record)
                 self._waiting[record.trial] = 0.0
 
@@ -89,7 +89,7 @@ class Driver:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing runs, nothing waits and nothing new is to come."""
+        """True once nothing runs, nothing waits and nothing new is to come."""
         if self._running:
             return False
         if self.stop_reason is not None:
@@ -126,7 +126,7 @@ class Driver:
         return self._created(self.candidate(point).record(name, number=number, parameters=point))
 
     def _created(self, record: TrialRecord) -> TrialRecord:
-        event = f"created, {record.replicate_of} with seed {record.seed}" if record.replicate_of else "created"
+        event = f"created, {record.replicate_of} with seed {record.seed}" if record.is_replicate else "created"
         self.board.add(record.change(event, created_at=now()))
         return self._hand_out(record.trial)  # last: the live view looks up what runs from another thread
 
@@ -202,7 +202,7 @@ class Driver:
 
     def _decide(self, record: TrialRecord, row: Mapping[str, float]) -> str | None:
         """The stopping rule's reason; runs with other seeds train to their end and are compared with no other."""
-        if record.replicate_of is not None:
+        if record.is_replicate:
             return None
         return self.rule.decide(record.trial, epoch=int(row["epoch"]), value=row[self.spec.metric.name], row=row)
 

@@ -110,7 +110,7 @@ def _recall(
         _log.warning("saved %d objects that had been kept in %s", len(saved), unsaved)
     records = {r.trial: r for r in Ledger(storage).load()}
     if add_trials:
-        so_far = max(sum(r.replicate_of is None for r in records.values()), spec.budget.max_trials or 0)
+        so_far = max(sum(not r.is_replicate for r in records.values()), spec.budget.max_trials or 0)
         budget = spec.budget.model_copy(update={"max_trials": so_far + add_trials})
         spec = spec.model_copy(update={"budget": budget})
     return spec, list(records.values())

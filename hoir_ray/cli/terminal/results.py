@@ -71,7 +71,7 @@ def print_outcome(opened: SweepResults, *, stop_reason: str | None, command: str
         console.print()
     summary = ", ".join(f"{n} {state.lower()}" for state, n in sorted(counts.items())) or "no trials"
     console.print(f"[bold]{opened.spec.name}[/bold]: {len(opened.records)} trials: {summary}")
-    causes = Counter(r.reason for r in opened.records if r.state in ("FAILED", "TIMEOUT", "OOM"))
+    causes = Counter(r.reason for r in opened.records if r.failed)
     for cause, count in causes.most_common(5):
         console.print(f"[red]{count} x {escape(cause)}[/red]")
     if stop_reason is not None:

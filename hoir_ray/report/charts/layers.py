@@ -17,7 +17,7 @@ def draw(sweep: SweepResults) -> Chart:
     title, metric = "Layer types", sweep.spec.metric
     groups: dict[str, list[TrialRecord]] = {}
     for record in sweep.records:
-        if value_of(record, metric.name) is not None and not record.replicate_of:
+        if value_of(record, metric.name) is not None and not record.is_replicate:
             groups.setdefault(str(record.parameters.get(LAYER_TYPE, "the default")), []).append(record)
     if not groups:
         return Chart(title=title, summary="No trial has a result to compare layer types by yet.")

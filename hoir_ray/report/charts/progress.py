@@ -14,7 +14,7 @@ def draw(sweep: SweepResults) -> Chart:
     ended = [
         r
         for r in sweep.records
-        if r.state == "FINISHED" and not r.replicate_of and r.ended_at and broken_constraint(r, sweep.spec) is None
+        if r.state == "FINISHED" and not r.is_replicate and r.ended_at and broken_constraint(r, sweep.spec) is None
     ]
     ended = sorted((r for r in ended if value_of(r, metric.name) is not None), key=lambda r: r.ended_at or "")
     if not ended:
