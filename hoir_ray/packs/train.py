@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -41,7 +42,12 @@ def train_pack(
     network = task.network(config)
     parameters = flatten(config.model_dump(mode="json", exclude_unset=True))
     watchers = build_trackers(
-        {t: {} for t in trackers}, directory=folder / "trackers", sweep="train", trial=name, parameters=parameters
+        {t: {} for t in trackers},
+        directory=folder / "trackers",
+        sweep="train",
+        trial=name,
+        run=uuid.uuid4().hex,
+        parameters=parameters,
     )
     interrupted = threading.Event()
     with on_interrupt(lambda _: _set_once(interrupted), signals=(signal.SIGINT,)):

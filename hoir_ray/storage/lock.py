@@ -22,6 +22,7 @@ from hoir_ray.storage.contract import MissingObjectError
 from hoir_ray.storage.store import Storage
 
 LOCK = "lock.json"
+_ADVICE = "wait, stop that one, or take over with --force"
 _log = logging.getLogger(__name__)
 
 
@@ -29,7 +30,9 @@ class LockedError(RequestError):
     """Somebody else is running this sweep."""
 
 
-def acquire_lock(storage: Storage, *, owner: str, lease_s: float = 60.0, force: bool = False) -> Lock:
+def acquire_lock(
+    storage: Storage, *, owner: str, lease_s: float = 60.0, force: bool = False, advice: str = _ADVICE
+) -> Lock:
     """Take the lock of a sweep, at once or not at all; of several starters exactly one gets it.
 
     A lock counts until its lease ends, so hosts' clocks must agree to well within `lease_s`. One whose process is dead
@@ -38,6 +41,7 @@ def acquire_lock(storage: Storage, *, owner: str, lease_s: float = 60.0, force: 
     Args:
         owner: Shown to whoever finds the lock taken, such as user@host.
         force: Take it whoever holds it; the other notices at its next renewal.
+        advice: The end of the message to whoever finds it taken.
 
     Raises:
         LockedError: If somebody holds it, naming who and since when.
@@ -54,7 +58,7 @@ def acquire_lock(storage: Storage, *, owner: str, lease_s: float = 60.0, force: 
             etag = None
         if (taken := storage.swap(LOCK, _dump(claim), etag=etag)) is not None:
             return Lock(storage, claim=claim, etag=taken)
-    raise LockedError(f"{storage.describe()}: {_describe(found)}; wait, stop that one, or take over with --force")
+    raise LockedError(f"{storage.describe()}: {_describe(found)}; {advice}")
 
 
 class Lock:

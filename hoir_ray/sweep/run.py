@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import functools
-import getpass
 import logging
-import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from hoir_ray.cluster.cluster import Cluster, connect, needs
 from hoir_ray.cluster.machines import check_workers, find_missing
 from hoir_ray.machine.interrupt import on_interrupt
+from hoir_ray.machine.processes import user_and_host
 from hoir_ray.results.ledger import Ledger
 from hoir_ray.results.record import TrialRecord
 from hoir_ray.results.sweep_results import SPEC, SweepResults, read_spec
@@ -70,7 +69,7 @@ def run_sweep(
     check_storage(root)
     storage = root.child(spec.name)
     unsaved = unsaved_folder(storage, sweep=spec.name)
-    with acquire_lock(storage, owner=f"{getpass.getuser()}@{socket.gethostname()}", force=force) as lock:
+    with acquire_lock(storage, owner=user_and_host(), force=force) as lock:
         spec, records = _past(spec, storage, unsaved=unsaved, add_trials=add_trials)
         config = localize(plan.config(plan.smallest.point), spec.inputs, root)
         plan.task.data(config)  # a picture that cannot be read is said now, not per trial
