@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 import time
@@ -19,6 +20,8 @@ from hoir_ray.tasks import load_task
 from hoir_ray.tasks.contract import read_config
 from hoir_ray.trackers import build_trackers, check_tracker
 from hoir_ray.training.loop import Epoch, Fit, train
+
+_log = logging.getLogger(__name__)
 
 
 def train_pack(
@@ -38,6 +41,8 @@ def train_pack(
     for tracker in trackers:
         check_tracker(tracker, {})
     data = task.data(config)
+    for note in data.notes:
+        _log.warning("%s", note)
     torch.manual_seed(config.training.seed)
     network = task.network(config)
     parameters = flatten(config.model_dump(mode="json", exclude_unset=True))

@@ -7,6 +7,7 @@ import logging
 import os
 import platform
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,12 @@ def refuse_other_spec(before: SweepSpec, after: SweepSpec, *, where: str) -> Non
         )
 
 
-def resolved(spec: SweepSpec) -> dict[str, Any]:
-    """The spec with defaults filled in and the versions that ran it, ready to be written as YAML and run again."""
+def resolved(spec: SweepSpec, *, notes: Sequence[str] = ()) -> dict[str, Any]:
+    """The spec with defaults filled in and the versions that ran it, ready to be written as YAML and run again.
+
+    Args:
+        notes: What was taken as data.
+    """
     data = spec.model_dump(mode="json", exclude_none=True, exclude={"parameters", "provenance", "replicate_top"})
     if not spec.inputs:
         del data["inputs"]
@@ -55,7 +60,7 @@ def resolved(spec: SweepSpec) -> dict[str, Any]:
         else cases[0].model_dump(mode="json", exclude_unset=True)
         for path, cases in spec.parameters.items()
     }
-    data["provenance"] = _provenance()
+    data["provenance"] = _provenance() | ({"data": "; ".join(notes)} if notes else {})
     return data
 
 

@@ -72,12 +72,14 @@ def run_sweep(
     with acquire_lock(storage, owner=user_and_host(), force=force) as lock:
         spec, records = _past(spec, storage, unsaved=unsaved, add_trials=add_trials)
         config = localize(plan.config(plan.smallest.point), spec.inputs, root)
-        plan.task.data(config)  # a picture that cannot be read is said now, not per trial
+        notes = plan.task.data(config).notes  # a picture that cannot be read is said now, not per trial
+        for note in notes:
+            _log.warning("%s", note)
         warm_start = load_warm_start(spec, plan.space, own=storage)
         for line in warm_start.left_out:
             _log.warning("warm start: not taken from %s: %s", spec.warm_start and spec.warm_start.source, line)
         save_warm_start(warm_start, storage)
-        storage.put(SPEC, dump_document(resolved(spec)).encode())
+        storage.put(SPEC, dump_document(resolved(spec, notes=notes)).encode())
         uploader = BackgroundUploader(storage, max_queued=MAX_QUEUED)
         driver = Driver(
             spec=spec,
@@ -106,7 +108,7 @@ def run_sweep(
                         inputs = hash_inputs(find_inputs(spec, plan.task, max_bytes=max_ship), show=show)
                         keys = {**spec.inputs, **ship_inputs(inputs, root, show=show)}
                         spec = spec.model_copy(update={"inputs": keys})
-                        storage.put(SPEC, dump_document(resolved(spec)).encode())
+                        storage.put(SPEC, dump_document(resolved(spec, notes=notes)).encode())
                     driver.listeners.append(watch(driver, cluster))
                     run_tune(driver, cluster, attempt=lambda record: _job(plan, spec, root, record, unsaved=unsaved))
         finally:

@@ -37,9 +37,10 @@ class TaskData:
     """What a task gives to training: two splits, and the facts of the data that a model pack must remember.
 
     `facts` are plain JSON values that drawing needs when the data is no longer at hand, such as the picture's
-    height and width in pixels.
+    height and width in pixels. `notes` say in a line each what was taken as data and what was not.
     """
 
     train: Samples
     val: Samples
     facts: Facts = field(default_factory=dict)
+    notes: tuple[str, ...] = ()

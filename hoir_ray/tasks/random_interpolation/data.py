@@ -122,8 +122,8 @@ def load(config: RandomInterpolationConfig) -> TaskData:
         DataError: If the folder holds no pictures, or more than a tenth of them cannot be read.
     """
     data, seed = config.data, config.training.seed
-    paths = find_pictures(data.folder)
-    splits = split(paths, train_fraction=data.train_fraction, seed=seed)
+    found = find_pictures(data.folder)
+    splits = split(list(found.paths), train_fraction=data.train_fraction, seed=seed)
     per_picture = data.samples_per_picture or data.size**2
     num_slots = max(1, data.cache_mb * BYTES_PER_MB // (3 * data.size**2))
     val_paths = splits[data.validate_on][:num_slots]
@@ -142,7 +142,8 @@ def load(config: RandomInterpolationConfig) -> TaskData:
     train = RandomPixels(
         table, config=data, per_picture=per_picture, seed=seed, random_flips=data.random_flips, stream=stream
     )
-    return TaskData(train=train, val=val, facts={f"num_{name}_pictures": len(of) for name, of in splits.items()})
+    facts = {f"num_{name}_pictures": len(of) for name, of in splits.items()}
+    return TaskData(train=train, val=val, facts=facts, notes=(found.describe(data.folder),))
 
 
 def split(paths: list[str], *, train_fraction: float, seed: int) -> dict[str, list[str]]:
