@@ -132,7 +132,7 @@ def _past(
     if unsaved.is_dir():
         saved = upload_unsaved(unsaved, storage)
         _log.warning("saved %d objects that had been kept in %s", len(saved), unsaved)
-    records = {r.trial: r for r in Ledger(storage).load()}
+    records = {r.trial: r for r in Ledger(storage).load(to_resume=True)}
     if add_trials:
         so_far = max(sum(r.replicate_of is None for r in records.values()), spec.budget.max_trials or 0)
         budget = spec.budget.model_copy(update={"max_trials": so_far + add_trials})

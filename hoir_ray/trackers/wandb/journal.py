@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
+_log = logging.getLogger(__name__)
 _RUN, _ROWS, _PICTURES, _SUMMARY = "run.json", "rows.jsonl", "pictures", "summary.json"
 
 
@@ -134,5 +136,17 @@ class Journal:
 
 
 def find_journals(directory: Path) -> list[Journal]:
-    """Of all runs anywhere below `directory` that W&B has not got, or not completely."""
-    return [Journal(path.parent) for path in sorted(directory.rglob(f"wandb/*/{_RUN}"))]
+    """Of all runs anywhere below `directory` that W&B has not got, or not completely.
+
+    A folder that is not named after its run is a copy that a file synchroniser made, and a run that cannot be read is
+    warned of.
+    """
+    found = []
+    for path in sorted(directory.rglob(f"wandb/*/{_RUN}")):
+        try:
+            journal = Journal(path.parent)
+            if journal.run["id"] == path.parent.name:
+                found.append(journal)
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            _log.warning("%s: not a run that was recorded here: %s", path, error)
+    return found
