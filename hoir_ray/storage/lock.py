@@ -22,6 +22,8 @@ from hoir_ray.storage.contract import MissingObjectError
 from hoir_ray.storage.store import Storage
 
 LOCK = "lock.json"
+LEASE_S = 60.0
+_CREDIBLE = 1.5  # of a lease, and of the time between two renewals: an end of a lease beyond that is a wrong clock's
 _ADVICE = "wait, stop that one, or take over with --force"
 _log = logging.getLogger(__name__)
 
@@ -31,12 +33,13 @@ class LockedError(RequestError):
 
 
 def acquire_lock(
-    storage: Storage, *, owner: str, lease_s: float = 60.0, force: bool = False, advice: str = _ADVICE
+    storage: Storage, *, owner: str, lease_s: float = LEASE_S, force: bool = False, advice: str = _ADVICE
 ) -> Lock:
     """Take the lock of a sweep, at once or not at all; of several starters exactly one gets it.
 
-    A lock counts until its lease ends, so hosts' clocks must agree to well within `lease_s`. One whose process is dead
-    on this very machine is taken over at once.
+    On this very machine a lock counts as long as its process lives, whatever the clock says. That of another machine
+    counts until its lease ends; where that is over by this machine's clock, which may be wrong, it is watched for as
+    long as its holder would take to renew it.
 
     Args:
         owner: Shown to whoever finds the lock taken, such as user@host.
@@ -52,7 +55,7 @@ def acquire_lock(
         try:
             data, etag = storage.get_version(LOCK)
             found = _parse(data)
-            if not force and _is_held(found):
+            if not force and _is_held(found, storage=storage, etag=etag):
                 break
         except MissingObjectError:
             etag = None
@@ -140,11 +143,29 @@ def _claim(*, owner: str, lease_s: float) -> dict[str, Any]:
     }
 
 
-def _is_held(found: dict[str, Any]) -> bool:
-    if found.get("released") or time.time() > found.get("expires", math.inf):
+def _is_held(found: dict[str, Any], *, storage: Storage, etag: str) -> bool:
+    if found.get("released"):
         return False
-    here = found.get("machine") is not None and found["machine"] == _machine()
-    return not here or process_start(found.get("pid", 0)) == found.get("process_start")
+    if found.get("machine") is not None and found["machine"] == _machine():
+        return process_start(found.get("pid", 0)) == found.get("process_start")
+    lease_s = found.get("lease_s", LEASE_S)
+    left_s = found.get("expires", time.time()) - time.time()
+    if "expires" not in found or 0 <= left_s <= _CREDIBLE * lease_s:
+        return True
+    return _is_renewed(storage, etag=etag, within_s=_CREDIBLE * lease_s / 3)
+
+
+def _is_renewed(storage: Storage, *, etag: str, within_s: float) -> bool:
+    """Whether another version of the lock comes within a time that no clock's change shortens."""
+    end = time.monotonic() + within_s
+    while time.monotonic() < end:
+        time.sleep(min(1.0, within_s / 10))
+        try:
+            if storage.get_version(LOCK)[1] != etag:
+                return True
+        except MissingObjectError:
+            return False
+    return False
 
 
 def _machine() -> str | None:
@@ -162,7 +183,9 @@ def _dump(claim: dict[str, Any]) -> bytes:
 def _parse(data: bytes) -> dict[str, Any]:
     with contextlib.suppress(ValueError, TypeError, KeyError):
         found = dict(json.loads(data))
-        return {**found, "expires": float(found["expires"]), "pid": int(found["pid"])}
+        numbers = {"expires": float(found["expires"]), "lease_s": float(found.get("lease_s", LEASE_S))}
+        if all(map(math.isfinite, numbers.values())):
+            return {**found, **numbers, "pid": int(found["pid"])}
     return {"owner": "an unreadable lock.json"}
 
 
