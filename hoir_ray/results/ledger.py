@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from pydantic import ValidationError
@@ -25,6 +25,13 @@ _NAMED = re.compile(rf"{LEDGER}/t\d+\.json")
 _log = logging.getLogger(__name__)
 
 
+Creation = Callable[[], bool | None]
+"""Tells whether a new number is ours: True, False where another trial has it, None as long as that is not known.
+
+Raises StorageError if it could not be written.
+"""
+
+
 class Ledger:
     """Reads and writes trial records under `ledger/`.
 
@@ -33,10 +40,35 @@ class Ledger:
 
     Args:
         uploader: Takes the writing off the caller's hands; without one, every save waits for storage.
+        is_ours: Asked before each write; once somebody else runs the sweep, nothing is written any more.
     """
 
-    def __init__(self, storage: Storage, *, uploader: BackgroundUploader | None = None) -> None:
-        self._storage, self._uploader = storage, uploader
+    def __init__(
+        self,
+        storage: Storage,
+        *,
+        uploader: BackgroundUploader | None = None,
+        is_ours: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._storage, self._uploader, self._is_ours = storage, uploader, is_ours
+        # A folder answers at once; a bucket is not waited for.
+        in_bucket = uploader is not None and storage.uri.startswith("s3://")
+        self._creators = ThreadPoolExecutor(1, thread_name_prefix="hoir-numbers") if in_bucket else None
+
+    def create(self, record: TrialRecord) -> Creation:
+        """Write the record of a new trial, unless its number is taken; a call of the result tells how that went."""
+        if self._creators is None:
+            taken = self._create(record)
+            return lambda: taken
+        future = self._creators.submit(self._create, record)
+        return lambda: future.result() if future.done() else None
+
+    def _create(self, record: TrialRecord) -> bool:
+        key, data = key_of(record), to_bytes(record)
+        if not self._is_ours():
+            raise StorageError(f"{self._storage.uri}: somebody else runs this sweep now")
+        # An answer may be lost after the object was written: then what is there is ours.
+        return self._storage.put(key, data, if_absent=True) or self._storage.get(key) == data
 
     def save(self, record: TrialRecord) -> None:
         """Rewrite the trial's object whole."""
@@ -50,7 +82,8 @@ class Ledger:
         """Records never change, so they become bytes when it is their turn, and older versions need not at all."""
 
         def put() -> None:
-            self._storage.put(key, b"\n".join(map(to_bytes, records)))
+            if self._is_ours():
+                self._storage.put(key, b"\n".join(map(to_bytes, records)))
 
         if self._uploader is None:
             put()
@@ -58,7 +91,7 @@ class Ledger:
             self._uploader.submit(key, put)
 
     def load(self, *, to_resume: bool = False) -> list[TrialRecord]:
-        """All records, by number. What cannot be read costs its own trial and is warned of.
+        """Read all records, by number. What cannot be read costs its own trial and is warned of.
 
         Only objects named as records are, and agreeing with their names, count: file synchronisers and operating
         systems leave others beside them. Of two versions of a record the one with more progress counts, whatever the
@@ -162,7 +195,7 @@ def trial_name(number: int) -> str:
 
 
 def key_of(record: TrialRecord) -> str:
-    """Where a record lies in its sweep's storage."""
+    """Key of a record in its sweep's storage."""
     return f"{LEDGER}/{record.trial}.json"
 
 

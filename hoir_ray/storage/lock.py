@@ -1,4 +1,4 @@
-"""Who runs a sweep: one object with a lease that its holder renews, taken and taken over by conditional writes."""
+"""The lock of a sweep: one object with a lease that its holder renews, acquired by conditional writes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def acquire_lock(
     long as its holder would take to renew it.
 
     Args:
-        owner: Shown to whoever finds the lock taken, such as user@host.
+        owner: Shown where the lock is found taken, such as user@host.
         force: Take it whoever holds it; the other notices at its next renewal.
         advice: The end of the message to whoever finds it taken.
 

@@ -87,7 +87,7 @@ def _sync_stored(storage: Storage) -> int:
 
 
 def _send(journal: Journal, *, timeout_s: float) -> str | None:
-    """What went wrong, if anything did."""
+    """Send one journal and return the error, or None."""
     if not journal.claim():
         return _BUSY
     try:
