@@ -18,6 +18,7 @@ from hoir_ray.storage import BackgroundUploader, MissingObjectError, Storage
 LEDGER = "ledger"
 
 
+ATTEMPTS = 3
 SNAPSHOT = f"{LEDGER}/snapshot.jsonl"
 
 
@@ -60,8 +61,15 @@ class Ledger:
         if self._creators is None:
             taken = self._create(record)
             return lambda: taken
-        future = self._creators.submit(self._create, record)
+        future = self._creators.submit(self._insist, record)
         return lambda: future.result() if future.done() else None
+
+    def _insist(self, record: TrialRecord) -> bool:
+        """Bear an outage as long as the uploader does."""
+        for _ in range(ATTEMPTS - 1):
+            with contextlib.suppress(StorageError):
+                return self._create(record)
+        return self._create(record)
 
     def _create(self, record: TrialRecord) -> bool:
         key, data = key_of(record), to_bytes(record)

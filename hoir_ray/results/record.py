@@ -17,6 +17,14 @@ State = Literal["PENDING", "RUNNING", "FINISHED", "PRUNED", "FAILED", "TIMEOUT",
 ENDED: frozenset[State] = frozenset(("FINISHED", "PRUNED", "FAILED", "TIMEOUT", "OOM"))
 
 
+MODELS = "models"  # model packs: one folder for each attempt that came to its end
+
+
+def trial_of(model: str) -> str:
+    """The trial whose model pack is below a key such as `models/t0012-1f0c9a3e/config.json`."""
+    return model.split("/")[1].partition("-")[0]
+
+
 def now() -> str:
     """The present moment, in UTC, as ISO 8601 with milliseconds."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from hoir_ray.errors import StorageError
 from hoir_ray.results.front import joined, leaders
-from hoir_ray.results.ledger import Ledger
+from hoir_ray.results.ledger import Creation, Ledger, trial_name
 from hoir_ray.results.record import ENDED, State, TrialRecord, best_row, now
 from hoir_ray.search.replicate import next_replicate
 from hoir_ray.search.searcher import Point, Refusal, Searcher
@@ -88,6 +89,7 @@ class Driver:
         self._moved_at = -math.inf
         self._ended_since_snapshot = 0
         self._exhausted = False
+        self._creating: tuple[TrialRecord, Creation] | None = None
         self._started = self.clock()
         for record in past:
             for row in record.curve:
@@ -112,16 +114,42 @@ class Driver:
         return self._new_trial()
 
     def _new_trial(self) -> TrialRecord | None:
-        number = self._last_number + 1
-        name = f"t{number:04d}"
-        if self._searched_enough:
-            again = next_replicate(self.spec, self.records.values())
-            return self._created(again.record(name, number=number)) if again else None
-        point = self._searcher.ask(name, refuse=self.refuse)
-        if point is None:
+        if self._creating is None:
+            record = self._draw(self._last_number + 1)
+            if record is None:
+                return None
+            self._creating = record, self.ledger.create(record)
+        try:
+            while (is_ours := self._creating[1]()) is False:
+                record = self._creating[0]
+                number = record.number + 1
+                self._searcher.rename(record.trial, to=trial_name(number))
+                record = record.model_copy(update={"trial": trial_name(number), "number": number})
+                self._creating = record, self.ledger.create(record)
+        except StorageError as error:
+            self._creating = None
+            self.storage_failed(str(error))
+            return None
+        if is_ours is None:
+            return None
+        record, self._creating = self._creating[0], None
+        return self._created(record)
+
+    def _draw(self, number: int) -> TrialRecord | None:
+        """The next point as a record, which is no trial before its number is ours; None if there is no point left."""
+        name = trial_name(number)
+        again = None
+        if not self._searched_enough:
+            point = self._searcher.ask(name, refuse=self.refuse)
+            if point is not None:
+                record = TrialRecord(trial=name, number=number, parameters=point, **self.describe(point))
+                return record.change("created", created_at=now())
             self._exhausted = True
-            return self._new_trial() if self.spec.replicate_top else None
-        return self._created(TrialRecord(trial=name, number=number, parameters=point, **self.describe(point)))
+        again = next_replicate(self.spec, self.records.values())
+        if again is None:
+            return None
+        record = again.record(name, number=number)
+        return record.change(f"created, {record.replicate_of} with seed {record.seed}", created_at=now())
 
     def _hand_out(self, name: str) -> None:
         self._running.add(name)
@@ -130,8 +158,8 @@ class Driver:
     def _created(self, record: TrialRecord) -> TrialRecord:
         self._last_number = record.number
         self._num_searched += record.replicate_of is None
-        event = f"created, {record.replicate_of} with seed {record.seed}" if record.replicate_of else "created"
-        self._keep(record.change(event, created_at=now()), save=True)
+        self._saved_at[record.trial] = self.clock()
+        self._keep(record, save=False)
         self._hand_out(record.trial)  # last: the live view looks up what runs from a thread of its own
         return self.records[record.trial]
 
@@ -151,7 +179,7 @@ class Driver:
     @property
     def finished(self) -> bool:
         """Whether nothing runs, nothing waits and nothing new is to come."""
-        if self._running:
+        if self._running or self._creating is not None:
             return False
         if self.stop_reason is not None:
             return True

@@ -84,7 +84,7 @@ def run_sweep(
         driver = Driver(
             spec=spec,
             space=plan.space,
-            ledger=Ledger(storage, uploader=uploader),
+            ledger=Ledger(storage, uploader=uploader, is_ours=lock.is_ours),
             refuse=plan.refuse,
             describe=lambda point: _describe(plan, point),
             max_epochs=lambda record: plan.config(record.parameters).training.max_epochs,
@@ -92,7 +92,7 @@ def run_sweep(
             warm_start=warm_start,
         )
         if len(spec.metrics) > 1:
-            driver.listeners.append(FrontPacks(driver, storage, delete=uploader.delete_all))
+            driver.listeners.append(FrontPacks(driver, storage, delete=lambda pack: _delete_pack(pack, lock, uploader)))
         driver.checks.append(lambda: _look_outside(driver, lock, uploader))
         try:
             if not driver.finished:
@@ -142,12 +142,17 @@ def _past(
 
 def _look_outside(driver: Driver, lock: Lock, uploader: BackgroundUploader) -> str | None:
     """What the driver cannot see itself: whether the sweep is still ours, and whether the ledger is being saved."""
-    if uploader.failures:
-        driver.storage_failed(str(next(iter(uploader.failures.values()))))
     if lock.lost.is_set():
         driver.stop_code = 1
         return "somebody else has taken this sweep over with --force"
+    if uploader.failures:
+        driver.storage_failed(str(next(iter(uploader.failures.values()))))
     return None
+
+
+def _delete_pack(pack: str, lock: Lock, uploader: BackgroundUploader) -> None:
+    if lock.is_ours():
+        uploader.delete_all(pack)
 
 
 def _unplaced(driver: Driver, cluster: Cluster) -> str | None:
