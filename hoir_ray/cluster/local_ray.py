@@ -14,14 +14,22 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hoir_ray.cluster import reaper
-from hoir_ray.errors import WorkError
+from hoir_ray.cluster.paths import without_current_folder, without_driver_paths
+from hoir_ray.errors import RequestError, WorkError
+from hoir_ray.wording import size
 
+_OURS = frozenset(
+    {"RAY_TRAIN_V2_ENABLED", "RAY_AIR_NEW_OUTPUT", "RAY_ENABLE_UV_RUN_RUNTIME_ENV", "RAY_USAGE_STATS_ENABLED"}
+    | {"RAY_DEDUP_LOGS", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"}
+)
+_MIN_FREE_BYTES, _MAX_LOAD = 200_000_000, 8  # load for each CPU
 _MAX_FOLDER = 40  # Ray's socket names add 66 characters, and the system takes 107
 
 
 @contextmanager
 def local_ray() -> Iterator[None]:
     """Ray for the time of the block. Its processes and files end with this process, even if it is killed."""
+    refuse_spaces()
     home = Path(tempfile.mkdtemp(prefix="hoir-ray-", dir=_temporary_folder()))  # mode 0700: Ray opens its own to all
     command = [sys.executable, "-S", "-E", reaper.__file__, str(home)]
     guard = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603
@@ -45,6 +53,7 @@ def _start(folder: Path) -> None:
 
     # Both are read from the environment when ray is first imported, which may have been before.
     ray_constants.ENABLE_RAY_CLUSTER = False
+    ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV = False
     Config.initialize("")
     AuthenticationTokenLoader.instance().reset_cache()
     try:
@@ -56,10 +65,33 @@ def _start(folder: Path) -> None:
             _node_ip_address="127.0.0.1",
             _temp_dir=str(folder),
             object_store_memory=256 * 2**20,
+            job_config=without_driver_paths(),
         )
     except Exception as error:  # Ray has no specific class for it
         text = " ".join(str(error).split())
-        raise WorkError(f"Ray did not start on this machine, which may be overloaded or full: {text[:200]}") from None
+        raise WorkError(f"Ray did not start on this machine{_strain(folder)}: {text[:200]}") from None
+
+
+def _strain(folder: Path) -> str:
+    """What the machine lacks, where it lacks something."""
+    load, num_cpus = os.getloadavg()[0], os.cpu_count() or 1
+    free = shutil.disk_usage(folder.parent).free
+    if free < _MIN_FREE_BYTES:
+        return f", whose {folder.parent.parent} is full ({size(free)} free; TMPDIR names another place)"
+    return f", which is overloaded (load {load:.0f} on {num_cpus} CPUs)" if load > _MAX_LOAD * num_cpus else ""
+
+
+def refuse_spaces() -> None:
+    """Refuse an installation that Ray cannot start: it splits its commands at spaces, and then waits for ever.
+
+    Raises:
+        RequestError: Naming the path.
+    """
+    import ray
+
+    for path in (sys.executable, ray.__file__):
+        if any(c.isspace() for c in path):
+            raise RequestError(f"{path}: Ray cannot start from a path with a space; make the environment elsewhere")
 
 
 def _stop() -> None:
@@ -73,7 +105,10 @@ def _settings(home: Path) -> dict[str, str | None]:
     descriptor = os.open(token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(secrets.token_hex(32))
+    foreign = dict.fromkeys(name for name in os.environ if name.startswith("RAY_") and name not in _OURS)
     return {
+        **foreign,  # settings for some other Ray, such as hooks; this one has no use for them
+        "PYTHONPATH": without_current_folder(os.environ.get("PYTHONPATH")),
         "RAY_ADDRESS": None,
         # Ray's word for "this machine only"; `_node_ip_address="127.0.0.1"` alone is turned into the outer address.
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
@@ -109,4 +144,5 @@ def _set(settings: Mapping[str, str | None]) -> None:
 
 def _temporary_folder() -> Path:
     folder = Path(tempfile.gettempdir())
-    return folder if len(str(folder)) + 22 <= _MAX_FOLDER else Path("/tmp")  # noqa: S108
+    fits = len(str(folder)) + 22 <= _MAX_FOLDER and not any(c.isspace() for c in str(folder))
+    return folder if fits else Path("/tmp")  # noqa: S108

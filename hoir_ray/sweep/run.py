@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from hoir_ray.cluster.cluster import Cluster, connect, needs
+from hoir_ray.cluster.cluster import Cluster, connect, needs, prepare_environment
 from hoir_ray.cluster.machines import check_workers, find_missing
 from hoir_ray.machine.interrupt import on_interrupt
 from hoir_ray.machine.processes import user_and_host
@@ -96,6 +96,7 @@ def run_sweep(
         driver.checks.append(lambda: _look_outside(driver, lock, uploader))
         try:
             if not driver.finished:
+                prepare_environment()
                 from hoir_ray.sweep.tune import run_tune  # here because it loads Ray, which takes seconds
 
                 stop = functools.partial(_stop_by_signal, driver)

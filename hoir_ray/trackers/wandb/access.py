@@ -166,7 +166,7 @@ def _api_key(url: str) -> str | None:
         return key
     files = [os.environ["NETRC"]] if os.environ.get("NETRC") else ["~/.netrc", "~/_netrc"]
     for file in files:
-        with suppress(OSError, netrc.NetrcParseError):
+        with suppress(OSError, RuntimeError, netrc.NetrcParseError):  # RuntimeError: no home is known
             found = netrc.netrc(str(Path(file).expanduser())).authenticators(urlsplit(url).netloc)
             if found and found[2]:
                 return found[2]
