@@ -13,6 +13,7 @@ from typing import Any
 
 from hoir_ray.cluster.local_ray import local_ray
 from hoir_ray.cluster.paths import without_driver_paths
+from hoir_ray.cluster.watch import Health, remote_look, watching
 from hoir_ray.errors import RequestError
 from hoir_ray.spec.schema import Resources
 
@@ -42,8 +43,14 @@ class Cluster:
         look: Tells what there is at the moment.
     """
 
-    def __init__(self, look: Callable[[], Capacity]) -> None:
+    def __init__(self, look: Callable[[], Capacity], *, health: Health | None = None) -> None:
         self._look, self._capacity, self._looked_at = look, Capacity(()), float("-inf")
+        self._health = health or Health()
+
+    @property
+    def death(self) -> str:
+        """What of Ray has died; empty as long as nothing has."""
+        return self._health.death
 
     def capacity(self) -> Capacity:
         """Capacity of the cluster, a few seconds old at most; draining nodes do not count."""
@@ -103,15 +110,15 @@ def connect(address: str | None = None) -> Iterator[Cluster]:
         RequestError: If there is no cluster at the address.
     """
     prepare_environment()
-    with local_ray() if address is None else _joined(address):
+    with local_ray() if address is None else _joined(address) as health:
         import ray
 
         ray._private.worker.print_to_stdstream = _say_nothing  # what raylets notice; no setting turns it off
-        yield Cluster(_look)
+        yield Cluster(_look, health=health)
 
 
 @contextmanager
-def _joined(address: str) -> Iterator[None]:
+def _joined(address: str) -> Iterator[Health]:
     import ray
 
     if "://" in address:
@@ -126,7 +133,8 @@ def _joined(address: str) -> Iterator[None]:
             )
         except Exception as error:  # Ray has a class for each of the many ways
             raise RequestError(_why_not(address, error)) from None
-        yield
+        with watching(remote_look(ray.get_runtime_context().gcs_address)) as health:
+            yield health
     finally:
         ray.shutdown()
 

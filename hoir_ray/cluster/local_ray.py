@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import logging
 import os
 import secrets
@@ -9,12 +11,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from hoir_ray.cluster import reaper
 from hoir_ray.cluster.paths import without_current_folder, without_driver_paths
+from hoir_ray.cluster.watch import Health, local_look, watching
 from hoir_ray.errors import RequestError, WorkError
 from hoir_ray.wording import size
 
@@ -23,11 +28,12 @@ _OURS = frozenset(
     | {"RAY_DEDUP_LOGS", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"}
 )
 _MIN_FREE_BYTES, _MAX_LOAD = 200_000_000, 8  # load for each CPU
+_STOP_DEAD_S = 10.0
 _MAX_FOLDER = 40  # Ray's socket names add 66 characters, and the system takes 107
 
 
 @contextmanager
-def local_ray() -> Iterator[None]:
+def local_ray() -> Iterator[Health]:
     """Ray for the time of the block. Its processes and files end with this process, even if it is killed."""
     refuse_spaces()
     home = Path(tempfile.mkdtemp(prefix="hoir-ray-", dir=_temporary_folder()))  # mode 0700: Ray opens its own to all
@@ -36,11 +42,13 @@ def local_ray() -> Iterator[None]:
     try:
         (home / "work").mkdir()
         with _environment(_settings(home)):
+            health = Health()
             try:
                 _start(home / "ray")
-                yield
+                with watching(local_look(_processes())) as health:
+                    yield health
             finally:
-                _stop()
+                _stop(health)
     finally:
         shutil.rmtree(home, ignore_errors=True)
         guard.communicate()
@@ -57,16 +65,17 @@ def _start(folder: Path) -> None:
     Config.initialize("")
     AuthenticationTokenLoader.instance().reset_cache()
     try:
-        ray.init(
-            address="local",
-            include_dashboard=False,
-            logging_level=logging.CRITICAL,
-            log_to_driver=False,
-            _node_ip_address="127.0.0.1",
-            _temp_dir=str(folder),
-            object_store_memory=256 * 2**20,
-            job_config=without_driver_paths(),
-        )
+        with _own_process_group():
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                logging_level=logging.CRITICAL,
+                log_to_driver=False,
+                _node_ip_address="127.0.0.1",
+                _temp_dir=str(folder),
+                object_store_memory=256 * 2**20,
+                job_config=without_driver_paths(),
+            )
     except Exception as error:  # Ray has no specific class for it
         text = " ".join(str(error).split())
         raise WorkError(f"Ray did not start on this machine{_strain(folder)}: {text[:200]}") from None
@@ -94,10 +103,38 @@ def refuse_spaces() -> None:
             raise RequestError(f"{path}: Ray cannot start from a path with a space; make the environment elsewhere")
 
 
-def _stop() -> None:
+def _processes() -> dict[str, list[Any]]:
     import ray
 
-    ray.shutdown()
+    node: Any = ray._private.worker._global_node
+    return dict(node.all_processes)
+
+
+def _stop(health: Health) -> None:
+    """End Ray, and wait for it no longer than it takes where something of it has died."""
+    import ray
+
+    thread = threading.Thread(target=ray.shutdown, daemon=True)
+    if not health.death:
+        ray.shutdown()
+        return
+    thread.start()
+    thread.join(_STOP_DEAD_S)
+    if thread.is_alive():  # nor wait for it again at the end of the process
+        atexit.unregister(ray._private.worker.shutdown)
+
+
+@contextmanager
+def _own_process_group() -> Iterator[None]:
+    """Start Ray's processes in groups of their own; Ctrl-C, and what `timeout` sends to ours, is for the driver."""
+    from ray._private import services
+
+    popen = services.ConsolePopen
+    services.ConsolePopen = functools.partial(popen, process_group=0)  # type: ignore[assignment,misc]
+    try:
+        yield
+    finally:
+        services.ConsolePopen = popen  # type: ignore[misc]
 
 
 def _settings(home: Path) -> dict[str, str | None]:
@@ -117,8 +154,8 @@ def _settings(home: Path) -> dict[str, str | None]:
         "RAY_AUTH_TOKEN_PATH": str(token),
         # Ray's memory monitor ends a whole sweep for one trial's appetite; see `failures.memory_limit`.
         "RAY_memory_monitor_refresh_ms": "0",
-        # Where everything is one machine, a head that does not answer has died; the default waits for a minute.
-        "RAY_gcs_rpc_server_reconnect_timeout_s": "10",
+        # After which Ray ends this very process in native code; `watching` ends the sweep in order long before.
+        "RAY_gcs_rpc_server_reconnect_timeout_s": "60",
         "TMPDIR": str(home / "work"),
         "WANDB_SERVICE": None,  # or the trials' processes would share the driver's, which then has their files open
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 import threading
 import time
 import uuid
@@ -13,8 +12,8 @@ from pathlib import Path
 import torch
 
 from hoir_ray.config import flatten
-from hoir_ray.errors import RequestError
-from hoir_ray.machine.interrupt import on_interrupt
+from hoir_ray.errors import RequestError, StoppedError
+from hoir_ray.machine.interrupt import SIGNALS, on_interrupt
 from hoir_ray.packs.pack import write_pack
 from hoir_ray.tasks import load_task
 from hoir_ray.tasks.contract import read_config
@@ -32,7 +31,11 @@ def train_pack(
     trackers: Sequence[str],
     show: Callable[[Epoch, int], None],
 ) -> tuple[Path, Fit]:
-    """Train one network and write its model pack; returns the pack's folder."""
+    """Train one network and write its model pack; returns the pack's folder.
+
+    Raises:
+        StoppedError: After SIGINT or SIGTERM, once the pack of the best epoch so far is written.
+    """
     task = load_task(name)
     config = read_config(task, settings)
     folder = to or Path("hoir-runs", "train", f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
@@ -55,7 +58,7 @@ def train_pack(
         parameters=parameters,
     )
     interrupted = threading.Event()
-    with on_interrupt(lambda _: _set_once(interrupted), signals=(signal.SIGINT,)):
+    with on_interrupt(lambda _: _set_once(interrupted), signals=SIGNALS):
 
         def on_epoch(epoch: Epoch) -> bool:
             show(epoch, config.training.max_epochs)
@@ -82,6 +85,11 @@ def train_pack(
         metrics={"epoch": float(fit.best_epoch), **fit.best_metrics},
         preview=task.pictures(network, data)["preview"],
     )
+    if interrupted.is_set() and fit.epochs < config.training.max_epochs and not fit.stopped_early:
+        raise StoppedError(
+            f"interrupted after epoch {fit.epochs} of {config.training.max_epochs}; the best so far, that of epoch "
+            f"{fit.best_epoch}, is kept in {folder}"
+        )
     return folder, fit
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hoir_ray.cluster.cluster import Cluster, connect, needs, prepare_environment
 from hoir_ray.cluster.machines import check_workers, find_missing
+from hoir_ray.cluster.watch import RayDiedError
 from hoir_ray.machine.interrupt import on_interrupt
 from hoir_ray.machine.processes import user_and_host
 from hoir_ray.results.ledger import Ledger
@@ -102,7 +103,7 @@ def run_sweep(
                 stop = functools.partial(_stop_by_signal, driver)
                 with on_interrupt(stop), connect(address) as cluster, on_interrupt(stop):
                     cluster.refuse_unplaceable(spec.resources)
-                    driver.checks.append(lambda: _unplaced(driver, cluster))
+                    driver.checks += [lambda: _dead(driver, cluster), lambda: _unplaced(driver, cluster)]
                     check_workers(root, endpoint_url=spec.storage.endpoint_url)
                     paths = [p for p in input_paths(spec, plan.task) if p not in spec.inputs]
                     if paths and (spec.resources.autoscaled or find_missing(paths)):
@@ -112,6 +113,9 @@ def run_sweep(
                         storage.put(SPEC, dump_document(resolved(spec, notes=notes)).encode())
                     driver.listeners.append(watch(driver, cluster))
                     run_tune(driver, cluster, attempt=lambda record: _job(plan, spec, root, record, unsaved=unsaved))
+        except RayDiedError:
+            if not driver.interrupted_by:  # else whoever ended the sweep ended Ray's processes too
+                raise
         finally:
             for name in sorted(driver.running):
                 driver.interrupted(name, reason=driver.stop_reason or "the driver ended")
@@ -154,6 +158,13 @@ def _look_outside(driver: Driver, lock: Lock, uploader: BackgroundUploader) -> s
 def _delete_pack(pack: str, lock: Lock, uploader: BackgroundUploader) -> None:
     if lock.is_ours():
         uploader.delete_all(pack)
+
+
+def _dead(driver: Driver, cluster: Cluster) -> str | None:
+    if not cluster.death:
+        return None
+    driver.stop_code = driver.stop_code or 1
+    return f"{cluster.death}; the same command resumes"
 
 
 def _unplaced(driver: Driver, cluster: Cluster) -> str | None:

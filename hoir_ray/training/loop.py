@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Trainer
-from lightning.pytorch.plugins.environments import LightningEnvironment
 from torch import Tensor, nn
 
 from hoir_ray.errors import PackError
@@ -190,6 +190,8 @@ def _fit(
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
         )
+        # Lightning would leave in the middle of an epoch at SIGTERM; whoever called us ends with one.
+        trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
         on_interrupt = signal.getsignal(signal.SIGINT)
         try:
             trainer.fit(module, ckpt_path=resumed_from, weights_only=True if resumed_from else None)
