@@ -90,13 +90,19 @@ def read_spec(storage: Storage) -> SweepSpec | None:
         return None
     document = parse_document(text, name=f"{storage.uri}/{SPEC}")
     try:
-        return build_spec(document)
+        return build_spec(document).model_copy(update=_name_of(storage))
     except SpecError as error:
         provenance = document.data.get("provenance")
         writer = provenance.get("hoir-ray") if isinstance(provenance, dict) else None
         if writer in (None, __version__):
             raise
         raise SpecError(f"{error}\n  it was written by hoir_ray {writer}, this is {__version__}") from None
+
+
+def _name_of(storage: Storage) -> dict[str, str]:
+    """The name that the sweep is opened under: a folder that was copied or renamed is a sweep of its new name."""
+    name = storage.uri.rstrip("/").rpartition("/")[2]
+    return {"name": name} if name else {}
 
 
 def _sweeps_nearby(storage: Storage) -> str:

@@ -26,6 +26,7 @@ from hoir_ray.sweep.finish import leave
 from hoir_ray.sweep.front_packs import FrontPacks
 from hoir_ray.sweep.plan import Plan
 from hoir_ray.sweep.resume import refuse_other_spec, resolved
+from hoir_ray.tasks.contents import contents_of
 from hoir_ray.tasks.inputs import MAX_SHIP_BYTES, Show, find_inputs, hash_inputs, input_paths, ship_inputs
 from hoir_ray.tasks.localize import localize
 from hoir_ray.trackers import check_tracker
@@ -71,6 +72,7 @@ def run_sweep(
     storage = root.child(spec.name)
     unsaved = unsaved_folder(storage, sweep=spec.name)
     with acquire_lock(storage, owner=user_and_host(), force=force) as lock:
+        spec = spec.model_copy(update={"contents": contents_of(spec, plan.task)})
         spec, records = _past(spec, storage, unsaved=unsaved, add_trials=add_trials)
         config = localize(plan.config(plan.smallest.point), spec.inputs, root)
         notes = plan.task.data(config).notes  # a picture that cannot be read is said now, not per trial
@@ -133,7 +135,8 @@ def _past(
     before = read_spec(storage)
     if before is not None:
         refuse_other_spec(before, spec, where=storage.uri)
-        spec = spec.model_copy(update={"inputs": {**before.inputs, **spec.inputs}})
+        known = {**before.contents, **spec.contents}
+        spec = spec.model_copy(update={"inputs": {**before.inputs, **spec.inputs}, "contents": known})
     if unsaved.is_dir():
         saved = upload_unsaved(unsaved, storage)
         _log.warning("saved %d objects that had been kept in %s", len(saved), unsaved)

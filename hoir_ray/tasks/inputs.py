@@ -97,7 +97,7 @@ def find_inputs(
         if path in spec.inputs and not file.exists():
             continue
         try:
-            found[path] = _look_at(file)
+            found[path] = look_at(file)
         except DataError as error:
             problems.append(f"{error}{_place(path, spec, document)}")
     if problems:
@@ -160,7 +160,12 @@ def _data_type(task: Task[Any]) -> type[BaseModel]:
     return data
 
 
-def _look_at(path: Path) -> Input:
+def look_at(path: Path) -> Input:
+    """Find the files of an input, without reading them.
+
+    Raises:
+        DataError: If there is none, or one cannot be kept in storage under its name.
+    """
     if path.is_file():
         files = {path.name: path}
     elif path.is_dir():

@@ -10,7 +10,7 @@ from PIL import Image
 from hoir_ray.errors import DataError
 from hoir_ray.packs.train import train_pack
 from hoir_ray.pictures.folder import find_pictures_below
-from hoir_ray.tasks.inputs import _look_at
+from hoir_ray.tasks.inputs import look_at
 from hoir_ray.tasks.random_interpolation.folder import find_pictures
 
 
@@ -50,7 +50,7 @@ def test_links_are_followed_once(tmp_path: Path) -> None:
     (tmp_path / "photos" / "single.png").symlink_to(save(tmp_path / "one.png", 20))
     (tmp_path / "photos" / "dead.png").symlink_to(tmp_path / "gone.png")
     assert names(tmp_path / "photos") == ["again/deep/linked.png", "own.png", "single.png"]
-    shipped = _look_at(tmp_path / "photos").files
+    shipped = look_at(tmp_path / "photos").files
     assert sorted(shipped) == ["photos/again/deep/linked.png", "photos/own.png", "photos/single.png"]
 
 
