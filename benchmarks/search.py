@@ -65,9 +65,7 @@ class Ours:
             spec=plan.spec,
             space=plan.space,
             ledger=NoLedger(),  # type: ignore[arg-type]  # the three methods that a driver calls
-            refuse=plan.refuse,
-            describe=lambda point: {},
-            max_epochs=lambda record: MAX_EPOCHS,
+            candidate=plan.candidate,
         )
 
     def ask(self) -> tuple[str, Point] | None:

@@ -65,7 +65,7 @@ def _start(folder: Path) -> None:
     Config.initialize("")
     AuthenticationTokenLoader.instance().reset_cache()
     try:
-        with _own_process_group():
+        with _own_process_group(), few_processes():
             ray.init(
                 address="local",
                 include_dashboard=False,
@@ -88,6 +88,24 @@ def _strain(folder: Path) -> str:
     if free < _MIN_FREE_BYTES:
         return f", whose {folder.parent.parent} is full ({size(free)} free; TMPDIR names another place)"
     return f", which is overloaded (load {load:.0f} on {num_cpus} CPUs)" if load > _MAX_LOAD * num_cpus else ""
+
+
+@contextmanager
+def few_processes() -> Iterator[None]:
+    """Ray starts without what serves a dashboard, an autoscaler and logs on the driver's terminal.
+
+    Two processes are left out and two are as in an installation without `ray[default]`. There are no settings for it,
+    and together they take the processor as long as a trial's own process does.
+    """
+    from ray._private import parameter, utils
+
+    params, error = parameter.RayParams, utils.get_dashboard_dependency_error
+    parameter.RayParams = functools.partial(params, include_log_monitor=False, no_monitor=True)  # type: ignore[misc, assignment, arg-type]
+    utils.get_dashboard_dependency_error = lambda: ImportError("there is no dashboard")
+    try:
+        yield
+    finally:
+        parameter.RayParams, utils.get_dashboard_dependency_error = params, error  # type: ignore[misc]
 
 
 def refuse_spaces() -> None:

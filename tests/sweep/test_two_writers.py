@@ -44,7 +44,7 @@ def test_two_drivers_give_no_number_twice(tmp_path: Path) -> None:
     loaded = {r.trial: r.parameters for r in Ledger(storage).load()}
     assert loaded == {r.trial: r.parameters for r in records if r is not None}
     assert len({json.dumps(p, sort_keys=True) for p in loaded.values()}) >= 3
-    assert drivers[1]._searcher._open.keys() == {"t0002", "t0004", "t0006"}
+    assert drivers[1].searcher._open.keys() == {"t0002", "t0004", "t0006"}
 
 
 def test_a_record_that_cannot_be_read_keeps_its_number(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_a_bucket_is_asked_for_a_number_and_not_waited_for(s3_proxy: S3Proxy, s3
         assert told(ledger.create(made(2))), "it was written, only the answer was lost"
     assert [r.parameters["network.hidden.width"] for r in ledger.load()] == [4, 4]
     driver = driver_of(storage)
-    driver.ledger = ledger
+    driver.board.ledger = ledger
     with s3_proxy.faulty("503"):
         assert driver.next() is None, "not yet"
         assert not driver.finished
