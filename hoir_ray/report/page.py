@@ -118,6 +118,8 @@ def _facts(sweep: SweepResults, leaders: Sequence[TrialRecord]) -> Iterator[tupl
         yield f"best {metric.name}", "no trial has finished within the constraints yet"
     cost = cost_of(sweep.records, resources=sweep.spec.resources)
     yield "time", wording.duration(cost.busy_s)
+    if data := (sweep.spec.provenance or {}).get("data"):
+        yield "data", data
 
 
 def _trial_rows(sweep: SweepResults) -> Iterator[dict[str, Any]]:

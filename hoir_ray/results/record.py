@@ -19,6 +19,14 @@ RESULTS: frozenset[State] = frozenset(("FINISHED", "PRUNED"))
 ENDED: frozenset[State] = RESULTS | {"FAILED", "TIMEOUT", "OOM"}
 
 
+MODELS = "models"  # model packs: one folder for each attempt that came to its end
+
+
+def trial_of(model: str) -> str:
+    """The trial whose model pack is below a key such as `models/t0012-1f0c9a3e/config.json`."""
+    return model.split("/")[1].partition("-")[0]
+
+
 def now() -> str:
     """The present moment, in UTC, as ISO 8601 with milliseconds."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")

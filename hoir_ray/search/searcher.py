@@ -129,6 +129,11 @@ class Searcher:
             raise WorkError(f"no point in {MAX_RANDOM_DRAWS} draws meets the constraints; the last: {last}")
         return None
 
+    def rename(self, name: str, *, to: str) -> None:
+        """Give the point of an open trial to another one, whose number is free."""
+        if name in self._open:
+            self._open[to] = self._open.pop(name)
+
     def reopen(self, record: TrialRecord) -> None:
         """Take up an interrupted trial again, as a running one with its own point."""
         if record.trial not in self._open:

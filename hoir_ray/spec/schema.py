@@ -157,6 +157,8 @@ class SweepSpec(Config):
     Attributes:
         inputs: Files and folders of `data` that were copied into storage: path as in `data` -> where they are. Written
             by the program, when trials are to run where the path does not exist.
+        contents: Files and folders of `data` -> fingerprint of what is in them. Written by the program, so that a sweep
+            resumes when its data has moved, and not when it has changed.
     """
 
     name: str
@@ -170,6 +172,7 @@ class SweepSpec(Config):
     replicate_top: ReplicateTop | None = None
     warm_start: WarmStart | None = None
     inputs: dict[str, InputKey] = {}
+    contents: dict[str, str] = {}
     resources: Resources = Resources()
     budget: Budget
     failures: Failures = Failures()

@@ -57,10 +57,10 @@ class Board:
         return self.num_ended - self.counts["FINISHED"] - self.counts["PRUNED"]
 
     def add(self, record: TrialRecord) -> None:
-        """Take in a new trial and save it."""
+        """Take in a new trial, whose record is in the ledger already."""
         self._last_number = record.number
         self.num_searched += not record.is_replicate
-        self.keep(record, save=True)
+        self.keep(record, save=False)
 
     def keep(self, record: TrialRecord, *, save: bool, event: str = "") -> None:
         """Replace the trial's record.

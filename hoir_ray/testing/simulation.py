@@ -34,11 +34,14 @@ class NoLedger(Ledger):
     def __init__(self) -> None:
         """Needs no storage."""
 
+    def create(self, record: TrialRecord) -> Callable[[], bool]:
+        return lambda: True
+
     def save(self, record: TrialRecord) -> None: ...
 
     def save_snapshot(self, records: Iterable[TrialRecord]) -> None: ...
 
-    def load(self) -> list[TrialRecord]:
+    def load(self, *, to_resume: bool = False) -> list[TrialRecord]:
         return []
 
 

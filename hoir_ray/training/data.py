@@ -36,9 +36,11 @@ class Samples(nn.Module, ABC):
 class TaskData:
     """A task's data for training: two splits, and the facts that a model pack must remember.
 
-    `facts` are of the task's own model, such as the picture's height and width in pixels.
+    `facts` are of the task's own model, such as the picture's height and width in pixels. `notes` say in a line
+    each what was taken as data and what was not.
     """
 
     train: Samples
     val: Samples
     facts: Facts = field(default_factory=Facts)
+    notes: tuple[str, ...] = ()

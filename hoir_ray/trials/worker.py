@@ -127,7 +127,7 @@ def train_worker(attempt: Attempt, report: Report, *, worker: Worker = SINGLE) -
         return
     reason = f"best {attempt.metric} {fit.best_metrics[attempt.metric]:.6g} at epoch {fit.best_epoch} of {fit.epochs}"
     early = ", stopped early" if fit.stopped_early else ""
-    report(Finished(reason=reason + early, model=f"models/{attempt.trial}", unsaved=unsaved))
+    report(Finished(reason=reason + early, model=attempt.model, unsaved=unsaved))
 
 
 def _resume(checkpoints: Checkpoints, path: Path, worker: Worker) -> Resumed:
