@@ -1,4 +1,4 @@
-"""What a storage backend must do, and the errors and records that every backend shares."""
+"""The contract of a storage backend, and the errors and records that all of them share."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Backend(Protocol):
     def exists(self, key: str) -> bool: ...
 
     def list(self, folder: str) -> list[StoredObject]:
-        """Everything below `folder` ("" for all), sorted by key."""
+        """List everything below `folder` ("" for all), sorted by key."""
 
     def delete(self, key: str) -> None:
         """Delete one object; not an error when there is none."""
@@ -66,9 +66,6 @@ class Backend(Protocol):
 
     def delete_all(self, folder: str) -> None:
         """Delete everything below `folder`."""
-
-    def remove_leftovers(self, *, older_than_s: float) -> int:
-        """Remove what killed writers left unfinished and return how many there were."""
 
     def check_space(self, *, min_free_bytes: int) -> None:
         """Raise StorageError when less than this can still be written, where that is knowable."""

@@ -6,20 +6,31 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from hoir_ray.errors import PackError, RequestError
 from hoir_ray.machine.files import replacing
 from hoir_ray.storage.contract import MissingObjectError
 from hoir_ray.storage.keys import check_key
 
-if TYPE_CHECKING:
-    from hoir_ray.storage.store import Storage
-
 MANIFEST = "manifest.json"
 
 
-def put_folder(storage: Storage, prefix: str, folder: Path, *, if_absent: bool) -> bool:
+class Objects(Protocol):
+    """The part of a Storage that folders are made of."""
+
+    def describe(self) -> str: ...
+
+    def get(self, key: str) -> bytes: ...
+
+    def get_file(self, key: str, path: Path) -> None: ...
+
+    def put(self, key: str, data: bytes, *, if_absent: bool = False) -> bool: ...
+
+    def put_file(self, key: str, path: Path) -> None: ...
+
+
+def put_folder(storage: Objects, prefix: str, folder: Path) -> None:
     """Upload every file of `folder` and then its manifest, which is made here unless the folder brings one.
 
     Raises:
@@ -32,14 +43,12 @@ def put_folder(storage: Storage, prefix: str, folder: Path, *, if_absent: bool) 
     files = read_manifest(manifest, where=str(given))
     for name, facts in files.items():
         _verify(folder / name, facts, where=str(folder / name))
-    if if_absent and storage.exists(f"{prefix}/{MANIFEST}"):
-        return False
     for name in files:
         storage.put_file(f"{prefix}/{name}", folder / name)
-    return storage.put(f"{prefix}/{MANIFEST}", manifest, if_absent=if_absent)
+    storage.put(f"{prefix}/{MANIFEST}", manifest)
 
 
-def get_folder(storage: Storage, prefix: str, folder: Path) -> None:
+def get_folder(storage: Objects, prefix: str, folder: Path) -> None:
     """Download into `folder`, whose manifest comes last, so that an interrupted download does not count either."""
     where = f"{storage.describe()}: '{prefix}'"
     try:

@@ -11,7 +11,6 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -43,7 +42,7 @@ _BROKEN_OFF = (
 
 @dataclass(frozen=True, kw_only=True)
 class RetryPolicy:
-    """How long silence and errors are borne before a request counts as failed."""
+    """Timeouts and number of attempts of a request to S3."""
 
     attempts: int = 10
     connect_timeout_s: float = 5.0
@@ -153,20 +152,8 @@ class S3Backend:
                 for failed in answer.get("Errors", [])[:1]:
                     raise botocore.exceptions.ClientError({"Error": dict(failed)}, "DeleteObjects")  # type: ignore[typeddict-item]
 
-    def remove_leftovers(self, *, older_than_s: float) -> int:
-        limit, removed = datetime.now(UTC).timestamp() - older_than_s, 0
-        with self._explained("look for unfinished uploads in", "", permission="s3:ListBucketMultipartUploads"):
-            pages = self._client.get_paginator("list_multipart_uploads")
-            for page in pages.paginate(Bucket=self.bucket, Prefix=self._below("")):
-                for upload in page.get("Uploads", []):
-                    if upload["Key"].startswith(self._below("")) and upload["Initiated"].timestamp() < limit:
-                        where = {"Bucket": self.bucket, "Key": upload["Key"], "UploadId": upload["UploadId"]}
-                        self._client.abort_multipart_upload(**where)  # type: ignore[arg-type]
-                        removed += 1
-        return removed
-
     def check_space(self, *, min_free_bytes: int) -> None:
-        """A bucket has no size of its own."""
+        """Do nothing: a bucket has no size limit."""
 
     @property
     def _client(self) -> S3Client:
@@ -218,7 +205,7 @@ class S3Backend:
         raise AssertionError("the last attempt returns or raises")
 
     def _is_absent(self, key: str) -> bool:
-        """Whether a listing proves that there is no such object; reading one may answer 403 then."""
+        """Return whether a listing proves that there is no such object; reading one may answer 403 then."""
         with contextlib.suppress(StorageError):
             return not self.exists(key)
         return False

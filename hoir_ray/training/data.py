@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
+from hoir_ray.training.facts import Facts
+
 Batch = tuple[tuple[Tensor, ...], Tensor]
-Facts = Mapping[str, "int | float | str | bool | tuple[str, ...]"]
 
 
 class Samples(nn.Module, ABC):
@@ -29,17 +29,16 @@ class Samples(nn.Module, ABC):
         """
 
     def start_epoch(self, epoch: int) -> None:
-        """Told of every training epoch before its first batch; samples that are drawn at random change with it."""
+        """Prepare a training epoch before its first batch; samples that are drawn at random change with it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskData:
-    """What a task gives to training: two splits, and the facts of the data that a model pack must remember.
+    """A task's data for training: two splits, and the facts that a model pack must remember.
 
-    `facts` are plain JSON values that drawing needs when the data is no longer at hand, such as the picture's
-    height and width in pixels.
+    `facts` are of the task's own model, such as the picture's height and width in pixels.
     """
 
     train: Samples
     val: Samples
-    facts: Facts = field(default_factory=dict)
+    facts: Facts = field(default_factory=Facts)

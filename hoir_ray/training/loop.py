@@ -30,18 +30,17 @@ _PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {"32": "32-true", "64
 
 @dataclass(frozen=True, kw_only=True)
 class Distributed:
-    """How several workers train one network: a Lightning strategy and its plugins, such as Ray Train's."""
+    """Distributed training of one network: a Lightning strategy and its plugins, such as Ray Train's."""
 
     strategy: Any
     plugins: Sequence[Any] = ()
     accelerator: str = "auto"
     devices: Any = "auto"
-    num_nodes: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """What training left behind.
+    """Outcome of a training: weights, metrics and epochs.
 
     Attributes:
         epochs: How many were trained, over all attempts.
@@ -85,7 +84,7 @@ def train(
         on_epoch: Told of every validated epoch, while `network` still holds that epoch's weights. Returning False ends
             training with this epoch, its checkpoint written, so that it can go on another time; raising SystemExit ends
             it there. Called in every worker; what the first one's does holds for all.
-        checkpoint: Where to keep what a restart needs. If the file is there, training goes on from it, exactly.
+        checkpoint: File of the state that a restart needs. If it is there, training resumes from it, exactly.
         checkpoint_every_s: After so much training the next epoch's end is kept, or later where writing takes long;
             0 keeps every epoch's, whatever it takes.
         on_checkpoint: Told of each written file and its epoch, in the first worker only; may move the file away.
@@ -155,7 +154,6 @@ def _fit(
             precision=_PRECISIONS[config.precision],
             accelerator=distributed.accelerator if distributed else ("gpu" if has_cuda else "cpu"),
             devices=distributed.devices if distributed else 1,
-            num_nodes=distributed.num_nodes if distributed else 1,
             strategy=distributed.strategy if distributed else "auto",
             plugins=list(distributed.plugins) if distributed else None,
             callbacks=[recorder],

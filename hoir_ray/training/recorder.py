@@ -1,4 +1,4 @@
-"""What is kept of a training as it goes: metrics, the best weights, early stopping, pictures and checkpoints."""
+"""Recording of a training as it runs: metrics, the best weights, early stopping, pictures and checkpoints."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Epoch:
 
 @dataclass(frozen=True, kw_only=True)
 class Watching:
-    """Who is told what while a network trains; see `train` for each."""
+    """Callbacks of a training; see `train` for each."""
 
     score: Score
     pictures: Pictures | None
@@ -57,7 +57,7 @@ class Watching:
 
 @dataclass(kw_only=True)
 class History:
-    """What training has found so far; tensors and plain values only, since it goes into the checkpoint."""
+    """State of a training so far; tensors and plain values only, since it goes into the checkpoint."""
 
     epochs: int = 0
     best_epoch: int = 0
@@ -71,7 +71,7 @@ class History:
 
 
 def improved(value: float, before: float | None, *, goal: Goal, by: float = 0.0) -> bool:
-    """Whether `value` is better than what was there before, by more than `by`."""
+    """Return whether `value` is better than `before` by more than `by`."""
     if before is None:
         return True
     return value > before + by if goal == "maximize" else value < before - by
@@ -119,9 +119,8 @@ class Recorder(Callback):
             "samples_per_s": data.train.num_samples / max(module.epoch_time_s, 1e-9),
             "lr": module.learning_rate,
         }
-        num_pixels = data.facts.get("num_pixels")
-        if isinstance(num_pixels, int):
-            metrics["bits_per_pixel"] = bits_per_pixel(num_parameters, num_pixels=num_pixels)
+        if data.facts.num_pixels is not None:
+            metrics["bits_per_pixel"] = bits_per_pixel(num_parameters, num_pixels=data.facts.num_pixels)
         self._check_finite(metrics)
         return metrics
 
@@ -147,7 +146,7 @@ class Recorder(Callback):
             self._report(Epoch(epoch=history.epochs, metrics=dict(metrics), is_best=is_best), trainer)
 
     def _report(self, epoch: Epoch, trainer: Trainer) -> None:
-        """What the first worker is told holds for all: a worker that stopped alone would leave the others waiting."""
+        """Share the first worker's answer with all: a worker that stopped alone would leave the others waiting."""
         assert self._watching.on_epoch is not None
         exit_now, go_on = None, None
         try:
@@ -200,7 +199,9 @@ class Recorder(Callback):
                 self._tell(tracker, lambda t: t.log_images(images, step=epoch))
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        for tracker in self._watching.trackers if trainer.is_global_zero else ():
+        if not trainer.is_global_zero:
+            return
+        for tracker in self._watching.trackers:
             self._tell(tracker, lambda t: t.logger.log_hyperparams(dict(self._watching.hyperparameters)))
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:

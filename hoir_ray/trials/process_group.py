@@ -1,4 +1,4 @@
-"""How a trial's workers reach each other: torch's process group, on the addresses that Ray uses and on no other."""
+"""The process group of a trial's workers, on the addresses that Ray uses and on no other."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _store: TCPStore | None = None
 
 
 class NodeTorchConfig(TorchConfig):
-    """Ray's own opens torch's meeting point on every interface of the first worker's machine."""
+    """Backend of Ray Train whose rendezvous store listens on one address; Ray's own listens on every interface."""
 
     @property
     def backend_cls(self) -> type[Backend]:
@@ -57,7 +57,7 @@ class NodeBackend(Backend):
 
 
 def open_store(size: int) -> tuple[str, int]:
-    """Open the meeting point in this process; returns where it is."""
+    """Open the rendezvous store in this process; returns its host and port."""
     global _store
     host = _own_address()
     listener = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
@@ -71,16 +71,17 @@ def open_store(size: int) -> tuple[str, int]:
 def join(backend: str, rank: int, size: int, *, host: str, port: int) -> None:
     """Connect this process with the others."""
     interface = interface_of(_own_address())
-    for variable in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME") if interface else ():
+    if interface:
         # Without it gloo takes the address of the host's name, which on many machines is one of loopback.
-        os.environ.setdefault(variable, str(interface))
+        for variable in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
+            os.environ.setdefault(variable, interface)
     os.environ.setdefault("TORCH_NCCL_ASYNC_ERROR_HANDLING", "1")
     store = _store or TCPStore(host, port, size, is_master=False, timeout=TIMEOUT)
     distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
 
 
 def name_ranks() -> None:
-    """As torchrun does; Lightning takes a process without them for one that is to start the others."""
+    """Set the variables that torchrun sets; without them Lightning would start the other workers itself."""
     context = ray.train.get_context()
     os.environ["RANK"], os.environ["WORLD_SIZE"] = str(context.get_world_rank()), str(context.get_world_size())
     os.environ["LOCAL_RANK"], os.environ["NODE_RANK"] = str(context.get_local_rank()), str(context.get_node_rank())

@@ -14,7 +14,7 @@ from hoir_ray.cli.terminal.console import console, print_json, print_pairs
 
 
 def print_fit(pack: Path, fit: Fit) -> None:
-    """What one training came to."""
+    """Print the outcome of one training."""
     stopped = " (stopped early)" if fit.stopped_early else ""
     console.print(f"best epoch {fit.best_epoch} of {fit.epochs}{stopped}")
     print_metrics(fit.best_metrics, as_json=False)
@@ -33,3 +33,14 @@ def print_metrics(metrics: Mapping[str, float], *, as_json: bool) -> None:
         print_json(dict(metrics))
     else:
         print_pairs({name: wording.number(value) for name, value in metrics.items()})
+
+
+def print_imported(pack: Path, metrics: Mapping[str, float]) -> None:
+    print_metrics(metrics, as_json=False)
+    console.print(f"model pack: {pack}")
+    console.print(f"next: hoir render {pack} --out picture.png")
+
+
+def print_exported(out: Path, usage: str) -> None:
+    console.print(f"wrote {out}")
+    console.print(usage, markup=False, highlight=False, soft_wrap=True)

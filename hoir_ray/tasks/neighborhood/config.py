@@ -8,6 +8,7 @@ from pydantic import Field
 
 from hoir_ray.config import Config, InputPaths
 from hoir_ray.tasks.contract import TaskConfig
+from hoir_ray.training.facts import Facts
 
 
 class NeighborhoodData(Config):
@@ -51,8 +52,15 @@ class NeighborhoodConfig(TaskConfig):
     data: NeighborhoodData = NeighborhoodData()
 
 
+class NeighborhoodFacts(Facts):
+    """Numbers of positions that were trained on and held out."""
+
+    num_train_positions: int = Field(ge=0)
+    num_held_out_positions: int = Field(ge=0)
+
+
 class RenderOptions(Config):
-    """What the network is applied to, and how often.
+    """Options of applying the network to a picture, again and again.
 
     Attributes:
         input: A picture to start from (a file or `sample:<name>`), or `noise`.
