@@ -1,4 +1,4 @@
-/* What the parts of links.c share: vectors, the plan of a layer, and the scratch of a call. */
+/* What the parts of links.h share: vectors, the plan of a layer, and the scratch of a call. */
 
 #pragma once
 
@@ -40,9 +40,23 @@ typedef struct {
 
 static int64_t padded(int64_t num_outputs) { return (num_outputs + LANES - 1) / LANES * LANES; }
 
-static void *allocate(int64_t count, int64_t size) {
-    int64_t bytes = (count * size + 63) / 64 * 64;
-    return aligned_alloc(64, bytes ? bytes : 64);
+/* Memory taken piece by piece from one block. Pieces are counted while there is no block yet, then taken once more. */
+typedef struct {
+    char *block;
+    int64_t used;
+} Arena;
+
+static void *take(Arena *a, int64_t count, int64_t size) {
+    void *piece = a->block ? a->block + a->used : 0;
+    a->used += (count * size + 63) / 64 * 64;
+    return piece;
+}
+
+/* Returns whether there is memory for what was counted. */
+static int reserve(Arena *a) {
+    a->block = aligned_alloc(64, a->used + 64);
+    a->used = 0;
+    return a->block != 0;
 }
 
 /* Whether the layer has so few outputs that rows, not outputs, lie side by side. */
@@ -50,31 +64,27 @@ static int is_narrow(const Plan *p) {
     return !p->is_product && p->num_outputs <= MOST_OUTPUTS && p->num_rows <= 4 * p->num_values;
 }
 
+/* How many numbers a row of the layer's table is apart from the next, as `join` reads it. */
+static int64_t row_width(const Plan *p) { return is_narrow(p) ? p->num_outputs : padded(p->num_outputs); }
+
 /* Whether values are spread over all V rows of their input, so that the rows of the batch share what they weigh. */
 static int is_spread(const Plan *p) {
     return p->kind == PIECEWISE && !p->is_product && (is_narrow(p) || p->num_rows <= 2 * p->num_values);
 }
 
-static int open_scratch(const Plan *p, Scratch *s) {
-    int64_t in = p->num_inputs, n = p->num_values, width = padded(p->num_outputs);
-    s->x = allocate(in * CHUNK, sizeof(REAL));
-    s->values = allocate(in * n * CHUNK, sizeof(REAL));
-    s->slopes = allocate(in * n * CHUNK, sizeof(REAL));
-    s->left = allocate(n * CHUNK, sizeof(REAL));
-    s->right = allocate(n * CHUNK, sizeof(REAL));
-    s->left_slope = allocate(n * CHUNK, sizeof(REAL));
-    s->right_slope = allocate(n * CHUNK, sizeof(REAL));
-    s->grad = allocate(CHUNK * width, sizeof(REAL));
-    s->products = allocate(p->is_product ? 2 * in * MOST_VECTORS : 0, VECTOR_BYTES);
-    s->spread = allocate(is_spread(p) ? in * p->num_rows * CHUNK : 0, sizeof(REAL));
-    s->first = allocate(in * CHUNK, sizeof(int32_t));
-    return s->x && s->values && s->slopes && s->left && s->right && s->left_slope && s->right_slope && s->grad &&
-           s->products && s->spread && s->first;
-}
-
-static void close_scratch(Scratch *s) {
-    free(s->x), free(s->values), free(s->slopes), free(s->left), free(s->right), free(s->left_slope);
-    free(s->right_slope), free(s->grad), free(s->products), free(s->spread), free(s->first);
+static void take_scratch(const Plan *p, Scratch *s, Arena *a) {
+    int64_t in = p->num_inputs, n = p->num_values;
+    s->x = take(a, in * CHUNK, sizeof(REAL));
+    s->values = take(a, in * n * CHUNK, sizeof(REAL));
+    s->slopes = take(a, in * n * CHUNK, sizeof(REAL));
+    s->left = take(a, n * CHUNK, sizeof(REAL));
+    s->right = take(a, n * CHUNK, sizeof(REAL));
+    s->left_slope = take(a, n * CHUNK, sizeof(REAL));
+    s->right_slope = take(a, n * CHUNK, sizeof(REAL));
+    s->grad = take(a, CHUNK * padded(p->num_outputs), sizeof(REAL));
+    s->products = take(a, p->is_product ? 2 * in * MOST_VECTORS : 0, VECTOR_BYTES);
+    s->spread = take(a, is_spread(p) ? in * p->num_rows * CHUNK : 0, sizeof(REAL));
+    s->first = take(a, in * CHUNK, sizeof(int32_t));
 }
 
 /* Values [in, n, CHUNK] at their rows of [in, V, CHUNK]; where is_spread says no, as they are. */

@@ -56,7 +56,7 @@ INLINE void narrow_backward(const Plan *p, Scratch *s, const REAL *table, const 
             }
             *(vec *)(column + g * LANES) = total;
         }
-        for (int64_t r = 0; r < rows; r++) grad_x[r * in + i] = column[r];
+        for (int64_t r = 0; r < rows; r++) grad_x[r * in + i] += column[r];
     }
 }
 

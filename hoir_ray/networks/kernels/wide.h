@@ -4,18 +4,6 @@
 
 #include "layout.h"
 
-/* The table with its rows padded to whole vectors; the table itself where they are whole already. */
-static REAL *pad_table(const Plan *p, const REAL *table) {
-    int64_t out = p->num_outputs, width = padded(out), rows = p->num_inputs * p->num_rows;
-    if (out == width) return (REAL *)table;
-    REAL *copy = allocate(rows * width, sizeof(REAL));
-    for (int64_t row = 0; copy && row < rows; row++) {
-        memcpy(copy + row * width, table + row * out, out * sizeof(REAL));
-        memset(copy + row * width + out, 0, (width - out) * sizeof(REAL));
-    }
-    return copy;
-}
-
 static void pad_grad(const Plan *p, Scratch *s, const REAL *grad, int64_t rows) {
     int64_t out = p->num_outputs, width = padded(out);
     for (int64_t r = 0; r < rows; r++) {
