@@ -72,7 +72,7 @@ class Program:
         self.dtype = tape.dtype
 
     @property
-    def parameters(self) -> Sequence[nn.Parameter]:
+    def parameters(self) -> Sequence[Tensor]:
         """In the order of an update's moments."""
         return self._tape.parameters
 

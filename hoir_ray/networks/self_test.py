@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -89,5 +90,5 @@ def _plain(module: nn.Module, x: Tensor) -> Tensor:
             return module(x)
 
 
-def _flat(tensors: object) -> Tensor:
+def _flat(tensors: Sequence[Tensor]) -> Tensor:
     return torch.cat([t.detach().flatten() for t in tensors])

@@ -109,7 +109,7 @@ class Tape:
 
     def __init__(self, dtype: torch.dtype) -> None:
         self.dtype = dtype
-        self.parameters: list[nn.Parameter] = []
+        self.parameters: list[Tensor] = []
         self._specs: list[ParameterStruct] = []
         self._values: list[_ValueStruct] = []
         self._operations: list[_OperationStruct] = []
@@ -150,7 +150,7 @@ class Tape:
         """The sum of two values."""
         return self._step(_Operation.ADD, one, other=other, width=self._values[one].width)
 
-    def links(self, value: int, weight: nn.Parameter, *, basis: Basis, join: Join, is_transposed: bool = False) -> int:
+    def links(self, value: int, weight: Tensor, *, basis: Basis, join: Join, is_transposed: bool = False) -> int:
         """A layer of links; a linear layer is one of the identity, whose weight is the table's transpose."""
         if not in_range(basis, self.dtype):
             raise UnrecordableError(f"{basis} is out of range for {self.dtype}")
@@ -162,7 +162,7 @@ class Tape:
         self._specs[number].is_transposed = is_transposed
         return self._step(_Operation.LINKS, value, width=out, weight=number, plan=address, has_gradient=True)
 
-    def bias(self, value: int, bias: nn.Parameter | None) -> int:
+    def bias(self, value: int, bias: Tensor | None) -> int:
         """Added in place."""
         if bias is not None:
             self._in_place(_Operation.BIAS, value, bias=self._parameter(bias, rows=1, columns=len(bias)))
@@ -173,12 +173,12 @@ class Tape:
         self._in_place(_Operation.RELU, value)
         return value
 
-    def normalize(self, value: int, kind: str, eps: float, *parameters: nn.Parameter) -> int:
+    def normalize(self, value: int, kind: str, eps: float, *parameters: Tensor) -> int:
         """`kind` in capitals as in kernels/tape.h; LAYER_NORM has a weight and a bias."""
         width = self._values[value].width
         numbers = [self._parameter(parameter, rows=1, columns=width) for parameter in parameters]
-        named = dict(zip(("weight", "bias"), numbers, strict=False))
-        return self._step(_Operation[kind], value, width=width, constant=eps, **named)
+        weight, bias = numbers or (0, 0)
+        return self._step(_Operation[kind], value, width=width, constant=eps, weight=weight, bias=bias)
 
     def fold(self, value: int, period: float) -> int:
         """Mirror images; see `basis.fold`."""
@@ -203,7 +203,7 @@ class Tape:
             if operation.adds and operation.kind not in adding:
                 raise UnrecordableError("a value is read by several operations that set its gradient")
             written |= {operation.from_, operation.other} if _reads_two(operation) else {operation.from_}
-        arrays = {
+        arrays: dict[str, ctypes.Array[Any]] = {
             "values": (_ValueStruct * len(self._values))(*self._values),
             "operations": (_OperationStruct * len(self._operations))(*self._operations),
             "parameters": (ParameterStruct * len(self._specs))(*self._specs),
@@ -223,7 +223,7 @@ class Tape:
         self._values.append(_ValueStruct(width=width, has_gradient=has_gradient))
         return len(self._values) - 1
 
-    def _parameter(self, parameter: nn.Parameter, *, rows: int, columns: int, plan: int | None = None) -> int:
+    def _parameter(self, parameter: Tensor, *, rows: int, columns: int, plan: int | None = None) -> int:
         if not parameter.requires_grad or any(parameter is known for known in self.parameters):
             raise UnrecordableError("a parameter is frozen or belongs to two layers")
         self.parameters.append(parameter)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from hoir_ray.networks.program import build_program
+from hoir_ray.networks.program import Program, build_program
 from hoir_ray.training.data import Batch, Samples
 
 
@@ -34,7 +34,9 @@ def predict(network: nn.Module, samples: Samples, *, max_rows: int = 8192) -> tu
     network.eval()
     device, dtype = device_and_dtype(network)
     samples.to(device)
-    predictions, targets, program = [], [], None
+    predictions: list[Tensor] = []
+    targets: list[Tensor] = []
+    program: Program | None = None
     for batch in _batches(samples, max_rows=max_rows, device=device):
         inputs, target = cast(batch, dtype)
         if not predictions:
