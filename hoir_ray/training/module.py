@@ -17,8 +17,8 @@ from hoir_ray.training.data import TaskData
 from hoir_ray.training.fused import MAX_ROWS, FusedSteps, fuse
 from hoir_ray.training.loader import IndexLoader, epoch_seed
 from hoir_ray.training.optimizers import build_optimizer, needs_second_order, set_learning_rate, settle
+from hoir_ray.training.optimizers.schedule import Schedule
 from hoir_ray.training.predict import cast, device_and_dtype
-from hoir_ray.training.schedule import Schedule
 
 MIN_BLOCK_STEPS = 64  # to one `training_step`
 

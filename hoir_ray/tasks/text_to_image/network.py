@@ -9,9 +9,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from hoir_ray import networks
+from hoir_ray.networks.native.tape import Inputs, Tape
 from hoir_ray.networks.normalization import build_normalization
 from hoir_ray.networks.resolve import ResolvedLayer, resolve
-from hoir_ray.networks.tape import Inputs, Tape
 from hoir_ray.tasks.text_to_image.config import TextToImageConfig
 
 # Straight lines in every number of an embedding, as upstream has it; more would only help to tell captions apart

@@ -1,0 +1,1 @@
+"""Model packs: written, loaded, trained, rendered and evaluated, one at a time."""
