@@ -36,7 +36,9 @@ RATES = {"adam": 1e-3, "adamw": 1e-3, "lion": 1e-4, "sparse_lion": 1e-4}
 class Training:
     """A network, its optimizer and the numbers of its batches, twice the same for the same arguments."""
 
-    def __init__(self, network: dict[str, Any], optimizer: str, *, batch: int, dtype: torch.dtype, seed: int = 0) -> None:
+    def __init__(
+        self, network: dict[str, Any], optimizer: str, *, batch: int, dtype: torch.dtype, seed: int = 0
+    ) -> None:
         config = NetworkConfig.model_validate(network)
         self.network = build_mlp(config, in_width=2, out_width=2, generator_seed=seed).to(dtype)
         given = {"name": optimizer, "lr": RATES[optimizer], **({} if optimizer == "adam" else {"weight_decay": 0.02})}
@@ -62,9 +64,7 @@ class Training:
 
     def fused(self, first: int, last: int) -> Tensor:
         data = TaskData(train=self.samples, val=self.samples)
-        steps = fuse(
-            self.network, data, optimizer=self.optimizer, config=self.config, batch_size=self.index.shape[1]
-        )
+        steps = fuse(self.network, data, optimizer=self.optimizer, config=self.config, batch_size=self.index.shape[1])
         assert steps is not None
         assert steps.is_ready
         return steps.train(self.index[first:last], rates=self.rates[first:last])

@@ -29,11 +29,14 @@ _LAYERS: tuple[tuple[LayerType, Normalization], ...] = (
     ("relu", "none"),
     ("continuous", "none"),
 )
-_RATE, _EPS = 0.1, 1.0  # so large that the step is a smooth function of the gradient, whose smallest parts are rounding
+_NUM_STEPS = 2  # the second shows what the first left behind
+_RATE, _BETA1, _BETA2 = 0.1, 0.9, 0.99
+_EPS = 1.0  # so large that a step is a smooth function of the gradient, whose smallest parts are rounding
 
 
+@torch.inference_mode(mode=False)
 def disagreement(kernels: ctypes.CDLL, dtype: torch.dtype) -> str | None:
-    """What a step of the kernels has otherwise than torch, or None."""
+    """What steps of the kernels have otherwise than torch, or None."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = _build_chain().to(dtype)
@@ -44,19 +47,44 @@ def disagreement(kernels: ctypes.CDLL, dtype: torch.dtype) -> str | None:
     program = build_program(network, (x,), num_rows=NUM_ROWS, kernels=kernels)
     if program is None:
         return "their description is not understood"
-    with torch.enable_grad(), torch.inference_mode(mode=False):
-        loss = functional.mse_loss(_plain(network, x), target)
-        gradients = torch.autograd.grad(loss, list(program.parameters))
-    expected = [p.detach() - _RATE * g / (g.abs() + _EPS) for p, g in zip(program.parameters, gradients, strict=True)]
-    moments = [(torch.zeros_like(p), torch.zeros_like(p)) for p in program.parameters]
-    update = Update(rule="adam", beta1=0.9, beta2=0.99, eps=_EPS, steps_done=0, rates=[_RATE], moments=moments)
-    found = program.train(program.inputs((x,)), target, torch.arange(NUM_ROWS)[None], update=update)
-    pairs = {"loss": (found[0], loss.detach()), "weights": (_flat(program.parameters), _flat(expected))}
-    for name, (got, wanted) in pairs.items():
-        off = float((got - wanted).abs().max() / wanted.abs().max())
+    before = [p.detach().clone() for p in program.parameters]
+    losses = _train_plainly(network, program.parameters, x, target)
+    expected = {"losses": losses, "weights": _flat(program.parameters)}
+    for parameter, value in zip(program.parameters, before, strict=True):
+        parameter.data.copy_(value)
+    update = Update(
+        rule="adam",
+        beta1=_BETA1,
+        beta2=_BETA2,
+        eps=_EPS,
+        steps_done=0,
+        rates=[_RATE] * _NUM_STEPS,
+        moments=[(torch.zeros_like(p), torch.zeros_like(p)) for p in program.parameters],
+    )
+    index = torch.arange(NUM_ROWS).repeat(_NUM_STEPS, 1)
+    found = {"losses": program.train(program.inputs((x,)), target, index, update=update)}
+    found["weights"] = _flat(program.parameters)
+    for name, wanted in expected.items():
+        off = float((found[name] - wanted).abs().max() / wanted.abs().max())
         if not off <= TOLERANCE[dtype]:
             return f"{name} off by {off:.1g} of the largest"
     return None
+
+
+def _train_plainly(network: nn.Module, parameters: Sequence[Tensor], x: Tensor, target: Tensor) -> Tensor:
+    losses = []
+    moments = [(torch.zeros_like(p), torch.zeros_like(p)) for p in parameters]
+    for step in range(1, _NUM_STEPS + 1):
+        with torch.enable_grad():
+            loss = functional.mse_loss(_plain(network, x), target)
+            gradients = torch.autograd.grad(loss, parameters)
+        for parameter, gradient, (first, second) in zip(parameters, gradients, moments, strict=True):
+            first.lerp_(gradient, 1 - _BETA1)
+            second.mul_(_BETA2).addcmul_(gradient, gradient, value=1 - _BETA2)
+            root = (second / (1 - _BETA2**step)).sqrt_().add_(_EPS)
+            parameter.data.addcdiv_(first, root, value=-_RATE / (1 - _BETA1**step))
+        losses.append(loss.detach())
+    return torch.stack(losses)
 
 
 def _build_chain() -> nn.Sequential:

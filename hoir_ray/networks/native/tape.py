@@ -137,6 +137,7 @@ class Tape:
         Raises:
             UnrecordableError: If no operation computes it.
         """
+        _refuse_hooks(module)
         record = _RECORDERS.get(type(module))
         if record is None:
             raise UnrecordableError(f"no operation computes a {type(module).__name__}")
@@ -250,6 +251,7 @@ def record(network: nn.Module, inputs: tuple[Tensor, ...], *, num_rows: int, dty
         UnrecordableError: If some part of it has no operation.
     """
     tape = Tape(dtype)
+    _refuse_hooks(network)
     if isinstance(network, Recordable):
         network.record(tape, network.tape_inputs(*inputs), num_rows=num_rows)
     elif len(inputs) == 1:
@@ -265,6 +267,11 @@ def record(network: nn.Module, inputs: tuple[Tensor, ...], *, num_rows: int, dty
 def inputs_of(network: nn.Module, inputs: tuple[Tensor, ...]) -> Inputs:
     """A batch's inputs as the network's tape takes them."""
     return network.tape_inputs(*inputs) if isinstance(network, Recordable) else Inputs(rows=inputs[0])
+
+
+def _refuse_hooks(module: nn.Module) -> None:
+    if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks:
+        raise UnrecordableError(f"a {type(module).__name__} has hooks")
 
 
 def _reads_two(operation: _OperationStruct) -> bool:
