@@ -1,4 +1,4 @@
-"""How trials are put into words and small tables: the same in the live view, the event lines and the commands."""
+"""Words for trials: the same in the live view, the event lines and the commands."""
 
 from __future__ import annotations
 
@@ -72,3 +72,8 @@ def duration(seconds: float) -> str:
 
 def _value(value: Scalar) -> str:
     return number(value) if isinstance(value, float) else str(value)
+
+
+def quoted(text: str, *, most: int = 60) -> str:
+    """Foreign text in quotes, cut to `most` characters, control characters escaped."""
+    return repr(text if len(text) <= most else text[: most - 1] + "…")

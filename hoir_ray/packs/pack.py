@@ -104,7 +104,7 @@ def load_pack(folder: Path) -> Pack:
     _check_format(about, folder / CONFIG)
     try:
         task = load_task(str(about.get("task")))
-        config = task.config.model_validate(about["config"])
+        config = task.config.model_validate(task.upgrade(about["config"]))
         facts = {name: tuple(v) if isinstance(v, list) else v for name, v in about["facts"].items()}
     except (SpecError, ValidationError, KeyError, AttributeError) as error:
         reason = str(error).replace("\n", "; ")
@@ -119,7 +119,7 @@ def load_pack(folder: Path) -> Pack:
 
 
 def _read(folder: Path) -> dict[str, bytes]:
-    """Every file's bytes, checked; what is used later is what was checked, even if the folder changes."""
+    """Read and verify every file's bytes, so that what is used is what was checked, even if the folder changes."""
     if not folder.is_dir():
         raise PackError(f"{folder}: no such model pack")
     path = folder / MANIFEST

@@ -32,14 +32,14 @@ class Plan(ctypes.Structure):
 
 
 def takes(x: Tensor, basis: Basis) -> bool:
-    """Whether `evaluate` can be called: on the CPU, where a compiler is or was, within float32's range."""
+    """Return whether `evaluate` can be called: on the CPU, with compiled kernels, within float32's range."""
     if x.device.type != "cpu" or x.dtype not in C_TYPES:
         return False
     return in_range(basis, x.dtype) and library(x.dtype) is not None
 
 
 def in_range(basis: Basis, dtype: torch.dtype) -> bool:
-    """Whether the basis can be computed in this precision."""
+    """Return whether the basis can be computed in this precision."""
     return basis.num_values <= FLOAT32_NODES or dtype == torch.float64 or isinstance(basis, Fourier)
 
 

@@ -13,7 +13,7 @@ EPS = 1e-6  # upstream's
 
 
 def plain(x: Tensor) -> Tensor:
-    """In torch alone, for other devices and second derivatives; of equal magnitudes `max` picks the one to move."""
+    """Divide in torch alone, for other devices and second derivatives; of equal magnitudes `max` picks one."""
     return x / (x.abs().max(dim=1, keepdim=True)[0] + EPS)
 
 
