@@ -41,7 +41,7 @@ def load(dtype: torch.dtype, *, defines: tuple[str, ...] = ()) -> ctypes.CDLL | 
         loaded.links_forward.argtypes = [_POINTER] * 4 + [_COUNT]
         loaded.links_backward.argtypes = [_POINTER] * 6 + [_COUNT]
         loaded.max_abs_forward.argtypes = [_POINTER] * 2 + [_COUNT] * 2 + [_REAL]
-        loaded.max_abs_backward.argtypes = [_POINTER] * 3 + [_COUNT] * 2 + [_REAL]
+        loaded.max_abs_backward.argtypes = [_POINTER] * 4 + [_COUNT] * 2 + [_REAL]
         loaded.run.argtypes = loaded.run_bytes.argtypes = [_POINTER]
         loaded.run_bytes.restype = _COUNT
     return loaded

@@ -12,17 +12,20 @@
 #include "narrow.h"
 #include "wide.h"
 
-#define FORWARD_WIDE(SPARSE, PRODUCT, NV, NR) forward_block(p, s, table, output, rows, o, SPARSE, PRODUCT, NV, NR)
+#define FORWARD_WIDE(SPARSE, PRODUCT, NV, NR) \
+    (PRODUCT ? product_forward : sum_forward)(p, s, table, rows, o, SPARSE, NV, NR)
 #define FORWARD_NARROW(NO) narrow_forward(p, s, table, output, rows, NO)
 
 /* Outputs of a chunk whose basis is expanded. A wide layer's table has its rows padded to whole vectors. */
 static void join(const Plan *p, Scratch *s, const REAL *table, REAL *output, int64_t rows) {
-    int64_t width = padded(p->num_outputs);
+    int64_t out = p->num_outputs, width = padded(out);
     if (is_narrow(p)) {
+        if (is_spread(p)) spread(p, s);
         BY_OUTPUTS(FORWARD_NARROW)
-    } else {
-        BY_WIDTH(FORWARD_WIDE)
+        return;
     }
+    BY_WIDTH(FORWARD_WIDE)
+    for (int64_t r = 0; r < rows; r++) memcpy(output + r * out, s->grad + r * width, out * sizeof(REAL));
 }
 
 #define BACKWARD_WIDE(SPARSE, PRODUCT, NV, NR) \
@@ -33,12 +36,14 @@ static void join(const Plan *p, Scratch *s, const REAL *table, REAL *output, int
 static void join_backward(const Plan *p, Scratch *s, const REAL *table, const REAL *grad, REAL *grad_x,
                           REAL *grad_table, int64_t rows) {
     int64_t width = padded(p->num_outputs);
+    if (is_spread(p)) spread(p, s);
     if (is_narrow(p)) {
         BY_OUTPUTS(BACKWARD_NARROW)
         return;
     }
     pad_grad(p, s, grad, rows);
     BY_WIDTH(BACKWARD_WIDE)
+    if (grad_x && is_dense(p)) dense_slopes(p, s, table, grad_x, rows);
 }
 
 /* Copies a table whose rows are `from` numbers apart to one whose rows are `to` apart, with zeros between them. */

@@ -27,20 +27,20 @@ def max_abs(x: Tensor) -> Tensor:
 class _MaxAbs(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)  # as given: a copy would have no history to differentiate twice
-        x = x.contiguous()
+        given, x = x, x.contiguous()
         kernels, output = library(x.dtype), torch.empty_like(x)
         assert kernels is not None
+        ctx.save_for_backward(given, output)  # as given: a copy would have no history to differentiate twice
         kernels.max_abs_forward(x.data_ptr(), output.data_ptr(), *x.shape, EPS)
         return output
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
-        (x,) = ctx.saved_tensors
+        x, output = ctx.saved_tensors
         if torch.is_grad_enabled():
             return torch.autograd.grad(plain(x), x, grad, create_graph=True)[0]
         x, grad = x.contiguous(), grad.contiguous()
         kernels, grad_x = library(x.dtype), torch.empty_like(x)
         assert kernels is not None
-        kernels.max_abs_backward(x.data_ptr(), grad.data_ptr(), grad_x.data_ptr(), *x.shape, EPS)
+        kernels.max_abs_backward(x.data_ptr(), output.data_ptr(), grad.data_ptr(), grad_x.data_ptr(), *x.shape, EPS)
         return grad_x

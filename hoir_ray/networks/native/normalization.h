@@ -7,31 +7,24 @@
 typedef __typeof__(__builtin_choose_expr(sizeof(REAL) == 8, (int64_t)0, (int32_t)0)) bits;
 typedef bits __attribute__((may_alias)) row_bits;
 #define MAGNITUDE ((bits)(((uint64_t)1 << (8 * sizeof(bits) - 1)) - 1))
-#define PARTS 16 /* sums that run side by side, so that the compiler may use vectors */
 
-INLINE REAL total(const REAL *parts, REAL sum) {
-    for (int l = 0; l < PARTS; l++) sum += parts[l];
-    return sum;
-}
+/* The sum of what EACH of j is, for vectors of a row and then for its rest. */
+#define SUM_OF_ROW(EACH)                                          \
+    vec many = {0};                                               \
+    REAL rest = 0;                                                \
+    int64_t j = 0;                                                \
+    for (; j + LANES <= width; j += LANES) many += EACH(vec);     \
+    for (; j < width; j++) rest += EACH(REAL);                    \
+    return sum_lanes(&many) + rest
 
-/* The sum of a row, of its products with another, or of squared distances from `centre`. */
-static REAL sum_row(const REAL *a, int64_t width) {
-    REAL parts[PARTS] = {0}, rest = 0;
-    int64_t j = 0;
-    for (; j + PARTS <= width; j += PARTS)
-        for (int l = 0; l < PARTS; l++) parts[l] += a[j + l];
-    for (; j < width; j++) rest += a[j];
-    return total(parts, rest);
-}
+#define AT(type, row) (*(const type *)((row) + j))
+#define ONE(type) AT(type, a)
+#define PRODUCT(type) (AT(type, a) * AT(type, b))
+#define DISTANCE(type) ((AT(type, a) - centre) * (AT(type, a) - centre))
 
-static REAL dot(const REAL *a, const REAL *b, int64_t width) {
-    REAL parts[PARTS] = {0}, rest = 0;
-    int64_t j = 0;
-    for (; j + PARTS <= width; j += PARTS)
-        for (int l = 0; l < PARTS; l++) parts[l] += a[j + l] * b[j + l];
-    for (; j < width; j++) rest += a[j] * b[j];
-    return total(parts, rest);
-}
+static REAL sum_row(const REAL *a, int64_t width) { SUM_OF_ROW(ONE); }
+static REAL dot(const REAL *a, const REAL *b, int64_t width) { SUM_OF_ROW(PRODUCT); }
+static REAL scatter(const REAL *a, REAL centre, int64_t width) { SUM_OF_ROW(DISTANCE); }
 
 /* Magnitudes are compared as integers, which order as they do and put NaN above infinity, so that NaN is the largest as
  * it is for torch. Of equal magnitudes the first counts, as for torch. */
@@ -66,18 +59,14 @@ void max_abs_forward(const REAL *x, REAL *y, int64_t batch, int64_t width, doubl
     }
 }
 
-void max_abs_backward(const REAL *x, const REAL *grad, REAL *grad_x, int64_t batch, int64_t width, double eps) {
-    for (int64_t r = 0; r < batch; r++, x += width, grad += width, grad_x += width) {
+void max_abs_backward(const REAL *x, const REAL *y, const REAL *grad, REAL *grad_x, int64_t batch, int64_t width,
+                      double eps) {
+    for (int64_t r = 0; r < batch; r++, x += width, y += width, grad += width, grad_x += width) {
         bits most = largest((const row_bits *)x, width);
-        REAL by = divisor(most, (REAL)eps), parts[PARTS] = {0}, rest = 0;
-        int64_t j = 0, first = first_of((const row_bits *)x, width, most);
-        for (; j + PARTS <= width; j += PARTS)
-            for (int l = 0; l < PARTS; l++) parts[l] += grad[j + l] * (x[j + l] / by);
-        for (; j < width; j++) rest += grad[j] * (x[j] / by);
-        REAL sum = total(parts, rest);
-        for (j = 0; j < width; j++) grad_x[j] = grad[j] / by;
-        REAL sign = x[first] > 0 ? 1 : x[first] < 0 ? -1 : 0;
-        grad_x[first] -= sign * (sum / by);
+        int64_t first = first_of((const row_bits *)x, width, most);
+        REAL by = divisor(most, (REAL)eps), sign = (REAL)(x[first] > 0) - (REAL)(x[first] < 0);
+        for (int64_t j = 0; j < width; j++) grad_x[j] = grad[j] / by;
+        grad_x[first] -= sign * (dot(grad, y, width) / by);
     }
 }
 
@@ -126,13 +115,9 @@ static void l2_backward(const REAL *x, const REAL *grad, REAL *grad_x, int64_t b
 
 /* Mean, and one over the standard deviation. */
 static void moments_of(const REAL *x, int64_t width, double eps, REAL *mean, REAL *scale) {
-    REAL parts[PARTS] = {0}, rest = 0, centre = sum_row(x, width) / (REAL)width;
-    int64_t j = 0;
-    for (; j + PARTS <= width; j += PARTS)
-        for (int l = 0; l < PARTS; l++) parts[l] += (x[j + l] - centre) * (x[j + l] - centre);
-    for (; j < width; j++) rest += (x[j] - centre) * (x[j] - centre);
+    REAL centre = sum_row(x, width) / (REAL)width;
     *mean = centre;
-    *scale = 1 / (REAL)sqrt(total(parts, rest) / (REAL)width + (REAL)eps);
+    *scale = 1 / (REAL)sqrt(scatter(x, centre, width) / (REAL)width + (REAL)eps);
 }
 
 static void layer_norm_forward(const REAL *x, const REAL *weight, const REAL *bias, REAL *y, int64_t batch,

@@ -35,6 +35,8 @@ typedef struct {
     Common common;
 } Job;
 
+#define AHEAD 12 /* rows whose memory is asked for before they are read */
+
 enum outcome { DONE, NO_MEMORY, OUT_OF_RANGE };
 
 static int64_t stride_of(const Parameter *p) { return p->plan ? row_width(p->plan) : p->columns; }
@@ -129,6 +131,10 @@ static void gather(const Job *job, Worker *w, int64_t first, int64_t rows) {
     for (int64_t r = 0; r < rows; r++) {
         int64_t number = run->index ? run->index[first + r] : first + r;
         if (number < 0 || number >= s->num_samples) w->is_out_of_range = 1, number = 0;
+        if (run->index && r + AHEAD < rows) { /* any address may be asked for */
+            __builtin_prefetch(s->inputs + run->index[first + r + AHEAD] * in);
+            if (run->optimizer) __builtin_prefetch(s->targets + run->index[first + r + AHEAD] * out);
+        }
         memcpy(w->values[0] + r * in, s->inputs + number * in, in * sizeof(REAL));
         if (run->optimizer) memcpy(w->targets + r * out, s->targets + number * out, out * sizeof(REAL));
         if (!s->picked) continue;

@@ -125,7 +125,7 @@ static void backward_operation(const Tape *t, const Common *c, Worker *w, int64_
             for (int64_t r = 0; grad_x && r < rows; r++)
                 for (int64_t j = 0; j < width; j++) w->shared_grads[w->picked[r] * width + j] += grad[r * width + j];
             break;
-        case MAX_ABS: max_abs_backward(x, grad, grad_x, rows, width, op->constant); break;
+        case MAX_ABS: max_abs_backward(x, y, grad, grad_x, rows, width, op->constant); break;
         case MAX_CENTER: max_center_backward(x, y, grad, grad_x, rows, width, op->constant); break;
         case L2: l2_backward(x, grad, grad_x, rows, width, op->constant); break;
         default: layer_norm_backward(x, weight, grad, grad_x, to_weight, to_bias, w->row, rows, width, op->constant);
