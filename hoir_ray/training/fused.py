@@ -10,8 +10,8 @@ from jaxtyping import Float64, Int64
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from hoir_ray.networks.native.program import Program, Update, build_program
-from hoir_ray.networks.native.tape import Inputs
+from hoir_ray.networks.recorded.program import Program, Update, build_program
+from hoir_ray.networks.recorded.tape import Inputs
 from hoir_ray.training.config import (
     AdaHessianConfig,
     AdamConfig,

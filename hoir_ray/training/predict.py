@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from hoir_ray.networks.native.program import Program, build_program
+from hoir_ray.networks.recorded.program import Program, build_program
 from hoir_ray.training.data import Batch, Samples
 
 

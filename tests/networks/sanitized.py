@@ -15,7 +15,7 @@ from hoir_ray.machine import compiler
 from hoir_ray.networks import NetworkConfig, build_mlp
 from hoir_ray.networks.config import LayerType, Normalization
 from hoir_ray.networks.native.library import load
-from hoir_ray.networks.native.program import Update, UpdateRule, build_program
+from hoir_ray.networks.recorded.program import Update, UpdateRule, build_program
 
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-g")
 

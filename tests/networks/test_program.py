@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from hoir_ray.networks import NetworkConfig, build_mlp
 from hoir_ray.networks.native import library as library_module
-from hoir_ray.networks.native import self_test
 from hoir_ray.networks.native.library import library, load
-from hoir_ray.networks.native.program import Program, Update, build_program
+from hoir_ray.networks.recorded import self_test
+from hoir_ray.networks.recorded.program import Program, Update, build_program
 
 pytestmark = pytest.mark.skipif(library(torch.float32) is None, reason="no C compiler on this machine")
 SOURCES = Path(library_module.__file__).parent
@@ -152,6 +152,7 @@ def test_networks_that_a_tape_would_get_wrong_are_left_to_torch(change: str) -> 
     ("file", "right", "wrong"),
     [
         ("basis.h", "values[j * CHUNK + r] = l[r] * q[r] * f;", "values[j * CHUNK + r] = l[r] * q[r];"),
+        ("basis.h", "q[m + 1] = q[m] * b;", "q[m + 1] = q[m] * a;"),
         ("narrow.h", "total[o][t] += table[m * NO + o]", "total[o][t] -= table[m * NO + o]"),
         ("normalization.h", "grad_x[first] -= sign", "grad_x[first] += sign"),
         ("optimizers.h", "v[i] = square", "v[i] = moment"),
@@ -163,35 +164,29 @@ def test_kernels_that_are_wrong_are_found(file: str, right: str, wrong: str, tmp
     source = (copied / file).read_text()
     assert right in source
     (copied / file).write_text(source.replace(right, wrong))
-    with patch.object(library_module, "__file__", str(copied / "library.py")):
-        broken = load(torch.float32)
+    broken = load(torch.float32, source=copied / "kernels.c")
     assert broken is not None
     found = self_test.disagreement(broken, torch.float32)
     assert found is not None
     assert "off by" in found
 
 
-def test_where_kernels_are_wrong_torch_runs_and_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
-    library.cache_clear()
-    try:
-        with patch.object(self_test, "disagreement", lambda *_: "loss off by 1"), caplog.at_level(logging.WARNING):
-            network = build_mlp(NetworkConfig(), in_width=2, out_width=3)
-            network(torch.rand(5, 2)).sum().backward()
-            assert build_program(network, (torch.zeros(1, 2),), num_rows=5) is None
-        assert [record.message for record in caplog.records if "plain torch" in record.message] == [
-            "layers run in plain torch on the CPU, several times slower: "
-            "compiled torch.float32 kernels fail: loss off by 1"
-        ]
-    finally:
-        library.cache_clear()
-
-
-def test_kernels_are_tested_where_no_gradients_are_taken() -> None:
-    """Rendering is often the first that a process does."""
-    library.cache_clear()
-    network = build_mlp(NetworkConfig(), in_width=2, out_width=3)
-    with torch.inference_mode():
-        assert build_program(network, (torch.zeros(1, 2),), num_rows=5) is not None
+@pytest.mark.slow
+def test_wrong_kernels_are_refused_once_and_said_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    copied = shutil.copytree(SOURCES, tmp_path / "native", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    source = copied / "optimizers.h"
+    source.write_text(source.read_text().replace("w[i] += rate", "w[i] -= rate"))
+    test = ("hoir_ray.networks.recorded.self_test", "float")
+    with caplog.at_level(logging.WARNING):
+        assert load(torch.float32, source=copied / "kernels.c", test=test) is None
+        with patch.object(subprocess, "run", side_effect=AssertionError("compiled or tested again")):
+            assert load(torch.float32, source=copied / "kernels.c", test=test) is None
+    assert "plain torch" in caplog.text
+    assert "compiled code fails its test: losses off by" in caplog.text
+    assert [path.suffix for path in (tmp_path / "cache" / "hoir_ray").iterdir()] == [".refused"]
 
 
 @pytest.mark.slow

@@ -30,7 +30,7 @@ typedef struct {
     const Run *run;
     Team team;
     Worker *workers;
-    REAL *weights, *moments, *squares, *results; /* `results` are the values of the shared rows' last operation */
+    REAL *weights, *moments, *squares, *kept; /* `kept` are the shared rows' values that are picked, one after the other */
     int64_t *offsets, count;
     Common common;
 } Job;
@@ -82,7 +82,7 @@ static void take_worker(const Job *job, Worker *w, Arena *a) {
     w->row = take(a, widest, sizeof(REAL)), w->picked = take(a, CHUNK, sizeof(int64_t));
     w->targets = take(a, is_training * CHUNK * t->values[t->num_values - 1].width, sizeof(REAL));
     w->sums = take(a, is_training * job->count, sizeof(REAL));
-    w->shared_grads = take(a, is_training * job->run->samples->num_shared * t->values[t->shared].width, sizeof(REAL));
+    w->kept_grads = take(a, is_training * job->run->samples->num_shared * t->kept_width, sizeof(REAL));
 }
 
 /* Everything that a run needs, counted first and then taken. */
@@ -99,7 +99,7 @@ static void take_job(Job *job, Arena *a) {
     job->weights = take(a, job->count, sizeof(REAL));
     job->moments = is_training ? take(a, job->count, sizeof(REAL)) : 0;
     job->squares = has_squares ? take(a, job->count, sizeof(REAL)) : 0;
-    job->results = take(a, t->num_shared ? run->samples->num_shared * t->values[t->shared].width : 0, sizeof(REAL));
+    job->kept = take(a, run->samples->num_shared * t->kept_width, sizeof(REAL));
     job->workers = take(a, run->num_threads, sizeof(Worker));
     for (int64_t rank = 0; rank < run->num_threads; rank++) {
         Worker none, *w = a->block ? job->workers + rank : &none;
@@ -153,34 +153,45 @@ static void backward(const Job *job, Worker *w, int64_t start, int64_t stop, int
     for (int64_t k = stop - 1; k >= start; k--) backward_operation(job->run->tape, &job->common, w, k, rows);
 }
 
-/* The operations on shared rows, each thread its part of them; all rows of the last are kept, since any may be picked. */
+/* The operations on a chunk of shared rows. */
+static int64_t run_shared(const Job *job, Worker *w, int64_t start, int64_t stop) {
+    const Tape *t = job->run->tape;
+    int64_t in = t->values[1].width, rows = stop - start < CHUNK ? stop - start : CHUNK;
+    memcpy(w->values[1], job->run->samples->shared + start * in, rows * in * sizeof(REAL));
+    forward(job, w, 0, t->num_shared, rows);
+    return rows;
+}
+
+/* Each thread its part of the shared rows; of what is picked from them all rows are kept. */
 static void forward_shared(Job *job, Worker *w, int64_t rank) {
     const Tape *t = job->run->tape;
-    const Samples *s = job->run->samples;
-    int64_t start, stop, in = t->values[1].width, out = t->values[t->shared].width;
-    share_of(&job->team, rank, s->num_shared, CHUNK, &start, &stop);
+    int64_t start, stop, num_shared = job->run->samples->num_shared;
+    share_of(&job->team, rank, num_shared, CHUNK, &start, &stop);
     for (; start < stop; start += CHUNK) {
-        int64_t rows = stop - start < CHUNK ? stop - start : CHUNK;
-        memcpy(w->values[1], s->shared + start * in, rows * in * sizeof(REAL));
-        forward(job, w, 0, t->num_shared, rows);
-        memcpy(job->results + start * out, w->values[t->shared], rows * out * sizeof(REAL));
+        int64_t rows = run_shared(job, w, start, stop);
+        for (int64_t v = 0; v < t->num_values; v++) {
+            int64_t width = t->values[v].width, kept = t->values[v].kept;
+            if (kept < 0) continue;
+            memcpy(job->kept + kept * num_shared + start * width, w->values[v], rows * width * sizeof(REAL));
+        }
     }
 }
 
 /* Goes forward again, since what a chunk leaves for its way back is overwritten by the next. */
 static void backward_shared(Job *job, Worker *w, int64_t rank) {
     const Tape *t = job->run->tape;
-    const Samples *s = job->run->samples;
-    int64_t start, stop, in = t->values[1].width, out = t->values[t->shared].width;
-    share_of(&job->team, rank, s->num_shared, CHUNK, &start, &stop);
+    int64_t start, stop, num_shared = job->run->samples->num_shared;
+    share_of(&job->team, rank, num_shared, CHUNK, &start, &stop);
     for (; start < stop; start += CHUNK) {
-        int64_t rows = stop - start < CHUNK ? stop - start : CHUNK;
-        memcpy(w->values[1], s->shared + start * in, rows * in * sizeof(REAL));
-        forward(job, w, 0, t->num_shared, rows);
-        memset(w->grads[t->shared], 0, rows * out * sizeof(REAL));
-        for (int64_t of = 0; of < job->team.size; of++) {
-            REAL *grads = job->workers[of].shared_grads + start * out;
-            for (int64_t j = 0; j < rows * out; j++) w->grads[t->shared][j] += grads[j], grads[j] = 0;
+        int64_t rows = run_shared(job, w, start, stop);
+        for (int64_t v = 0; v < t->num_values; v++) {
+            int64_t width = t->values[v].width, kept = t->values[v].kept;
+            if (kept < 0) continue;
+            memset(w->grads[v], 0, rows * width * sizeof(REAL));
+            for (int64_t of = 0; of < job->team.size; of++) {
+                REAL *grads = job->workers[of].kept_grads + kept * num_shared + start * width;
+                for (int64_t j = 0; j < rows * width; j++) w->grads[v][j] += grads[j], grads[j] = 0;
+            }
         }
         backward(job, w, 0, t->num_shared, rows);
     }
@@ -268,7 +279,7 @@ int run(const Run *given) {
     memset(arena.block, 0, size);
     take_job(&job, &arena);
     move_parameters(&job, 0);
-    job.common = (Common){job.weights, run.tape->num_shared ? job.results : run.samples->shared, job.offsets};
+    job.common = (Common){job.weights, run.samples->shared, job.kept, job.offsets, run.samples->num_shared};
     run_team(&job.team, run.num_threads, run.optimizer ? train : predict, &job);
     int is_out_of_range = 0;
     for (int64_t rank = 0; rank < run.num_threads; rank++) is_out_of_range |= job.workers[rank].is_out_of_range;

@@ -12,7 +12,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor, nn
 
 from hoir_ray.networks.native.library import C_TYPES, library
-from hoir_ray.networks.native.tape import Inputs, Tape, UnrecordableError, inputs_of, record
+from hoir_ray.networks.recorded.tape import Inputs, Tape, UnrecordableError, inputs_of, record
 
 UpdateRule = Literal["adam", "adamw", "lion", "sparse_lion"]
 _RULES: tuple[UpdateRule, ...] = ("adam", "adamw", "lion", "sparse_lion")

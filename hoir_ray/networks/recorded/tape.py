@@ -1,4 +1,4 @@
-"""A network written down as the list of operations that tape.h runs: made once, run many times."""
+"""A network written down as the list of operations that native/tape.h runs: made once, run many times."""
 
 from __future__ import annotations
 
@@ -51,13 +51,15 @@ class Recordable(Protocol):
 
 
 class _Operation(IntEnum):
-    """`enum operation` of tape.h."""
+    """`enum operation` of native/tape.h."""
 
     LINKS = 0
     BIAS = auto()
     FOLD = auto()
     RELU = auto()
+    TANH = auto()
     MULTIPLY = auto()
+    MODULATE = auto()
     ADD = auto()
     PICK = auto()
     MAX_ABS = auto()
@@ -75,11 +77,11 @@ class _OperationStruct(ctypes.Structure):
 
 
 class _ValueStruct(ctypes.Structure):
-    _fields_ = (("width", ctypes.c_int64), ("has_gradient", ctypes.c_int64))
+    _fields_ = tuple((name, ctypes.c_int64) for name in ("width", "has_gradient", "kept"))
 
 
 class ParameterStruct(ctypes.Structure):
-    """`Parameter` of tape.h; the addresses are filled in for every run, since tensors may be replaced."""
+    """`Parameter` of native/tape.h; the addresses are filled in for every run, since tensors may be replaced."""
 
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("value", "moment", "square")),
@@ -89,12 +91,12 @@ class ParameterStruct(ctypes.Structure):
 
 
 class TapeStruct(ctypes.Structure):
-    """`Tape` of tape.h."""
+    """`Tape` of native/tape.h."""
 
     _fields_ = (
         *(
             (name, ctypes.c_int64)
-            for name in ("num_values", "num_operations", "num_shared", "num_parameters", "shared")
+            for name in ("num_values", "num_operations", "num_shared", "num_parameters", "kept_width")
         ),
         *((name, ctypes.c_void_p) for name in ("values", "operations", "parameters")),
     )
@@ -115,7 +117,8 @@ class Tape:
         self._values: list[_ValueStruct] = []
         self._operations: list[_OperationStruct] = []
         self._plans: list[Any] = []  # kept alive for the addresses in the others
-        self._num_shared, self._shared = 0, 0
+        self._shared_values: set[int] = set()
+        self._num_shared, self._kept_width = 0, 0
         self.shared_width: int | None = None
 
     @property
@@ -129,7 +132,9 @@ class Tape:
         if inputs.shared is None:
             return rows, None
         self.shared_width = inputs.shared.shape[1]
-        return rows, self._value(self.shared_width, has_gradient=False)
+        shared = self._value(self.shared_width, has_gradient=False)
+        self._shared_values.add(shared)
+        return rows, shared
 
     def run(self, module: nn.Module, value: int) -> int:
         """The output of a module of one input.
@@ -144,9 +149,11 @@ class Tape:
         return record(self, module, value)
 
     def pick(self, value: int) -> int:
-        """Each sample's row of `value`, which has all shared rows; calls before this one are run on those alone."""
-        self._num_shared, self._shared = len(self._operations), value
-        return self._step(_Operation.PICK, value, width=self._values[value].width)
+        """Each sample's row of a value that has the shared rows, all of whose calls come before those of samples."""
+        picked = self._values[value]
+        if picked.has_gradient and picked.kept < 0:
+            picked.kept, self._kept_width = self._kept_width, self._kept_width + picked.width
+        return self._step(_Operation.PICK, value, width=picked.width)
 
     def add(self, one: int, other: int) -> int:
         """The sum of two values."""
@@ -176,7 +183,7 @@ class Tape:
         return value
 
     def normalize(self, value: int, kind: str, eps: float, *parameters: Tensor) -> int:
-        """`kind` in capitals as in tape.h; LAYER_NORM has a weight and a bias."""
+        """`kind` in capitals as in native/tape.h; LAYER_NORM has a weight and a bias."""
         width = self._values[value].width
         numbers = [self._parameter(parameter, rows=1, columns=width) for parameter in parameters]
         weight, bias = numbers or (0, 0)
@@ -185,6 +192,15 @@ class Tape:
     def fold(self, value: int, period: float) -> int:
         """Mirror images; see `basis.fold`."""
         return self._step(_Operation.FOLD, value, width=self._values[value].width, constant=period)
+
+    def tanh(self, value: int) -> int:
+        """In place."""
+        self._in_place(_Operation.TANH, value)
+        return value
+
+    def modulate(self, value: int, by: int) -> int:
+        """value * (1 + scale) + shift, where `by` has both side by side, or the scale alone."""
+        return self._step(_Operation.MODULATE, value, other=by, width=self._values[value].width)
 
     def multiply(self, one: int, other: int) -> int:
         """The product of two values."""
@@ -201,6 +217,9 @@ class Tape:
         for operation in reversed(self._operations):
             if operation.to == operation.from_:
                 continue
+            if operation.kind == _Operation.PICK:  # its gradients are kept apart until all samples are through
+                written.add(operation.from_)
+                continue
             operation.adds = operation.from_ in written
             if operation.adds and operation.kind not in adding:
                 raise UnrecordableError("a value is read by several operations that set its gradient")
@@ -215,14 +234,14 @@ class Tape:
             num_operations=len(self._operations),
             num_shared=self._num_shared,
             num_parameters=len(self._specs),
-            shared=self._shared,
+            kept_width=self._kept_width,
             **{name: ctypes.addressof(array) for name, array in arrays.items()},
         )
         tape.arrays, tape.plans = arrays, self._plans
         return tape
 
     def _value(self, width: int, *, has_gradient: bool) -> int:
-        self._values.append(_ValueStruct(width=width, has_gradient=has_gradient))
+        self._values.append(_ValueStruct(width=width, has_gradient=has_gradient, kept=-1))
         return len(self._values) - 1
 
     def _parameter(self, parameter: Tensor, *, rows: int, columns: int, plan: int | None = None) -> int:
@@ -237,11 +256,20 @@ class Tape:
     ) -> int:
         known = bool(self._values[value].has_gradient)
         to = self._value(width, has_gradient=known if has_gradient is None else has_gradient)
-        self._operations.append(_OperationStruct(kind=kind, from_=value, to=to, **fields))
+        if value in self._shared_values and kind != _Operation.PICK:
+            self._shared_values.add(to)
+        self._append(_OperationStruct(kind=kind, from_=value, to=to, **fields))
         return to
 
     def _in_place(self, kind: _Operation, value: int, **fields: int) -> None:
-        self._operations.append(_OperationStruct(kind=kind, from_=value, to=value, **fields))
+        self._append(_OperationStruct(kind=kind, from_=value, to=value, **fields))
+
+    def _append(self, operation: _OperationStruct) -> None:
+        if operation.to in self._shared_values:
+            if self._num_shared < len(self._operations):
+                raise UnrecordableError("operations on shared rows must come before those of samples")
+            self._num_shared += 1
+        self._operations.append(operation)
 
 
 def record(network: nn.Module, inputs: tuple[Tensor, ...], *, num_rows: int, dtype: torch.dtype) -> Tape:
@@ -275,7 +303,7 @@ def _refuse_hooks(module: nn.Module) -> None:
 
 
 def _reads_two(operation: _OperationStruct) -> bool:
-    return operation.kind in (_Operation.ADD, _Operation.MULTIPLY)
+    return operation.kind in (_Operation.ADD, _Operation.MULTIPLY, _Operation.MODULATE)
 
 
 def _sequence(tape: Tape, module: nn.Sequential, value: int) -> int:
