@@ -58,6 +58,11 @@ class RandomPixels(Samples):
         if self._stream is not None:
             self._stream.move_to(epoch * self.num_pictures, self.table)
 
+    @property
+    def depends_on_order(self) -> bool:
+        """A stream's pictures are replaced as samples are served."""
+        return self._stream is not None
+
     def forward(self, index: Tensor) -> Batch:
         if self._stream is not None:
             self._advance(len(index))
