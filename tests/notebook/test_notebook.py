@@ -19,7 +19,7 @@ from hoir_ray.report.charts import CHARTS
 from hoir_ray.tasks import load_task
 from tests.report.made import made_sweep
 
-NOTEBOOK = Path(__file__).parent.parent / "docs" / "notebook.ipynb"
+NOTEBOOK = Path(__file__).parents[2] / "docs" / "notebook.ipynb"
 
 
 def test_importing_the_package_imports_nothing_heavy():
