@@ -19,17 +19,25 @@ _JUNK = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recy
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """A file that takes the place of `path` when the block ends well, and leaves no trace when it does not."""
+    with replacing_path(path) as temporary, temporary.open("xb") as file:
+        yield file
+
+
+@contextlib.contextmanager
+def replacing_path(path: Path) -> Iterator[Path]:
+    """As `replacing`, for a writer that opens files itself: yields the path, of the same suffix, to write to."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f"{UNFINISHED}{uuid.uuid4().hex}"
+    temporary = path.parent / f"{UNFINISHED}{uuid.uuid4().hex}{path.suffix}"
     try:
-        with temporary.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _fsync_folder(path.parent)
+        yield temporary
+        if temporary.exists():  # where several processes take part, one of them writes
+            _fsync(temporary)
+            temporary.replace(path)
+            with contextlib.suppress(OSError):  # some network file systems refuse it; the rename is atomic there too
+                _fsync(path.parent)
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
 
 
 def files_below(folder: Path) -> Iterator[Path]:
@@ -80,11 +88,10 @@ def reason(error: OSError) -> str:
     return f"{error.strerror} ({error.filename})"
 
 
-def _fsync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):  # some network file systems refuse it; the rename itself is atomic there too
-            os.fsync(descriptor)
+        os.fsync(descriptor)
     finally:
         os.close(descriptor)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from hoir_ray import __version__
 from hoir_ray.config import Config, explain
 from hoir_ray.errors import PackError, RequestError, SpecError, StorageError
+from hoir_ray.machine.files import replacing
 from hoir_ray.pictures.save import save_picture
 from hoir_ray.tasks import load_task
 from hoir_ray.tasks.contract import Task, TaskConfig
@@ -196,9 +196,5 @@ def _from_json(content: bytes, path: Path) -> dict[str, Any]:
 
 
 def _write(path: Path, content: bytes) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(content)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(path) as file:
+        file.write(content)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from hoir_ray.errors import RequestError, StorageError
+from hoir_ray.machine.files import replacing_path
 
 _PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -92,13 +91,8 @@ def _checked_suffix(path: str | Path, *, known: tuple[str, ...]) -> Path:
 
 
 def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    part = path.with_name(f".{os.getpid()}-{path.name}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(part)
-        part.replace(path)
+        with replacing_path(path) as part:
+            write(part)
     except OSError as error:
         raise StorageError(f"{path}: cannot be written: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()

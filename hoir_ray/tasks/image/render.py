@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hoir_ray.errors import RequestError
+from hoir_ray.pictures.colours import shown
 from hoir_ray.pictures.coordinates import extent_of, pixel_positions, rotated_axes
 from hoir_ray.pictures.load import MAX_PIXELS
 from hoir_ray.tasks.contract import PANEL_GAP
@@ -33,7 +34,7 @@ def render(
     device, dtype = device_and_dtype(network)
     with torch.inference_mode():
         blocks = [network(p.to(device, dtype)).float().cpu() for p in torch.split(positions, _ROWS_AT_A_TIME)]
-    return _shown(torch.cat(blocks)).view(1, height, width, 3)
+    return shown(torch.cat(blocks)).view(1, height, width, 3)
 
 
 def _size(facts: ImageFacts, options: RenderOptions) -> tuple[int, int]:
@@ -51,7 +52,7 @@ def pictures(network: nn.Module, data: TaskData) -> dict[str, Tensor]:
     prediction, target = predict(network, data.val)
     assert isinstance(data.facts, ImageFacts)
     height, width = data.facts.height, data.facts.width
-    fit, original = (_shown(x).view(height, width, 3).cpu() for x in (prediction, target))
+    fit, original = (shown(x).view(height, width, 3).cpu() for x in (prediction, target))
     error = ((fit - original).abs() * ERROR_GAIN).clamp(0, 1)
     gap = torch.ones(height, PANEL_GAP, 3)
     return {"preview": fit, "comparison": torch.cat([original, gap, fit, gap, error], dim=1)}
@@ -68,8 +69,4 @@ def colours(
         num_rotations=config.data.num_rotations,
         corner=(right, bottom),
     )
-    return _shown(network(torch.stack(axes, dim=1)))
-
-
-def _shown(colours: Tensor) -> Tensor:
-    return ((colours + 1) / 2).clamp(0, 1)
+    return shown(network(torch.stack(axes, dim=1)))

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hoir_ray.errors import RequestError
+from hoir_ray.pictures.colours import shown
 from hoir_ray.pictures.coordinates import extent_of, pixel_positions
 from hoir_ray.pictures.save import contact_sheet
 from hoir_ray.tasks.text_to_image.config import RenderOptions, TextToImageConfig, TextToImageData, TextToImageFacts
@@ -147,7 +148,7 @@ def draw(
         network(dictionary, torch.zeros(len(position), dtype=torch.int64, device=device), position.to(device)).cpu()
         for position in torch.split(positions, PIXELS_AT_A_TIME)
     ]
-    return ((torch.cat(drawn).view(height, width, 3) + 1) / 2).clamp(0, 1)
+    return shown(torch.cat(drawn).view(height, width, 3))
 
 
 def _fit_into_square(picture: Float[Tensor, "height width 3"]) -> Float[Tensor, "side side 3"]:
