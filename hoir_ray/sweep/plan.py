@@ -99,7 +99,8 @@ def plan_sweep(spec: SweepSpec, document: Document | None = None) -> Plan:
     smallest, largest = _sizes(spec, task, space, document)
     grid_size = space.grid_size() if spec.method == "grid" else None
     if grid_size is not None and grid_size > MAX_GRID:
-        raise SpecError(f"method: a grid may have {MAX_GRID:,} points at most; this one has more")
+        place = f" ({document.place('method')})" if document else ""
+        raise SpecError(f"method: a grid may have {MAX_GRID:,} points at most; this one has more{place}")
     return Plan(
         spec=spec,
         task=task,
@@ -107,7 +108,7 @@ def plan_sweep(spec: SweepSpec, document: Document | None = None) -> Plan:
         smallest=smallest,
         largest=largest,
         grid_size=grid_size,
-        warnings=tuple(_warnings(spec, task, space, smallest, largest)),
+        warnings=tuple(_warnings(spec, task, space, smallest, largest, grid_size=grid_size)),
     )
 
 
@@ -217,7 +218,13 @@ def _resource_warnings(resources: Resources) -> Iterator[str]:
 
 
 def _warnings(
-    spec: SweepSpec, task: Task[Any], space: Space, smallest: NetworkSize, largest: NetworkSize
+    spec: SweepSpec,
+    task: Task[Any],
+    space: Space,
+    smallest: NetworkSize,
+    largest: NetworkSize,
+    *,
+    grid_size: int | None,
 ) -> Iterator[str]:
     yield from _resource_warnings(spec.resources)
     unused: set[str] = set()
@@ -227,8 +234,8 @@ def _warnings(
     for path in sorted(unused):
         yield f"{path}: changes nothing in some of the points; give it a 'when:' so that no trial is spent on it"
     limit = spec.budget.max_trials
-    if spec.method == "grid" and limit is not None and space.grid_size() > limit:
-        yield f"budget.max_trials: the grid has {space.grid_size():,} points, and only {limit:,} will be tried"
+    if grid_size is not None and limit is not None and grid_size > limit:
+        yield f"budget.max_trials: the grid has {grid_size:,} points, and only {limit:,} will be tried"
     for text in spec.constraints:
         condition = parse_condition(text)
         if condition.names <= STATIC_METRICS:
