@@ -57,7 +57,7 @@ class Dimension:
         return round(value) if self.is_int else value
 
     def holds(self, value: Scalar) -> bool:
-        """Whether the value is one that could have been drawn here."""
+        """Return whether the value is one that could have been drawn here."""
         if self.choices is not None:
             return _among(value, self.choices)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not self.low <= value <= self.high:
@@ -65,7 +65,7 @@ class Dimension:
         return math.isclose(float(self.snap(value) or 0), value, rel_tol=1e-9)
 
     def grid_size(self) -> int:
-        """Number of values; an error for a continuous range."""
+        """Count the values; an error for a continuous range."""
         if self.choices is not None:
             return len(self.choices)
         if not self.step:
@@ -73,7 +73,7 @@ class Dimension:
         return _num_steps(self.low, self.high, self.step) + 1
 
     def grid(self) -> Iterator[Scalar]:
-        """Every value, lowest first, made as it is asked for; an error for a continuous range."""
+        """Yield every value, lowest first, made as it is asked for; an error for a continuous range."""
         if self.choices is not None:
             return iter(self.choices)
         return (self._number(self.low + i * self.step) for i in range(self.grid_size()))
@@ -104,7 +104,7 @@ class Space:
         return drawn
 
     def points(self, values: Callable[[Dimension], Iterable[Scalar]]) -> Iterator[dict[str, Scalar]]:
-        """Every combination of each dimension's `values`, respecting conditions."""
+        """Yield every combination of each dimension's `values`, respecting conditions."""
 
         def extend(at: int, drawn: dict[str, Scalar]) -> Iterator[dict[str, Scalar]]:
             while at < len(self.dimensions):
@@ -119,7 +119,7 @@ class Space:
         return extend(0, {})
 
     def grid_size(self) -> int:
-        """Number of points of the grid, counted and not made; any number above `MAX_GRID` where there are more."""
+        """Count the points of the grid without making them; any number above `MAX_GRID` where there are more."""
         return count_points(self, limit=MAX_GRID)
 
     def told_apart(self, dimension: Dimension) -> list[tuple[Scalar, int]]:

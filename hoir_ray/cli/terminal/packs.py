@@ -14,7 +14,7 @@ from hoir_ray.cli.terminal.console import console, print_json, print_pairs
 
 
 def print_fit(pack: Path, fit: Fit) -> None:
-    """What one training came to."""
+    """Print the outcome of one training."""
     stopped = " (stopped early)" if fit.stopped_early else ""
     console.print(f"best epoch {fit.best_epoch} of {fit.epochs}{stopped}")
     print_metrics(fit.best_metrics, as_json=False)
