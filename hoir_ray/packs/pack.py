@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ WEIGHTS, CONFIG, METRICS, PREVIEW, MANIFEST = (
     "manifest.json",
 )
 FILES = (WEIGHTS, CONFIG, METRICS, PREVIEW)
-_MAX_MANIFEST_BYTES = 65_536
+_MAX_BYTES = {MANIFEST: 65_536, WEIGHTS: 2**30, CONFIG: 2**28, METRICS: 2**20, PREVIEW: 2**28}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +110,7 @@ def load_pack(folder: Path) -> Pack:
     except (SpecError, ValidationError, KeyError, AttributeError) as error:
         reason = str(error).replace("\n", "; ")
         raise PackError(f"{folder / CONFIG}: cannot be used by hoir_ray {__version__}: {reason}") from error
+    _check_size(task.num_parameters(config), files[WEIGHTS], path=folder / WEIGHTS)
     network = task.network(config)
     try:
         network.load_state_dict(safetensors.torch.load(files[WEIGHTS]))
@@ -123,7 +125,7 @@ def _read(folder: Path) -> dict[str, bytes]:
     if not folder.is_dir():
         raise PackError(f"{folder}: no such model pack")
     path = folder / MANIFEST
-    manifest = _from_json(_read_file(path, max_bytes=_MAX_MANIFEST_BYTES), path)
+    manifest = _from_json(_read_file(path, max_bytes=_MAX_BYTES[MANIFEST]), path)
     _check_format(manifest, path)
     entries = manifest.get("files")
     # Names other than the pack's own are refused, so that no manifest can point outside its folder.
@@ -134,12 +136,30 @@ def _read(folder: Path) -> dict[str, bytes]:
         entry = entries[name]
         if not isinstance(entry, dict) or not isinstance(entry.get("size_bytes"), int):
             raise PackError(f"{path}: the entry of '{name}' must have size_bytes and sha256")
+        if entry["size_bytes"] > _MAX_BYTES[name]:
+            raise PackError(f"{path}: '{name}' may have {_MAX_BYTES[name]:,} bytes, got {entry['size_bytes']:,}")
         content = _read_file(folder / name, max_bytes=entry["size_bytes"])
         if _entry(content) != entry:
             what = f"{entry['size_bytes']} bytes" if len(content) != entry["size_bytes"] else "other content"
             raise PackError(f"{folder / name}: damaged; the manifest has {what}, got {len(content)} bytes")
         files[name] = content
     return files
+
+
+def _check_size(num_parameters: int, weights: bytes, *, path: Path) -> None:
+    """Compare the config's network with the weights' header, before a network is built that could fill the memory."""
+    length = int.from_bytes(weights[:8], "little")
+    header = _from_json(weights[8 : 8 + length], path)
+    try:
+        stored = sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+    except (KeyError, TypeError):
+        raise PackError(f"{path}: damaged; its header does not give the shape of each tensor") from None
+    # Each number takes a byte at least, so what the file says of itself is bounded by what it holds.
+    if num_parameters > min(stored, len(weights)):
+        raise PackError(
+            f"{path}: does not fit the network of {CONFIG}: {stored:,} numbers in {len(weights):,} bytes, and the network "
+            f"has {num_parameters:,} parameters"
+        )
 
 
 def _read_file(path: Path, *, max_bytes: int) -> bytes:

@@ -14,6 +14,7 @@ def pixel_positions(
     width: int,
     *,
     num_rotations: int = 1,
+    rows: slice = slice(None),
     device: torch.device | str | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Float[Tensor, "{height}*{width} 2*{num_rotations}"]:
@@ -25,6 +26,7 @@ def pixel_positions(
         height: Rows, in pixels; at least 2.
         width: Columns, in pixels; at least 2.
         num_rotations: Axis pairs; 1 gives (x, y), 2 adds the diagonals, each scaled back into [-1, 1].
+        rows: The rows of the picture whose pixels are wanted, so that a large one is drawn in strips.
 
     Returns:
         Unitless positions; columns 2r and 2r + 1 are the axes of rotation r.
@@ -42,10 +44,12 @@ def pixel_positions(
     longest = max(height, width) - 1
     y = torch.linspace(-1, 1, height, dtype=torch.float64).mul_((height - 1) / longest)[:, None]
     x = torch.linspace(-1, 1, width, dtype=torch.float64).mul_((width - 1) / longest)[None, :]
-    positions = torch.empty(height, width, 2 * num_rotations, dtype=dtype)
+    top, right = float(y[-1, 0]), float(x[0, -1])  # in a corner each axis is longest
+    y = y[rows]
+    positions = torch.empty(len(y), width, 2 * num_rotations, dtype=dtype)
     for rotation in range(num_rotations):
         angle = math.pi / 2 * rotation / num_rotations
         cos, sin = math.cos(angle), math.sin(angle)
-        for column, axis in ((0, cos * x + sin * y), (1, cos * y - sin * x)):
-            positions[..., 2 * rotation + column] = axis / axis.abs().max()
+        positions[..., 2 * rotation] = (cos * x + sin * y) / (cos * right + sin * top)
+        positions[..., 2 * rotation + 1] = (cos * y - sin * x) / (cos * top + sin * right)
     return positions.flatten(0, 1).to(device)

@@ -1,4 +1,4 @@
-"""Number of points of a grid, counted without making them."""
+"""Counts the points of a grid without making them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def count_points(space: Space, *, limit: int) -> int:
-    """Number of points of the grid; any number above `limit` where there are more.
+    """Count the points of the grid; any number above `limit` where there are more.
 
     Raises:
         SpecError: If a range has no step.

@@ -6,16 +6,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hoir_ray.errors import RequestError
-from hoir_ray.pictures.coordinates import pixel_positions
-from hoir_ray.pictures.load import MAX_PIXELS
+from hoir_ray.pictures.strips import check_drawn_size, draw_in_strips
 from hoir_ray.tasks.image.config import ImageConfig, RenderOptions
 from hoir_ray.tasks.image.data import Pixels
 from hoir_ray.training.data import Facts, TaskData
 from hoir_ray.training.predict import device_and_dtype, predict
 
 ERROR_GAIN = 4  # a difference of a quarter of the range is already white
-_ROWS_AT_A_TIME = 65_536
 PANEL_GAP = 4
 
 
@@ -28,19 +25,22 @@ def render(
         RequestError: If the size asked for has a side shorter than 2 pixels, or more pixels than a picture may have.
     """
     width, height = _size(facts, options)
-    positions = pixel_positions(height, width, num_rotations=config.data.num_rotations)
     device, dtype = device_and_dtype(network)
+
+    def colours(positions: Tensor) -> Tensor:
+        return _shown(network(positions.to(device, dtype)).float().cpu())
+
     with torch.inference_mode():
-        blocks = [network(p.to(device, dtype)).float().cpu() for p in torch.split(positions, _ROWS_AT_A_TIME)]
-    return _shown(torch.cat(blocks)).view(1, height, width, 3)
+        frame = draw_in_strips(colours, height=height, width=width, num_rotations=config.data.num_rotations)
+    return frame.unsqueeze(0)
 
 
 def _size(facts: Facts, options: RenderOptions) -> tuple[int, int]:
     if options.size is None:
-        return int(facts["width"]), int(facts["height"])  # type: ignore[arg-type]
-    width, height = map(int, options.size.split("x"))
-    if min(width, height) < 2 or width * height > MAX_PIXELS:
-        raise RequestError(f"--size: sides must be >= 2 and pixels <= {MAX_PIXELS:,}, got {options.size}")
+        width, height = int(facts["width"]), int(facts["height"])  # type: ignore[arg-type]
+    else:
+        width, height = map(int, options.size.split("x"))
+    check_drawn_size(height, width, source="--size" if options.size else "the pack's facts")
     return width, height
 
 

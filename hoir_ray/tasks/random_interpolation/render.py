@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from hoir_ray.pictures.load import load_square
 from hoir_ray.pictures.save import contact_sheet
+from hoir_ray.pictures.strips import check_drawn_size
 from hoir_ray.tasks.random_interpolation.config import RandomInterpolationConfig, RandomInterpolationData, RenderOptions
 from hoir_ray.tasks.random_interpolation.data import RandomPixels
 from hoir_ray.tasks.random_interpolation.sampling import NeighbourSampler, mix, salt_for
@@ -22,6 +23,7 @@ def render(
 ) -> Float[Tensor, "frames side side 3"]:
     """Frames that begin with the picture or the noise to start from."""
     side = int(options.size.split("x")[0]) if options.size else config.data.size
+    check_drawn_size(side, side, num_frames=options.num_frames, source="--size with --num-frames")
     generator = torch.Generator().manual_seed(options.seed)
     if options.input == "noise":
         start = _noise(side, generator)

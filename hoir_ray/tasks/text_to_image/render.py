@@ -9,14 +9,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hoir_ray.errors import RequestError
-from hoir_ray.pictures.coordinates import pixel_positions
 from hoir_ray.pictures.save import contact_sheet
+from hoir_ray.pictures.strips import check_drawn_size, draw_in_strips
 from hoir_ray.tasks.text_to_image.config import RenderOptions, TextToImageConfig, TextToImageData
 from hoir_ray.tasks.text_to_image.data import Pixels, dictionary_of
 from hoir_ray.tasks.text_to_image.embedding import embed
 from hoir_ray.training.data import Facts, TaskData
 
-PIXELS_AT_A_TIME = 16_384
 MAX_PREVIEWED = 12
 PREVIEW_SIDE = 96
 
@@ -33,8 +32,7 @@ def render(
     sizes = dict(zip(dictionary, facts["sizes"], strict=True))  # type: ignore[arg-type]
     captions = list(dictionary) if options.caption is None else [options.caption]
     width, height = map(int, (options.size or sizes.get(captions[0], "256x256")).split("x"))
-    if min(width, height) < 2:
-        raise RequestError(f"size: both sides must be at least 2 pixels, got {width}x{height}")
+    check_drawn_size(height, width, num_frames=len(captions), source="--size" if options.size else "the pack's facts")
     frames = []
     for caption in captions:
         embedding = dictionary.get(caption)
@@ -83,12 +81,12 @@ def draw(
     """Draw the picture of an embedding, in [0, 1], on the CPU."""
     device = next(network.parameters()).device
     dictionary = embedding.unsqueeze(0).to(device)
-    positions = pixel_positions(height, width, num_rotations=num_rotations)
-    drawn = [
-        network(dictionary, torch.zeros(len(position), dtype=torch.int64, device=device), position.to(device)).cpu()
-        for position in torch.split(positions, PIXELS_AT_A_TIME)
-    ]
-    return ((torch.cat(drawn).view(height, width, 3) + 1) / 2).clamp(0, 1)
+
+    def colours(positions: Tensor) -> Tensor:
+        caption = torch.zeros(len(positions), dtype=torch.int64, device=device)
+        return ((network(dictionary, caption, positions.to(device)).cpu() + 1) / 2).clamp(0, 1)
+
+    return draw_in_strips(colours, height=height, width=width, num_rotations=num_rotations)
 
 
 def _fit_into_square(picture: Float[Tensor, "height width 3"]) -> Float[Tensor, "side side 3"]:
