@@ -157,8 +157,8 @@ def _check_size(num_parameters: int, weights: bytes, *, path: Path) -> None:
     # Each number takes a byte at least, so what the file says of itself is bounded by what it holds.
     if num_parameters > min(stored, len(weights)):
         raise PackError(
-            f"{path}: does not fit the network of {CONFIG}: {stored:,} numbers in {len(weights):,} bytes, and the network "
-            f"has {num_parameters:,} parameters"
+            f"{path}: does not fit the network of {CONFIG}: {stored:,} numbers in {len(weights):,} bytes, "
+            f"and the network has {num_parameters:,} parameters"
         )
 
 

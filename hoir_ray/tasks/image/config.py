@@ -7,6 +7,8 @@ from pydantic import Field
 from hoir_ray.config import Config, InputPath
 from hoir_ray.tasks.contract import TaskConfig
 
+PANEL_GAP = 4  # white pixels between the parts of a comparison
+
 
 class ImageData(Config):
     """One picture.

@@ -7,13 +7,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hoir_ray.pictures.strips import check_drawn_size, draw_in_strips
-from hoir_ray.tasks.image.config import ImageConfig, RenderOptions
+from hoir_ray.tasks.image.config import PANEL_GAP, ImageConfig, RenderOptions
 from hoir_ray.tasks.image.data import Pixels
 from hoir_ray.training.data import Facts, TaskData
 from hoir_ray.training.predict import device_and_dtype, predict
 
 ERROR_GAIN = 4  # a difference of a quarter of the range is already white
-PANEL_GAP = 4
 
 
 def render(
