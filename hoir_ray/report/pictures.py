@@ -54,7 +54,7 @@ def collect(storage: Storage, records: Sequence[TrialRecord], *, task: str) -> A
         for start in range(0, len(records), AT_A_TIME):
             batch = records[start : start + AT_A_TIME]
             if used > MAX_BYTES - _LEAST_BYTES:
-                album.left_out += [r.trial for r in batch]
+                album.left_out.extend(r.trial for r in batch)
                 continue
             sides = [GALLERY_SIDE if start + i < GALLERY_SIZE else HOVER_SIDE for i in range(len(batch))]
             for record, encoded in zip(batch, pool.map(partial(_read, storage, task=task), batch, sides), strict=True):
