@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from hoir_ray.machine.cache import cache_folder
+from hoir_ray.machine.cache import cache_folder, is_private
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ def load(source: Path, *, defines: tuple[str, ...] = ()) -> ctypes.CDLL | None:
     key = "\0".join([*sources, *command, _processor()])
     target = cache_folder() / f"{source.stem}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
     try:
-        if not target.exists():
+        if not is_private(target, of_folder=False):  # what lies there is run
             if compiler is None:
                 raise FileNotFoundError("found none of cc, gcc and clang")
             _compile([compiler, *command, str(source), "-lm"], target)
@@ -57,6 +57,7 @@ def _compile(command: list[str], target: Path) -> None:
         subprocess.run(  # noqa: S603 - the compiler found on PATH, over a file of this package
             [*command, "-o", str(made)], check=True, capture_output=True, text=True, timeout=COMPILE_TIMEOUT_S
         )
+        made.chmod(0o700)
         made.replace(target)
 
 
