@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import json
 import logging
@@ -11,9 +10,9 @@ import platform
 import urllib.error
 import urllib.request
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
 
 from hoir_ray.errors import RequestError
+from hoir_ray.machine.addresses import check_web_address
 from hoir_ray.remote.jobs import Jobs
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
@@ -45,22 +44,7 @@ def choose_address(given: str | None) -> str:
         or DEFAULT_ADDRESS
     )
     full = address if "://" in address else f"http://{address}"
-    parts = urlsplit(full)
-    if not _is_web(parts) or address == "auto":
-        raise RequestError(
-            f"--address: must be the address of the cluster's dashboard, such as http://head:8265, got "
-            f"'{parts._replace(netloc=parts.netloc.rpartition('@')[2]).geturl()}'"
-        )
-    return full.rstrip("/")
-
-
-def _is_web(parts: SplitResult) -> bool:
-    """Return whether the parts name a host and a valid port, and no password."""
-    with contextlib.suppress(ValueError):
-        return (
-            parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc and parts.port != 0
-        )
-    return False
+    return check_web_address("auto" if address == "auto" else full, source="--address")
 
 
 def connect(given: str | None) -> Jobs:

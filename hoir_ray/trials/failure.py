@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from typing import Any
 
-from hoir_ray.errors import DivergedError, HoirError, StorageError
+from hoir_ray.errors import DivergedError, HoirError, StorageError, masked
 from hoir_ray.trials.attempt import Attempt
 from hoir_ray.trials.memory_limit import is_out_of_memory
 
@@ -55,6 +55,7 @@ def _failed(
     charge: bool = True,
     batch_size: int | None = None,
 ) -> dict[str, Any]:
+    reason, error = masked(reason), error and masked(error)
     words = {
         "reason": reason,
         "error": error,

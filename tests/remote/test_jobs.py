@@ -165,7 +165,7 @@ def test_an_address_that_does_not_answer(hoir: Hoir, tmp_path: Path) -> None:
 )
 def test_what_is_no_address(hoir: Hoir, address: str) -> None:
     outcome = hoir("list", "--address", address)
-    assert (outcome.code, "must be the address of the cluster's dashboard" in outcome.err) == (2, True)
+    assert (outcome.code, "--address: must be like https://host:port" in outcome.err) == (2, True)
     assert "hunter2" not in outcome.err
 
 
