@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 
 _SECRETS = (
-    (re.compile(r"(?<![\w/:])[^\s/@:'\"]+:[^\s@'\"]+@(?=[\w.-]+)"), "***@"),
+    (re.compile(r"(?<![\w/:])[^\s/@:'\"]+:(?!//)[^\s@'\"]+@(?=[\w.-]+)"), "***@"),
     (re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]*://)(?:[^/@\s'\":]*:[^@\s'\"]*|[^/@\s'\"]+)@"), r"\1***@"),
     (
         re.compile(r"([?&;][^=&\s]*(?:token|key|secret|password|signature|credential)[^=&\s]*=)[^&\s'\"]+", re.I),
