@@ -88,7 +88,7 @@ def explain(error: ValidationError, *, known: Iterable[str] = ()) -> list[tuple[
 
 def _shorten(value: object) -> str:
     text = repr(value)
-    return text if len(text) <= 200 else f"{text[:200]}…"
+    return text if len(text) <= 100 else f"{text[:100]}…"
 
 
 def _written(location: Iterable[int | str], *, known: Iterable[str]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import typer
 
 from hoir_ray.cli import machine, packs, remote, results, sweeps
-from hoir_ray.cli.terminal.console import fail, fail_unexpectedly
+from hoir_ray.cli.terminal.console import WarningLines, fail, fail_at_a_limit, fail_unexpectedly
 from hoir_ray.errors import HoirError
 
 INTERRUPTED = 130
@@ -56,6 +58,10 @@ for panel, commands in COMMANDS.items():
 def main() -> None:
     """Entry point of the `hoir` command: errors become one line on stderr and an exit code."""
     code: Any = 0
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name that its encoding lacks is written out as \\udcff
+            stream.reconfigure(errors="backslashreplace")
+    logging.getLogger("hoir_ray").addHandler(WarningLines())
     try:
         code = app(standalone_mode=False)
     except HoirError as error:
@@ -67,6 +73,8 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         code = 1
+    except (OverflowError, UnicodeError, MemoryError, RecursionError, OSError) as error:
+        code = fail_at_a_limit(error)
     except Exception as error:
         code = fail_unexpectedly(error)
     sys.exit(code if isinstance(code, int) else 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +37,25 @@ def read_flags(arguments: Sequence[str], task: Task[Any]) -> Config:
         elif not equals and not waiting:
             raise RequestError(f"{word}: needs a value")
         given[name] = value if equals or value else waiting.popleft()
+    return read_options(given, task, shown=lambda name: f"--{name.replace('_', '-')}")
+
+
+def read_options(given: Mapping[str, object], task: Task[Any], *, shown: Callable[[str], str] = str) -> Config:
+    """Check the task's render options, given by name.
+
+    Args:
+        shown: An option's name as the user knows it.
+
+    Raises:
+        RequestError: For an option that the task does not have, or a value that it refuses.
+    """
+    model = task.render_options
+    known = [field.alias or name for name, field in model.model_fields.items()]
     try:
         return model.model_validate(given)
     except ValidationError as error:
-        lines = [
-            f"--{path.replace('_', '-')}: {complaint}" if path else complaint for path, complaint in explain(error)
-        ]
+        findings = explain(error, known=known)
+        lines = [f"{shown(path)}: {complaint}" if path else complaint for path, complaint in findings]
         raise RequestError("\n".join(lines)) from None
 
 

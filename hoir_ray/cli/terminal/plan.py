@@ -10,7 +10,7 @@ from hoir_ray import wording
 if TYPE_CHECKING:
     from hoir_ray.search.warm_start import WarmStartData
     from hoir_ray.sweep.plan import Plan
-from hoir_ray.cli.terminal.console import console, print_json, print_pairs, warn
+from hoir_ray.cli.terminal.console import console, print_json, print_pairs, styled, warn
 
 
 def print_plan(
@@ -42,7 +42,7 @@ def print_plan(
         print_json(facts)
         return
     warn([*plan.warnings, *(f"warm_start: {line}" for line in warm_start.left_out)])
-    console.print(f"[green]{file} is a valid sweep[/green]")
+    console.print(styled((f"{file} is a valid sweep", "green")))
     goals = ", ".join(f"{m.goal} {m.name}" for m in spec.metrics)
     budget = [f"{spec.budget.max_trials} trials"] if spec.budget.max_trials else []
     budget += [wording.duration(spec.budget.wall_clock)] if spec.budget.wall_clock else []

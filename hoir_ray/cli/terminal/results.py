@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
 from rich.text import Text
 
 from hoir_ray import wording
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from hoir_ray.results.sweep_results import SweepResults
     from hoir_ray.spec.conditions import Condition
     from hoir_ray.spec.schema import SweepSpec
-from hoir_ray.cli.terminal.console import console, errors, print_json, print_table, relative_path
+from hoir_ray.cli.terminal.console import console, errors, print_json, print_table, relative_path, styled
 
 
 def print_trials(opened: SweepResults, *, where: Condition | None, as_json: bool) -> None:
@@ -54,9 +53,7 @@ def print_best(opened: SweepResults, *, pareto: bool, where: Condition | None, t
         print_json(table_rows(shown))
         return
     _print_leaders(opened, shown)
-    console.print(
-        f"\nnext: hoir pull {escape(sweep_address(opened))} --trial {shown[0].trial} --to {shown[0].trial}-model"
-    )
+    console.print(f"\nnext: hoir pull {sweep_address(opened)} --trial {shown[0].trial} --to {shown[0].trial}-model")
 
 
 def print_outcome(opened: SweepResults, *, stop_reason: str | None, command: str) -> None:
@@ -70,22 +67,20 @@ def print_outcome(opened: SweepResults, *, stop_reason: str | None, command: str
         _print_leaders(opened, leaders[:5])
         console.print()
     summary = ", ".join(f"{n} {state.lower()}" for state, n in sorted(counts.items())) or "no trials"
-    console.print(f"[bold]{opened.spec.name}[/bold]: {len(opened.records)} trials: {summary}")
+    console.print(styled((opened.spec.name, "bold"), f": {len(opened.records)} trials: {summary}"))
     causes = Counter(r.reason for r in opened.records if r.state in ("FAILED", "TIMEOUT", "OOM"))
     for cause, count in causes.most_common(5):
-        console.print(f"[red]{count} x {escape(cause)}[/red]")
+        console.print(styled((f"{count} x {cause}", "red")))
     if stop_reason is not None:
-        console.print(f"[yellow]stopped: {escape(stop_reason)}[/yellow]")
+        console.print(styled((f"stopped: {stop_reason}", "yellow")))
         if any(not r.ended for r in opened.records):
-            console.print(f"go on with: {escape(command)}")
+            console.print(f"go on with: {command}")
     if not leaders:
         return
     best, place = leaders[0], sweep_address(opened)
     if not opened.storage.uri.startswith("s3://"):
-        console.print(
-            f"best picture: {escape(str(relative_path(Path(opened.storage.uri, 'trials', best.trial, 'render.png'))))}"
-        )
-    console.print(f"next: hoir pull {escape(place)} --to {opened.spec.name}-model")
+        console.print(f"best picture: {relative_path(Path(opened.storage.uri, 'trials', best.trial, 'render.png'))!s}")
+    console.print(f"next: hoir pull {place} --to {opened.spec.name}-model")
     console.print(f"then: hoir render {opened.spec.name}-model --out {opened.spec.name}.png")
 
 
@@ -97,7 +92,7 @@ def print_story(record: TrialRecord, spec: SweepSpec, *, as_json: bool) -> None:
         print_json(record.model_dump(mode="json"))
         return
     for line in tell(record, spec):
-        console.print(escape(line))
+        console.print(line)
 
 
 def print_sent(num_runs: int) -> None:
@@ -110,7 +105,7 @@ def print_pulled(record: TrialRecord, to: Path) -> None:
 
 
 def print_report(out: Path) -> None:
-    console.print(f"wrote {escape(str(out))}: {out.stat().st_size / 1e6:.1f} MB; open it in a browser")
+    console.print(f"wrote {out!s}: {out.stat().st_size / 1e6:.1f} MB; open it in a browser")
 
 
 def print_watching(address: str) -> None:
