@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import json
 import os
+import stat
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +15,34 @@ from typing import IO
 
 RESERVED = ".hoir-"  # begins the names of unfinished files
 UNFINISHED = f"{RESERVED}part-"
+
+
+@contextlib.contextmanager
+def open_regular(path: Path, *, max_bytes: int | None = None) -> Iterator[io.BufferedReader]:
+    """Open a file to read that is a file: no pipe, which would wait for ever, and no device, which would never end.
+
+    Args:
+        max_bytes: The most that it may hold.
+
+    Raises:
+        OSError: As `open` does, EINVAL for what is no regular file, EFBIG for one that holds more.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if stat.S_ISDIR(found.st_mode):
+            raise IsADirectoryError(errno.EISDIR, "is a folder", str(path))
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "is a pipe or a device, not a regular file", str(path))
+        if max_bytes is not None and found.st_size > max_bytes:
+            raise OSError(errno.EFBIG, f"holds {found.st_size:,} bytes, of {max_bytes:,} that it may have", str(path))
+        yield file
+
+
+def read_regular(path: Path, *, max_bytes: int) -> bytes:
+    """The bytes of a regular file, at most `max_bytes`; errors as in `open_regular`."""
+    with open_regular(path, max_bytes=max_bytes) as file:
+        return file.read(max_bytes)
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from hoir_ray import __version__
 from hoir_ray.errors import PackError, SpecError, StorageError
+from hoir_ray.machine.files import open_regular
 from hoir_ray.pictures.save import save_picture
 from hoir_ray.tasks import load_task
 from hoir_ray.tasks.contract import Task, TaskConfig
@@ -166,7 +167,7 @@ def _read_file(path: Path, *, max_bytes: int) -> bytes:
     if path.is_symlink():
         raise PackError(f"{path}: is a link; a model pack holds its files itself")
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             content = file.read(max_bytes + 1)
     except OSError as error:
         raise PackError(f"{path}: missing or unreadable: {error.strerror or error}") from error

@@ -23,7 +23,7 @@ from boto3.s3.transfer import TransferConfig
 from hoir_ray.errors import StorageError
 from hoir_ray.machine.addresses import s3_endpoint
 from hoir_ray.machine.files import reason, replacing
-from hoir_ray.storage.contract import MissingObjectError, StoredObject
+from hoir_ray.storage.contract import MAX_OBJECT_BYTES, MissingObjectError, StoredObject
 from hoir_ray.storage.s3_errors import code_of, explain
 
 if TYPE_CHECKING:
@@ -102,6 +102,11 @@ class S3Backend:
         def attempt() -> tuple[bytes, str]:
             answer = self._client.get_object(**self._at(key))
             with contextlib.closing(answer["Body"]) as body:
+                if answer["ContentLength"] > MAX_OBJECT_BYTES:
+                    raise StorageError(
+                        f"{self.describe()}: '{key}' holds {answer['ContentLength']:,} bytes, of {MAX_OBJECT_BYTES:,} "
+                        "that are read"
+                    )
                 return body.read(), answer["ETag"]
 
         return self._read(key, attempt)
