@@ -94,7 +94,7 @@ def test_a_sweep_lives_on_the_cluster(
     assert any(re.search(rb"data: 7\d\d bytes in s3://", err) for _, err in said), said
 
     def status() -> dict[str, Any]:
-        return json.loads(hoir("status", "tiny", "--json").out)
+        return json.loads(hoir("status", "tiny", "--json", "--endpoint-url", s3_server.endpoint_url).out)
 
     place = open_storage(storage, endpoint_url=s3_server.endpoint_url)
     wait_until(lambda: any(o.key.endswith("manifest.json") for o in place.list("tiny/trials")))

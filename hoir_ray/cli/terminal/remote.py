@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -46,9 +47,9 @@ def print_submitted(submitted: Submitted, *, address: str) -> None:
     else:
         console.print(styled((job.sweep, "bold"), f" is submitted to {address} as {job.submission_id}"))
         console.print("it runs there without this machine from now on")
-    console.print(f"next: hoir logs -f {job.sweep}, hoir status {job.sweep}, hoir stop {job.sweep}")
-    server = f" --endpoint-url {job.endpoint_url}" if job.endpoint_url else ""
-    console.print(f"results: hoir best {_storage_of(job) + server}")
+    server = f" --endpoint-url {shlex.quote(job.endpoint_url)}" if job.endpoint_url else ""
+    console.print(f"next: hoir logs -f {job.sweep}, hoir status {job.sweep}{server}, hoir stop {job.sweep}")
+    console.print(f"results: hoir best {shlex.quote(_storage_of(job))}{server}")
 
 
 def print_jobs(jobs: Sequence[tuple[SweepJob, SweepResults | HoirError]], *, as_json: bool) -> None:
