@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,6 +17,7 @@ from hoir_ray.cli.options import (
     SweepFile,
     SweepName,
     size_option,
+    typed_command,
 )
 from hoir_ray.cli.terminal.bars import ByteProgress, StopProgress
 from hoir_ray.cli.terminal.console import progress, warn
@@ -76,7 +76,7 @@ def submit(
         jobs,
         plan,
         document,
-        command=shlex.join(["hoir", "submit", str(file), *(f"--set={s}" for s in settings or [])]),
+        command=typed_command("submit", file, settings, address=address, max_ship=max_ship),
         say=progress,
         show=ByteProgress(),
         add_trials=add_trials,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hoir_ray.cli.options import AddTrials, AsJson, Force, MaxShip, Overrides, SweepFile, size_option
+from hoir_ray.cli.options import AddTrials, AsJson, Force, MaxShip, Overrides, SweepFile, size_option, typed_command
 from hoir_ray.cli.terminal.bars import ByteProgress
 from hoir_ray.cli.terminal.console import fail, progress, warn
 from hoir_ray.cli.terminal.plan import print_plan
@@ -55,12 +55,15 @@ def sweep(
             show=ByteProgress(),
             max_ship=size_option(max_ship),
         )
-    command = os.environ.get("HOIR_COMMAND") or f"hoir sweep {file}"
-    print_outcome(opened, stop_reason=driver.stop_reason, command=command)
+    # Typed again, --add-trials would add once more, so there is no hint then.
+    typed = None if add_trials else typed_command("sweep", file, settings, address=address, max_ship=max_ship)
+    command = os.environ.get("HOIR_COMMAND") or typed
+    print_outcome(opened, stop_reason=driver.stop_reason, command=command, is_saved=not driver.storage_problem)
     if driver.storage_problem:
         from hoir_ray.results.unsaved import UNSAVED
 
-        fail(f"{driver.storage_problem}; what was not saved is in ./{UNSAVED}, '{command}' saves it")
+        saves = f"; this saves it: {command}" if command else ""
+        fail(f"{driver.storage_problem}; what was not saved is in ./{UNSAVED}{saves}")
     raise typer.Exit(_sweep_exit_code(opened, driver))
 
 

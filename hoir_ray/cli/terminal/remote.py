@@ -42,13 +42,13 @@ def print_submitted(submitted: Submitted, *, address: str) -> None:
         if submitted.other_settings:
             console.print(
                 "it keeps the budget, resources and the like that it was started with; to change them: "
-                f"hoir stop {job.sweep}, then submit again"
+                f"{_typed('stop', job)}, then submit again"
             )
     else:
         console.print(styled((job.sweep, "bold"), f" is submitted to {address} as {job.submission_id}"))
         console.print("it runs there without this machine from now on")
     server = f" --endpoint-url {shlex.quote(job.endpoint_url)}" if job.endpoint_url else ""
-    console.print(f"next: hoir logs -f {job.sweep}, hoir status {job.sweep}{server}, hoir stop {job.sweep}")
+    console.print(f"next: {_typed('logs -f', job)}, {_typed('status', job)}{server}, {_typed('stop', job)}")
     console.print(f"results: hoir best {shlex.quote(_storage_of(job))}{server}")
 
 
@@ -111,7 +111,7 @@ def print_stopped(job: SweepJob, *, was_live: bool) -> None:
 
 def print_left(job: SweepJob) -> None:
     """After a log that was followed until Ctrl-C."""
-    errors.print(f"\n{job.sweep} goes on; to look again: hoir logs -f {job.sweep}, to end it: hoir stop {job.sweep}")
+    errors.print(f"\n{job.sweep} goes on; to look again: {_typed('logs -f', job)}, to end it: {_typed('stop', job)}")
 
 
 def print_end(job: SweepJob) -> None:
@@ -160,6 +160,10 @@ def _why(job: SweepJob) -> list[str]:
     """The errors in the log's end that Ray keeps with a job that failed, or else its last line."""
     lines = [line.strip() for line in job.message.splitlines() if line.strip()]
     return [line.removeprefix("error: ") for line in lines if line.startswith("error: ")] or lines[-1:]
+
+
+def _typed(command: str, job: SweepJob) -> str:
+    return f"hoir {command} {shlex.quote(job.sweep)}"
 
 
 def _storage_of(job: SweepJob) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,10 +54,12 @@ def print_best(opened: SweepResults, *, pareto: bool, where: Condition | None, t
         print_json(table_rows(shown))
         return
     _print_leaders(opened, shown)
-    console.print(f"\nnext: hoir pull {sweep_address(opened)} --trial {shown[0].trial} --to {shown[0].trial}-model")
+    if shown[0].model is not None:
+        name = shown[0].trial
+        console.print(f"\nnext: hoir pull {sweep_address(opened)} --trial {name} --to {name}-model")
 
 
-def print_outcome(opened: SweepResults, *, stop_reason: str | None, command: str) -> None:
+def print_outcome(opened: SweepResults, *, stop_reason: str | None, command: str | None, is_saved: bool = True) -> None:
     """The end of a sweep: the leaderboard, what went wrong, the best picture, and what to type next."""
     from collections import Counter
 
@@ -73,15 +76,17 @@ def print_outcome(opened: SweepResults, *, stop_reason: str | None, command: str
         console.print(styled((f"{count} x {cause}", "red")))
     if stop_reason is not None:
         console.print(styled((f"stopped: {stop_reason}", "yellow")))
-        if any(not r.ended for r in opened.records):
+        if command and any(not r.ended for r in opened.records):
             console.print(f"go on with: {command}")
-    if not leaders:
+    if not leaders or not is_saved or leaders[0].model is None:
         return
-    best, place = leaders[0], sweep_address(opened)
-    if not opened.storage.uri.startswith("s3://"):
-        console.print(f"best picture: {relative_path(Path(opened.storage.uri, 'trials', best.trial, 'render.png'))!s}")
-    console.print(f"next: hoir pull {place} --to {opened.spec.name}-model")
-    console.print(f"then: hoir render {opened.spec.name}-model --out {opened.spec.name}.png")
+    best, name = leaders[0], opened.spec.name
+    picture = Path(opened.storage.uri, "trials", best.trial, "render.png")
+    if not opened.storage.uri.startswith("s3://") and picture.is_file():
+        console.print(f"best picture: {relative_path(picture)}")
+    if not Path(f"{name}-model").exists():
+        console.print(f"next: hoir pull {sweep_address(opened)} --to {name}-model")
+        console.print(f"then: hoir render {name}-model --out {name}.png")
 
 
 def print_story(record: TrialRecord, spec: SweepSpec, *, as_json: bool) -> None:
@@ -101,7 +106,7 @@ def print_sent(num_runs: int) -> None:
 
 def print_pulled(record: TrialRecord, to: Path) -> None:
     console.print(f"pulled {record.trial} to {to}: {record.reason}")
-    console.print(f"next: hoir render {to} --out picture.png")
+    console.print(f"next: hoir render {shlex.quote(str(to))} --out picture.png")
 
 
 def print_report(out: Path) -> None:
@@ -147,10 +152,12 @@ def _spread(over_seeds: Spread | None) -> str:
 
 
 def sweep_address(opened: SweepResults) -> str:
-    """Address of this sweep as an argument, from the working directory."""
+    """Address of this sweep from the working directory, as it is typed in a shell, with its server where it has one."""
     uri = opened.storage.uri
     if uri.startswith("s3://"):
-        return uri
+        server = getattr(opened.storage.backend, "endpoint_url", None)
+        return shlex.quote(uri) + (f" --endpoint-url {shlex.quote(server)}" if server else "")
     if Path(uri) == Path("hoir-runs", opened.spec.name).absolute():
         return opened.spec.name
-    return str(relative_path(Path(uri)))
+    path = relative_path(Path(uri))
+    return shlex.quote(str(path) if "/" in str(path) else f"./{path}")
