@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from hoir_ray.spec.parameters import Scalar
-
-if TYPE_CHECKING:
-    from hoir_ray.spec.space import Space
+from hoir_ray.spec.space import MAX_GRID, Space
 
 
-def count_points(space: Space, *, limit: int) -> int:
+def grid_size(space: Space, *, limit: int = MAX_GRID) -> int:
     """Count the points of the grid; any number above `limit` where there are more.
 
     Raises:

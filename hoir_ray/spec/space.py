@@ -13,7 +13,6 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from hoir_ray.config import config_paths, fields_at, nearest
 from hoir_ray.errors import SpecError
 from hoir_ray.spec.document import Document
-from hoir_ray.spec.grid import count_points
 from hoir_ray.spec.parameters import ParameterCase, Scalar
 from hoir_ray.spec.schema import SweepSpec
 
@@ -117,10 +116,6 @@ class Space:
             yield drawn
 
         return extend(0, {})
-
-    def grid_size(self) -> int:
-        """Count the points of the grid without making them; any number above `MAX_GRID` where there are more."""
-        return count_points(self, limit=MAX_GRID)
 
     def told_apart(self, dimension: Dimension) -> list[tuple[Scalar, int]]:
         """One value for each way in which conditions tell the dimension's values apart, and how many are like it."""

@@ -34,3 +34,14 @@ def print_metrics(metrics: Mapping[str, float], *, as_json: bool) -> None:
         print_json(dict(metrics))
     else:
         print_pairs({name: wording.number(value) for name, value in metrics.items()})
+
+
+def print_imported(pack: Path, metrics: Mapping[str, float]) -> None:
+    print_metrics(metrics, as_json=False)
+    console.print(f"model pack: {pack}")
+    console.print(f"next: hoir render {pack} --out picture.png")
+
+
+def print_exported(out: Path, usage: str) -> None:
+    console.print(f"wrote {out}")
+    console.print(usage, markup=False, highlight=False, soft_wrap=True)
