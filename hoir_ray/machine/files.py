@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from hoir_ray.errors import RequestError
+
 RESERVED = ".hoir-"  # begins the names of unfinished files
 UNFINISHED = f"{RESERVED}part-"
 
@@ -59,6 +61,38 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         _fsync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def try_destination(path: Path, *, is_folder: bool = False, source: str) -> None:
+    """Find out before the work whether its result can be written, and leave no trace of that.
+
+    Args:
+        is_folder: A folder is to be made there, which must not hold anything yet; otherwise a file.
+        source: What named the place, such as `--out`, for the message.
+
+    Raises:
+        RequestError: If nothing can be written there, or what is there is in the way.
+    """
+    try:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            path.lstat()
+        if path.is_dir() and not is_folder:
+            raise RequestError(f"{source} {path}: is a folder; name a file in it")
+        if is_folder and path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise RequestError(f"{source} {path}: exists and is not an empty folder; choose another")
+        names = [name for name in path.absolute().parts if len(os.fsencode(name)) > 255]
+        if names:
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), f"{names[0][:60]}…")
+        beside = next(p for p in path.absolute().parents if p.exists())
+        if not beside.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "is a file", str(beside))
+        trial = beside / f"{UNFINISHED}{uuid.uuid4().hex}"
+        trial.touch(exist_ok=False)
+        trial.unlink()
+    except ValueError as error:  # a zero byte, or half a pair
+        raise RequestError(f"{source} {str(path)!r}: is no name of a file: {error}") from None
+    except OSError as error:
+        raise RequestError(f"{source} {path}: cannot be written: {reason(error)}") from None
 
 
 def reason(error: OSError) -> str:

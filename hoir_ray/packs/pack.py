@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from hoir_ray import __version__
 from hoir_ray.config import Config, explain
-from hoir_ray.errors import PackError, RequestError, SpecError, StorageError
+from hoir_ray.errors import PackError, SpecError, StorageError
 from hoir_ray.machine.files import open_regular
 from hoir_ray.pictures.save import save_picture
 from hoir_ray.tasks import load_task
@@ -86,16 +86,6 @@ def write_pack(
         _write(folder / MANIFEST, _to_json({"format": FORMAT, "files": entries}))
     except OSError as error:
         raise StorageError(f"{folder}: the model pack could not be written: {error.strerror or error}") from error
-
-
-def refuse_filled(folder: Path) -> None:
-    """Refuse to write a pack into a folder that holds something.
-
-    Raises:
-        RequestError: If `folder` is a file or not empty.
-    """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise RequestError(f"--to {folder}: exists and is not an empty folder; choose another")
 
 
 def load_pack(folder: Path) -> Pack:

@@ -12,8 +12,9 @@ from pydantic import ValidationError
 
 from hoir_ray.config import Config, explain, nearest
 from hoir_ray.errors import RequestError
+from hoir_ray.machine.files import try_destination
 from hoir_ray.packs.pack import Pack
-from hoir_ray.pictures.save import save_frames
+from hoir_ray.pictures.save import check_suffix, save_frames
 from hoir_ray.tasks.contract import Task, flag_names
 
 
@@ -65,6 +66,8 @@ def draw(pack: Pack, options: Config, *, out: Path) -> tuple[Path, tuple[int, in
     Raises:
         RequestError: For an unknown kind of picture file.
     """
+    check_suffix(out)
+    try_destination(out, source="--out")
     with torch.inference_mode():
         frames = pack.task.render(pack.network, pack.config, pack.facts, options)
     save_frames(frames, out)

@@ -11,8 +11,9 @@ from pathlib import Path
 import torch
 
 from hoir_ray.config import flatten
+from hoir_ray.machine.files import try_destination
 from hoir_ray.machine.interrupt import on_interrupt
-from hoir_ray.packs.pack import refuse_filled, write_pack
+from hoir_ray.packs.pack import write_pack
 from hoir_ray.tasks import load_task
 from hoir_ray.tasks.contract import read_config
 from hoir_ray.trackers import build_trackers, check_tracker
@@ -31,7 +32,7 @@ def train_pack(
     task = load_task(name)
     config = read_config(task, settings)
     folder = to or Path("hoir-runs", "train", f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
-    refuse_filled(folder)
+    try_destination(folder, is_folder=True, source="--to")
     for tracker in trackers:
         check_tracker(tracker, {})
     data = task.data(config)
