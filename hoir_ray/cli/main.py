@@ -6,12 +6,12 @@ import io
 import logging
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from hoir_ray.cli import machine, packs, remote, results, sweeps
-from hoir_ray.cli.terminal.console import WarningLines, fail, fail_at_a_limit, fail_unexpectedly
+from hoir_ray.cli.terminal.console import WarningLines, fail, fail_at_a_limit, fail_unexpectedly, print_version
 from hoir_ray.errors import HoirError
 
 INTERRUPTED = 130
@@ -49,6 +49,16 @@ NAMES: dict[Callable[..., None], str] = {remote.list_sweeps: "list", packs.impor
 SETTINGS: dict[Callable[..., None], dict[str, Any]] = {
     packs.render: {"allow_extra_args": True, "ignore_unknown_options": True}
 }
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=print_version)
+    ] = False,
+) -> None:
+    """Options of `hoir` itself; the app's own help stands above."""
+
 
 for panel, commands in COMMANDS.items():
     for command in commands:

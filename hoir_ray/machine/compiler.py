@@ -27,7 +27,7 @@ def load(source: Path, *, defines: tuple[str, ...] = ()) -> ctypes.CDLL | None:
     Its file is named after the sources beside it, the flags and the processor, so that machines sharing a home do not
     mix theirs up. Processes may compile at the same time; each puts its file in place whole.
     """
-    compiler = next((path for name in ("cc", "gcc", "clang") if (path := shutil.which(name))), None)
+    compiler = find_compiler()
     command = [*FLAGS, *(f"-D{define}" for define in defines)]
     sources = [path.read_text() for path in sorted(source.parent.glob("*.[ch]"))]
     key = "\0".join([*sources, *command, _processor()])
@@ -42,6 +42,11 @@ def load(source: Path, *, defines: tuple[str, ...] = ()) -> ctypes.CDLL | None:
         stderr = getattr(error, "stderr", None) or ""
         _warn(" ".join(f"{error} {stderr}".split())[:300])
         return None
+
+
+def find_compiler() -> str | None:
+    """The C compiler on PATH that would be used."""
+    return next((path for name in ("cc", "gcc", "clang") if (path := shutil.which(name))), None)
 
 
 @functools.cache

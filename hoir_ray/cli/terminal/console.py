@@ -15,6 +15,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from hoir_ray import __version__
 from hoir_ray.wording import printable
 
 if TYPE_CHECKING:
@@ -104,6 +105,12 @@ def warn(messages: Iterable[str]) -> None:
 def progress(message: str) -> None:
     """Print what is being done, before something that takes seconds."""
     errors.print(styled((f"{message} ...", "dim")))
+
+
+def print_version(is_asked: bool) -> None:
+    if is_asked:
+        console.print(f"hoir_ray {__version__}")
+        raise SystemExit(0)
 
 
 def print_json(value: object) -> None:
