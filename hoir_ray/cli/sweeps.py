@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -79,9 +80,11 @@ def validate(
     from hoir_ray.search.warm_start import preview_warm_start
     from hoir_ray.spec.load import load_spec
     from hoir_ray.sweep.plan import plan_sweep
+    from hoir_ray.tasks.inputs import find_inputs
 
     spec, document = load_spec(file, overrides=settings or [])
     plan = plan_sweep(spec, document)
+    find_inputs(plan.spec, plan.task, document, max_bytes=sys.maxsize)  # a missing one is named now, not by a trial
     warm_start = preview_warm_start(plan.spec, plan.space, document=document)
     measured = None
     if build:

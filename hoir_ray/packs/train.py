@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from hoir_ray import wording
 from hoir_ray.config import flatten
 from hoir_ray.machine.files import try_destination
 from hoir_ray.machine.interrupt import on_interrupt
@@ -19,6 +20,8 @@ from hoir_ray.tasks.contract import read_config
 from hoir_ray.trackers import build_trackers, check_tracker
 from hoir_ray.training.loop import Epoch, Fit, train
 
+_SOURCES = ("image", "images", "folder", "files")  # the settings that name what is trained on
+
 
 def train_pack(
     name: str,
@@ -27,15 +30,27 @@ def train_pack(
     to: Path | None,
     trackers: Sequence[str],
     show: Callable[[Epoch, int], None],
+    say: Callable[[str], object] = lambda _: None,
 ) -> tuple[Path, Fit]:
-    """Train one network and write its model pack; returns the pack's folder."""
+    """Train one network and write its model pack; returns the pack's folder.
+
+    Args:
+        say: Told what is trained on and how much there is to do, before it is begun.
+    """
     task = load_task(name)
     config = read_config(task, settings)
     folder = to or Path("hoir-runs", "train", f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
     try_destination(folder, is_folder=True, source="--to")
     for tracker in trackers:
         check_tracker(tracker, {})
+    inputs = config.model_dump(mode="json")["data"]
+    say(f"{name}: reading {wording.settings({k: v for k, v in inputs.items() if k in _SOURCES})}")
     data = task.data(config)
+    steps = -(-data.train.num_samples // config.training.batch_size)
+    say(
+        f"training {task.num_parameters(config):,} parameters on {data.train.num_samples:,} samples: "
+        f"{config.training.max_epochs} epochs of {steps:,} steps"
+    )
     torch.manual_seed(config.training.seed)
     network = task.network(config)
     parameters = flatten(config.model_dump(mode="json", exclude_unset=True))

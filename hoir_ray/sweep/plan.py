@@ -22,6 +22,7 @@ from hoir_ray.spec.grid import grid_size as count_grid
 from hoir_ray.spec.parameters import Scalar
 from hoir_ray.spec.schema import Resources, SweepSpec
 from hoir_ray.spec.space import MAX_GRID, Dimension, Space, build_space
+from hoir_ray.sweep.feasibility import feasible_sizes
 from hoir_ray.tasks import load_task
 from hoir_ray.tasks.contract import Task, TaskConfig
 from hoir_ray.trackers import tracker_names
@@ -70,6 +71,7 @@ class Plan:
 
     Attributes:
         spec: With input paths made absolute.
+        feasible: The least and the greatest number of parameters that the constraints leave.
         grid_size: Points of the grid for `method: grid`, else None.
         warnings: What is allowed but probably not meant.
     """
@@ -79,6 +81,7 @@ class Plan:
     space: Space
     smallest: NetworkSize
     largest: NetworkSize
+    feasible: tuple[int, int]
     grid_size: int | None
     warnings: tuple[str, ...]
     _candidates: dict[str, Candidate] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -136,6 +139,7 @@ def plan_sweep(spec: SweepSpec, document: Document | None = None) -> Plan:
     _check_trackers(spec, document)
     space = build_space(spec, task.config, document)
     smallest, largest = _sizes(spec, task, space, document)
+    feasible = _feasible(spec, smallest, largest, document)
     grid_size = count_grid(space) if spec.method == "grid" else None
     if grid_size is not None and grid_size > MAX_GRID:
         place = f" ({document.place('method')})" if document else ""
@@ -146,6 +150,7 @@ def plan_sweep(spec: SweepSpec, document: Document | None = None) -> Plan:
         space=space,
         smallest=smallest,
         largest=largest,
+        feasible=feasible,
         grid_size=grid_size,
         warnings=tuple(_warnings(spec, task, space, smallest, largest, grid_size=grid_size)),
     )
@@ -232,6 +237,21 @@ def _sizes(
     assert smallest is not None
     assert largest is not None
     return smallest, largest
+
+
+def _feasible(
+    spec: SweepSpec, smallest: NetworkSize, largest: NetworkSize, document: Document | None
+) -> tuple[int, int]:
+    static = [c for c in map(parse_condition, spec.constraints) if c.names <= STATIC_METRICS]
+    ends = smallest.num_parameters, largest.num_parameters
+    found = feasible_sizes(static, smallest=ends[0], largest=ends[1])
+    if found is None:
+        place = f" ({document.place('constraints')})" if document else ""
+        raise SpecError(
+            f"constraints: no network of this space meets '{' and '.join(c.text for c in static)}'; they have from "
+            f"{ends[0]:,} to {ends[1]:,} parameters{place}"
+        )
+    return found
 
 
 def _probes(space: Space) -> Iterator[dict[str, Scalar]]:

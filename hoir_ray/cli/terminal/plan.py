@@ -26,6 +26,7 @@ def print_plan(
         "parameters": sorted({d.path for d in plan.space.dimensions}),
         "smallest_network": plan.smallest.num_parameters,
         "largest_network": plan.largest.num_parameters,
+        "feasible_sizes": list(plan.feasible),
         "grid_size": plan.grid_size,
         "max_trials": spec.budget.max_trials,
         "wall_clock_s": spec.budget.wall_clock,
@@ -51,7 +52,8 @@ def print_plan(
         "sweep": f"{spec.name}, task {spec.task}",
         "search": f"{spec.method}: {goals}",
         "searched": ", ".join(map(wording.short_name, searched)),
-        "networks": f"{plan.smallest.num_parameters:,} to {plan.largest.num_parameters:,} parameters",
+        "networks": f"{plan.smallest.num_parameters:,} to {plan.largest.num_parameters:,} parameters"
+        + (f"; the constraints leave {plan.feasible[0]:,} to {plan.feasible[1]:,}" if spec.constraints else ""),
         "budget": " or ".join(budget),
         "storage": spec.storage.uri,
     }
