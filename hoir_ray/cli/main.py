@@ -24,13 +24,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Find the best small network for a picture, a caption book or a folder of images.\n\n"
     "A sweep YAML goes in; the best networks, and the pictures to judge them by, come out. "
-    "Start with [bold]hoir sweep sweeps/quickstart.yaml[/bold].",
+    "Start with [bold]hoir init photo.jpg[/bold].",
     epilog="Exit codes: 0 done, 1 the work failed, 2 the request was wrong, 3 some trials failed, 4 storage, "
     "130 interrupted (the same command resumes).",
 )
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Sweeps": (sweeps.sweep, sweeps.validate),
+    "Sweeps": (sweeps.init, sweeps.sweep, sweeps.validate),
     "Results": (
         results.trials,
         results.best,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +12,7 @@ import typer
 from hoir_ray.cli.options import AddTrials, AsJson, Force, MaxShip, Overrides, SweepFile, size_option, typed_command
 from hoir_ray.cli.terminal.bars import ByteProgress
 from hoir_ray.cli.terminal.console import fail, progress, warn
-from hoir_ray.cli.terminal.plan import print_plan
+from hoir_ray.cli.terminal.plan import print_plan, print_started
 from hoir_ray.cli.terminal.results import print_outcome
 from hoir_ray.errors import StorageError
 
@@ -66,6 +67,18 @@ def sweep(
         saves = f"; this saves it: {command}" if command else ""
         fail(f"{driver.storage_problem}; what was not saved is in ./{UNSAVED}{saves}")
     raise typer.Exit(_sweep_exit_code(opened, driver))
+
+
+def init(
+    picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="A picture file.", show_default=False)],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The YAML to write.", show_default="NAME.yaml, after the picture")
+    ] = None,
+) -> None:
+    """Write a first sweep YAML for a picture, with size, budget and time that fit this machine."""
+    from hoir_ray.sweep.starter import write_starter
+
+    print_started(write_starter(picture, out=out))
 
 
 def validate(

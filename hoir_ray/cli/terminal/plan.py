@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,11 @@ if TYPE_CHECKING:
     from hoir_ray.search.warm_start import WarmStartData
     from hoir_ray.sweep.plan import Plan
 from hoir_ray.cli.terminal.console import console, print_json, print_pairs, styled, warn
+
+
+def print_started(out: Path) -> None:
+    console.print(f"wrote {out}")
+    console.print(f"next: hoir sweep {shlex.quote(str(out))}")
 
 
 def print_plan(
