@@ -37,12 +37,17 @@ def draw_in_strips(
     height: int,
     width: int,
     num_rotations: int,
+    extent: tuple[float, float] | None = None,
 ) -> Float[Tensor, "height width 3"]:
-    """The colours that a function of positions has over a picture, of which a strip is held at a time beside it."""
+    """The colours that a function of positions has over a picture, of which a strip is held at a time beside it.
+
+    Args:
+        extent: As `pixel_positions` takes it.
+    """
     picture = torch.empty(height, width, 3)
     num_rows = max(1, _POSITIONS_AT_A_TIME // width)
     for first in range(0, height, num_rows):
         rows = slice(first, first + num_rows)
-        positions = pixel_positions(height, width, num_rotations=num_rotations, rows=rows)
+        positions = pixel_positions(height, width, num_rotations=num_rotations, rows=rows, extent=extent)
         picture[rows] = colours(positions).view(-1, width, 3)
     return picture

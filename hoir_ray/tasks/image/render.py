@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hoir_ray.pictures.coordinates import rotated_axes
+from hoir_ray.pictures.coordinates import extent_of, rotated_axes
 from hoir_ray.pictures.strips import check_drawn_size, draw_in_strips
 from hoir_ray.tasks.contract import PANEL_GAP
 from hoir_ray.tasks.image.config import ImageConfig, ImageFacts, RenderOptions
@@ -26,13 +26,16 @@ def render(
         RequestError: If the size asked for has a side shorter than 2 pixels, or more pixels than a picture may have.
     """
     width, height = _size(facts, options)
+    extent = extent_of(facts.height, facts.width)
     device, dtype = device_and_dtype(network)
 
     def colours(positions: Tensor) -> Tensor:
         return _shown(network(positions.to(device, dtype)).float().cpu())
 
     with torch.inference_mode():
-        frame = draw_in_strips(colours, height=height, width=width, num_rotations=config.data.num_rotations)
+        frame = draw_in_strips(
+            colours, height=height, width=width, num_rotations=config.data.num_rotations, extent=extent
+        )
     return frame.unsqueeze(0)
 
 
@@ -61,8 +64,7 @@ def colours(
     network: nn.Module, config: ImageConfig, facts: ImageFacts, positions: Float[Tensor, "positions 2"]
 ) -> Float[Tensor, "positions 3"]:
     """Colours in [0, 1] at positions (x, y) in [-1, 1], from the picture's left and top to its right and bottom."""
-    longest = max(facts.width, facts.height) - 1
-    right, bottom = (facts.width - 1) / longest, (facts.height - 1) / longest
+    right, bottom = extent_of(facts.height, facts.width)
     axes = rotated_axes(
         positions[:, 0] * right,
         positions[:, 1] * bottom,
