@@ -189,3 +189,12 @@ def test_a_picture_too_large_to_scale_is_named_as_missing(tmp_path, monkeypatch)
     sweep = made_sweep(tmp_path)
     monkeypatch.setattr("hoir_ray.report.pictures.MAX_PIXELS", 100)
     assert "No picture was found for" in build_report(sweep)
+
+
+def test_the_head_says_where_when_and_with_what(tmp_path):
+    made = made_sweep(tmp_path, num_trials=6, pictures=False)
+    spec = made.spec.model_copy(update={"provenance": {"torch": "9.9"}})
+    records = tuple(r.change(node="host-7") for r in made.records)
+    page = build_report(SweepResults(made.storage, spec, records))
+    for text in (made.storage.uri, "2026-01-02 10:01", "host-7", "torch 9.9"):
+        assert text in page

@@ -34,8 +34,16 @@ def print_trials(opened: SweepResults, *, where: Condition | None, as_json: bool
         best = record.best or {}
         values = [wording.number(best[m]) if m in best else "-" for m in metrics]
         state = Text(record.state, style=wording.STATE_STYLES.get(record.state, "red"))
+        again = f" (again {record.replicate_of})" if record.replicate_of else ""
         rows.append(
-            [record.trial, state, str(record.epochs), *values, wording.settings(record.parameters), record.reason]
+            [
+                record.trial + again,
+                state,
+                str(record.epochs),
+                *values,
+                wording.settings(record.parameters),
+                record.reason,
+            ]
         )
     print_table(["trial", "state", "epochs", *metrics, "settings", "reason"], rows)
 
