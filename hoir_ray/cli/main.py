@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -74,14 +75,15 @@ def main() -> None:
     logging.getLogger("hoir_ray").addHandler(WarningLines())
     try:
         code = app(standalone_mode=False)
+        sys.stdout.flush()
     except HoirError as error:
         fail(str(error))
         code = error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         fail("interrupted")
         code = INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains when it flushes at its end
         code = 1
     except (OverflowError, UnicodeError, MemoryError, RecursionError, OSError) as error:
         code = fail_at_a_limit(error)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import signal
+import logging
 import threading
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,8 +13,9 @@ import torch
 
 from hoir_ray import wording
 from hoir_ray.config import flatten
+from hoir_ray.errors import StoppedError
 from hoir_ray.machine.files import try_destination
-from hoir_ray.machine.interrupt import on_interrupt
+from hoir_ray.machine.interrupt import SIGNALS, on_interrupt
 from hoir_ray.packs.pack import write_pack
 from hoir_ray.tasks import load_task
 from hoir_ray.tasks.contract import read_config
@@ -21,6 +23,7 @@ from hoir_ray.trackers import build_trackers, check_tracker
 from hoir_ray.training.loop import Epoch, Fit, train
 
 _SOURCES = ("image", "images", "folder", "files")  # the settings that name what is trained on
+_log = logging.getLogger(__name__)
 
 
 def train_pack(
@@ -36,6 +39,9 @@ def train_pack(
 
     Args:
         say: Told what is trained on and how much there is to do, before it is begun.
+
+    Raises:
+        StoppedError: After SIGINT or SIGTERM, once the pack of the best epoch so far is written.
     """
     task = load_task(name)
     config = read_config(task, settings)
@@ -51,14 +57,21 @@ def train_pack(
         f"training {task.num_parameters(config):,} parameters on {data.train.num_samples:,} samples: "
         f"{config.training.max_epochs} epochs of {steps:,} steps"
     )
+    for note in data.notes:
+        _log.warning("%s", note)
     torch.manual_seed(config.training.seed)
     network = task.network(config)
     parameters = flatten(config.model_dump(mode="json", exclude_unset=True))
     watchers = build_trackers(
-        {t: {} for t in trackers}, directory=folder / "trackers", sweep="train", trial=name, parameters=parameters
+        {t: {} for t in trackers},
+        directory=folder / "trackers",
+        sweep="train",
+        trial=name,
+        run=uuid.uuid4().hex,
+        parameters=parameters,
     )
     interrupted = threading.Event()
-    with on_interrupt(lambda _: _set_once(interrupted), signals=(signal.SIGINT,)):
+    with on_interrupt(lambda _: _set_once(interrupted), signals=SIGNALS):
 
         def on_epoch(epoch: Epoch) -> bool:
             show(epoch, config.training.max_epochs)
@@ -85,6 +98,11 @@ def train_pack(
         metrics={"epoch": float(fit.best_epoch), **fit.best_metrics},
         preview=task.pictures(network, data)["preview"],
     )
+    if interrupted.is_set() and fit.epochs < config.training.max_epochs and not fit.stopped_early:
+        raise StoppedError(
+            f"interrupted after epoch {fit.epochs} of {config.training.max_epochs}; the best so far, that of epoch "
+            f"{fit.best_epoch}, is kept in {folder}"
+        )
     return folder, fit
 
 

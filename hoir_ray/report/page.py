@@ -27,7 +27,6 @@ from hoir_ray.results.seeds import spreads, ties
 from hoir_ray.results.sweep_results import SPEC, SweepResults
 from hoir_ray.spec.parameters import ParameterCase
 
-FAILED = ("FAILED", "TIMEOUT", "OOM")
 _ERROR_LINES = 12
 # All but the first of the list of kinds of charts that ends Plotly's script; were it to look otherwise, all would load.
 _KINDS = re.compile(rb"(\.register\(\[[\w$]+\(\))(?:,[\w$]+\(\))+(?=\]\))")
@@ -125,15 +124,18 @@ def _facts(sweep: SweepResults, leaders: Sequence[TrialRecord]) -> Iterator[tupl
         yield "from, to", f"{moments[0][:16].replace('T', ' ')}, {moments[-1][:16].replace('T', ' ')} UTC"
     if hosts := sorted({r.node for r in sweep.records if r.node}):
         yield "on", ", ".join(hosts[:4]) + (f" and {len(hosts) - 4} more" if len(hosts) > 4 else "")
-    if sweep.spec.provenance:
-        yield "with", ", ".join(f"{name} {version[:12]}" for name, version in sweep.spec.provenance.items())
+    provenance = dict(sweep.spec.provenance or {})
+    if data := provenance.pop("data", None):
+        yield "data", data
+    if provenance:
+        yield "with", ", ".join(f"{name} {version[:12]}" for name, version in provenance.items())
 
 
 def _trial_rows(sweep: SweepResults) -> Iterator[dict[str, Any]]:
     names = [m.name for m in front.axes_of(sweep)]
     for record in sweep.records:
         values = [value_of(record, n) for n in names]
-        again = f" ({record.replicate_of} with seed {record.seed})" if record.replicate_of else ""
+        again = f" ({record.replicate_of} with seed {record.seed})" if record.is_replicate else ""
         yield {
             "trial": record.trial,
             "number": record.number,
@@ -171,7 +173,7 @@ def _replicates(sweep: SweepResults, leaders: Sequence[TrialRecord]) -> Iterator
 def _failures(sweep: SweepResults) -> list[dict[str, Any]]:
     groups: dict[str, list[TrialRecord]] = {}
     for record in sweep.records:
-        if record.state in FAILED:
+        if record.failed:
             groups.setdefault(record.reason or "no reason was recorded", []).append(record)
     return [
         {

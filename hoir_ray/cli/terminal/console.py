@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     pass
 
 
+for _name in ("stdout", "stderr"):  # closed by whoever started us: Python then has none
+    if getattr(sys, _name) is None:
+        setattr(sys, _name, open(os.devnull, "w"))  # noqa: SIM115, PTH123  # until the process ends
+
+
 class Terminal(Console):
     """A console that takes strings for what they are: nothing in them is markup, and nothing steers the terminal.
 

@@ -79,7 +79,7 @@ def print_outcome(opened: SweepResults, *, stop_reason: str | None, command: str
         console.print()
     summary = ", ".join(f"{n} {state.lower()}" for state, n in sorted(counts.items())) or "no trials"
     console.print(styled((opened.spec.name, "bold"), f": {len(opened.records)} trials: {summary}"))
-    causes = Counter(r.reason for r in opened.records if r.state in ("FAILED", "TIMEOUT", "OOM"))
+    causes = Counter(r.reason for r in opened.records if r.failed)
     for cause, count in causes.most_common(5):
         console.print(styled((f"{count} x {cause}", "red")))
     if stop_reason is not None:
