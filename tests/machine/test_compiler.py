@@ -67,7 +67,7 @@ def test_threads_give_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
         assert torch.allclose(one, three, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.skipif(native._library(torch.float32) is None, reason="no C compiler on this machine")
+@pytest.mark.skipif(library(torch.float32) is None, reason="no C compiler on this machine")
 @pytest.mark.parametrize("planted", ["a link", "writable by all"])
 def test_a_library_that_others_could_have_written_is_not_run(planted: str, fresh: Path) -> None:
     assert compiler.load(fresh, defines=("SEVEN=7",)) is not None
