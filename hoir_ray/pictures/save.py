@@ -78,6 +78,15 @@ def save_frames(frames: Float[Tensor, "frames height width 3"], path: str | Path
         save_picture(frames[0] if len(frames) == 1 else contact_sheet(frames), path)
 
 
+def check_suffix(path: Path) -> None:
+    """Refuse a file whose name ends as no picture's does, before it is drawn.
+
+    Raises:
+        RequestError: Naming the endings that are known.
+    """
+    _checked_suffix(path, known=tuple(dict.fromkeys((*_PICTURE_SUFFIXES, *_ANIMATION_SUFFIXES))))
+
+
 def _to_pil(frame: Tensor) -> Image.Image:
     pixels = torch.nan_to_num(frame.detach().float().cpu()).clamp(0, 1)
     return Image.fromarray((pixels * 255).round().to(torch.uint8).numpy())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import shlex
 import shutil
 import tempfile
@@ -16,6 +15,7 @@ from typing import Any
 
 import hoir_ray
 from hoir_ray.errors import RequestError, StorageError, WorkError
+from hoir_ray.machine.addresses import s3_endpoint
 from hoir_ray.machine.processes import user_and_host
 from hoir_ray.remote.access import check_versions
 from hoir_ray.remote.jobs import (
@@ -122,7 +122,7 @@ def for_cluster(spec: SweepSpec) -> SweepSpec:
     storage = spec.storage
     changes: dict[str, Any] = {"uri": open_storage(storage.uri, endpoint_url=storage.endpoint_url).uri}
     if storage.uri.startswith("s3://") and storage.endpoint_url is None:
-        changes["endpoint_url"] = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+        changes["endpoint_url"] = s3_endpoint()
     update: dict[str, Any] = {"storage": storage.model_copy(update=changes), "provenance": None}
     if spec.warm_start is not None:
         source = locate_sweep(spec.warm_start.source, endpoint_url=changes.get("endpoint_url")).uri

@@ -111,9 +111,18 @@ def _facts(sweep: SweepResults, leaders: Sequence[TrialRecord]) -> Iterator[tupl
     else:
         yield f"best {metric.name}", "no trial has finished within the constraints yet"
     cost = cost_of(sweep.records, resources=sweep.spec.resources)
-    yield "time", wording.duration(cost.busy_s)
-    if data := (sweep.spec.provenance or {}).get("data"):
+    yield "busy for", wording.duration(cost.busy_s)
+    yield "storage", sweep.storage.uri
+    moments = sorted(m for r in sweep.records for m in (r.started_at, r.ended_at) if m)
+    if moments:
+        yield "from, to", f"{moments[0][:16].replace('T', ' ')}, {moments[-1][:16].replace('T', ' ')} UTC"
+    if hosts := sorted({r.node for r in sweep.records if r.node}):
+        yield "on", ", ".join(hosts[:4]) + (f" and {len(hosts) - 4} more" if len(hosts) > 4 else "")
+    provenance = dict(sweep.spec.provenance or {})
+    if data := provenance.pop("data", None):
         yield "data", data
+    if provenance:
+        yield "with", ", ".join(f"{name} {version[:12]}" for name, version in provenance.items())
 
 
 def _trial_rows(sweep: SweepResults) -> Iterator[dict[str, Any]]:

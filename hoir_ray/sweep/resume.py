@@ -7,11 +7,12 @@ import logging
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import hoir_ray
+from hoir_ray.config import shorten
 from hoir_ray.errors import RequestError
 from hoir_ray.spec.schema import SweepSpec
 from hoir_ray.tasks.contents import by_content
@@ -38,9 +39,10 @@ def refuse_other_spec(before: SweepSpec, after: SweepSpec, *, where: str) -> Non
     changed = [p for p, content in before.contents.items() if known[p] != content]
     differences = [f"  data: {path} has another content than when the sweep began" for path in changed]
     differences += [
-        f"  {key}: was {old[key]!r}, is {new[key]!r}"
+        f"  {line}"
         for key in old
         if old[key] != new[key] and by_content(old[key], before.contents) != by_content(new[key], known)
+        for line in _differences(old[key], new[key], key)
     ]
     differences += [
         f"  data: {path} has another content than when the sweep began"
@@ -52,6 +54,19 @@ def refuse_other_spec(before: SweepSpec, after: SweepSpec, *, where: str) -> Non
             f"name: {where} already holds a sweep '{before.name}' with another spec; give this one another name\n"
             + "\n".join(differences)
         )
+
+
+def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
+    """A line for each smallest part that differs."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in dict.fromkeys([*old, *new]):
+            yield from _differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for number, (before, after) in enumerate(zip(old, new, strict=True)):
+            yield from _differences(before, after, path if len(old) == 1 else f"{path}.{number}")
+    elif old != new:
+        was, now = ("not there" if v is None else shorten(v) for v in (old, new))
+        yield f"{path}: was {was}, is {now}"
 
 
 def resolved(spec: SweepSpec, *, notes: Sequence[str] = ()) -> dict[str, Any]:

@@ -6,10 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hoir_ray.errors import RequestError
 from hoir_ray.pictures.colours import shown
-from hoir_ray.pictures.coordinates import extent_of, pixel_positions, rotated_axes
-from hoir_ray.pictures.load import MAX_PIXELS
+from hoir_ray.pictures.coordinates import extent_of, rotated_axes
+from hoir_ray.pictures.strips import check_drawn_size, draw_in_strips
 from hoir_ray.tasks.contract import PANEL_GAP
 from hoir_ray.tasks.image.config import ImageConfig, ImageFacts, RenderOptions
 from hoir_ray.tasks.image.data import Pixels
@@ -17,7 +16,6 @@ from hoir_ray.training.data import TaskData
 from hoir_ray.training.predict import device_and_dtype, predict
 
 ERROR_GAIN = 4  # a difference of a quarter of the range is already white
-_ROWS_AT_A_TIME = 65_536
 
 
 def render(
@@ -30,19 +28,24 @@ def render(
     """
     width, height = _size(facts, options)
     extent = extent_of(facts.height, facts.width)
-    positions = pixel_positions(height, width, num_rotations=config.data.num_rotations, extent=extent)
     device, dtype = device_and_dtype(network)
+
+    def colours(positions: Tensor) -> Tensor:
+        return shown(network(positions.to(device, dtype)).float().cpu())
+
     with torch.inference_mode():
-        blocks = [network(p.to(device, dtype)).float().cpu() for p in torch.split(positions, _ROWS_AT_A_TIME)]
-    return shown(torch.cat(blocks)).view(1, height, width, 3)
+        frame = draw_in_strips(
+            colours, height=height, width=width, num_rotations=config.data.num_rotations, extent=extent
+        )
+    return frame.unsqueeze(0)
 
 
 def _size(facts: ImageFacts, options: RenderOptions) -> tuple[int, int]:
     if options.size is None:
-        return facts.width, facts.height
-    width, height = map(int, options.size.split("x"))
-    if min(width, height) < 2 or width * height > MAX_PIXELS:
-        raise RequestError(f"--size: sides must be >= 2 and pixels <= {MAX_PIXELS:,}, got {options.size}")
+        width, height = facts.width, facts.height
+    else:
+        width, height = map(int, options.size.split("x"))
+    check_drawn_size(height, width, source="--size" if options.size else "the pack's facts")
     return width, height
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from hoir_ray.pictures.colours import from_bytes, shown
 from hoir_ray.pictures.load import load_picture
 from hoir_ray.pictures.save import contact_sheet
+from hoir_ray.pictures.strips import check_drawn_size
 from hoir_ray.tasks.neighborhood.config import NeighborhoodConfig, NeighborhoodData, NeighborhoodFacts, RenderOptions
 from hoir_ray.tasks.neighborhood.data import Patches, run_offsets
 from hoir_ray.training.data import TaskData
@@ -24,9 +25,12 @@ def render(
     if options.input == "noise":
         generator = torch.Generator().manual_seed(options.seed)
         width, height = map(int, options.size.split("x"))
+        check_drawn_size(height, width, num_frames=options.num_frames, source="--size with --num-frames")
         start = torch.rand(height, width, 3, generator=generator) * 2 - 1
     else:
         start = from_bytes(load_picture(options.input, max_side=options.max_side))
+        height, width, _ = start.shape
+        check_drawn_size(height, width, num_frames=options.num_frames, source=f"{options.input} with --num-frames")
     return evolve(
         network,
         start,

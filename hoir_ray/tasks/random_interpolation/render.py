@@ -10,6 +10,7 @@ from hoir_ray.errors import PackError
 from hoir_ray.pictures.colours import from_bytes, shown
 from hoir_ray.pictures.load import load_square
 from hoir_ray.pictures.save import contact_sheet
+from hoir_ray.pictures.strips import check_drawn_size
 from hoir_ray.tasks.random_interpolation.config import (
     RandomInterpolationConfig,
     RandomInterpolationData,
@@ -32,6 +33,7 @@ def render(
 ) -> Float[Tensor, "frames side side 3"]:
     """Frames that begin with the picture or the noise to start from."""
     side = int(options.size.split("x")[0]) if options.size else config.data.size
+    check_drawn_size(side, side, num_frames=options.num_frames, source="--size with --num-frames")
     draw = _grown if config.data.sampler == "nearest" else _redrawn
     return shown(torch.stack(draw(network, config.data, facts, options, side)))
 
