@@ -27,12 +27,12 @@ import optuna
 from landscape import MAX_EPOCHS, Landscape, Point, landscape_of, noise_between  # type: ignore[import-not-found]  # the file beside this one
 from record_curves import CURVES  # type: ignore[import-not-found]
 
-from hoir_ray.results.record import TrialRecord
 from hoir_ray.search.warm_start import preview_warm_start
 from hoir_ray.spec.load import build_spec
 from hoir_ray.spec.space import Dimension, Space
 from hoir_ray.sweep.driver import Driver
 from hoir_ray.sweep.plan import plan_sweep
+from hoir_ray.testing.simulation import NoLedger
 
 SLOTS, FIRST_RUNG, MIN_EPOCHS, ETA = 4, 9, 3, 3  # ours stops at a third of the epochs, others as they advise
 SHARES = (0.95, 0.99)  # of the best known value
@@ -47,11 +47,6 @@ class Search(Protocol):
         """Whether the trial is stopped."""
 
     def finish(self, name: str, *, value: float) -> None: ...
-
-
-class NoLedger:
-    def save(self, record: TrialRecord) -> None: ...
-    def save_snapshot(self, records: object) -> None: ...
 
 
 class Ours:
@@ -73,7 +68,7 @@ class Ours:
         self._driver = Driver(
             spec=plan.spec,
             space=plan.space,
-            ledger=NoLedger(),  # type: ignore[arg-type]  # the two methods that a driver calls
+            ledger=NoLedger(),
             candidate=plan.candidate,
             warm_start=preview_warm_start(plan.spec, plan.space, document=document, refuse=plan.refuse),
         )

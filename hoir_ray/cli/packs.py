@@ -9,6 +9,7 @@ import typer
 
 from hoir_ray.cli.options import AsJson, Overrides, PackFolder
 from hoir_ray.cli.terminal.bars import EpochBar
+from hoir_ray.cli.terminal.console import progress
 from hoir_ray.cli.terminal.packs import print_exported, print_fit, print_imported, print_metrics, print_written
 
 
@@ -30,7 +31,7 @@ def train(
     from hoir_ray.packs.train import train_pack
 
     pack, fit = train_pack(
-        task, [*(settings or []), *(more_settings or [])], to=to, trackers=tracker or [], show=EpochBar()
+        task, [*(settings or []), *(more_settings or [])], to=to, trackers=tracker or [], show=EpochBar(), say=progress
     )
     print_fit(pack, fit)
 

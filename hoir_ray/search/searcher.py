@@ -30,6 +30,9 @@ class Searcher(Protocol):
             WorkError: If no point could be found that is not refused.
         """
 
+    def rename(self, name: str, *, to: str) -> None:
+        """Give the point of an open trial to another one, whose number is free."""
+
     def reopen(self, record: TrialRecord) -> None:
         """Resume an interrupted trial, as a running one with its own point."""
 

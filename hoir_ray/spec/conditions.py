@@ -40,7 +40,7 @@ class Condition:
             return False
         try:
             return bool(_value(self._tree, metrics))
-        except ZeroDivisionError:
+        except ArithmeticError:  # a division by zero, or a number beyond those of floating point
             return False
 
     def violation(self, metrics: Mapping[str, float]) -> float:
@@ -51,7 +51,7 @@ class Condition:
             return 1.0
         try:
             return max(_MIN_VIOLATION, _violation(self._tree, metrics))
-        except ZeroDivisionError:
+        except ArithmeticError:  # a division by zero, or a number beyond those of floating point
             return 1.0
 
     def margin(self, metrics: Mapping[str, float]) -> float:

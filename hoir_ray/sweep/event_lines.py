@@ -27,7 +27,7 @@ class EventLines:
         if event == "started":
             what = (
                 f"{record.replicate_of} with seed {record.seed}"
-                if record.replicate_of
+                if record.is_replicate
                 else varied_settings(record, self._driver.space)
             )
             self._say(f"{record.trial} started: {what}")
@@ -55,7 +55,7 @@ class EventLines:
         """Do nothing: every line was flushed as it was printed."""
 
     def _say(self, text: str) -> None:
-        print(f"{time.strftime('%H:%M:%S')} {text}", file=self._out, flush=True)
+        print(f"{time.strftime('%H:%M:%S')} {wording.printable(text)}", file=self._out, flush=True)
 
 
 def varied_settings(record: TrialRecord, space: Space) -> str:

@@ -16,7 +16,7 @@ from hoir_ray.spec.schema import ForecastSpec, MetricSpec
 from hoir_ray.storage import open_storage
 from hoir_ray.sweep.plan import plan_sweep
 from hoir_ray.sweep.resume import refuse_other_spec, with_first_rung
-from tests.sweep.simulation import TEXT, driver_of, run
+from hoir_ray.testing.example import TEXT, build_driver, run
 
 MAX = (MetricSpec(name="m", goal="maximize"),)
 BOTH = (MetricSpec(name="m", goal="maximize"), MetricSpec(name="size", goal="minimize"))
@@ -122,11 +122,11 @@ def test_nan_stops_nothing_and_teaches_nothing():
 def test_a_resumed_sweep_forecasts_as_the_uninterrupted_one_would(tmp_path):
     text = TEXT.replace("max_trials: 12", "max_trials: 25") + "early_terminate: {type: forecast, min_iter: 3}\n"
     storage = open_storage(str(tmp_path)).child("simulated")
-    driver = driver_of(storage, text)
+    driver = build_driver(storage, text)
     run(driver, slots=2)
     states = [r.state for r in driver.records.values()]
     assert 0 < states.count("PRUNED") < 20
-    again = driver_of(storage, text, records=list(driver.records.values()))
+    again = build_driver(storage, text, records=list(driver.records.values()))
     rows = [{"epoch": float(e), "quality": 21.0 + e / 10} for e in range(1, 10)]
     for row in rows:
         fresh = [

@@ -29,8 +29,8 @@ from hoir_ray.spec.space import Space, build_space
 from hoir_ray.storage import open_storage
 from hoir_ray.sweep.plan import plan_sweep
 from hoir_ray.tasks.contract import TaskConfig
+from hoir_ray.testing.example import TEXT, build_driver, run
 from tests.search.play import allowed, choice, number
-from tests.sweep.simulation import TEXT, driver_of, run
 
 SPACE = Space(
     (
@@ -69,7 +69,7 @@ def test_every_choice_is_distinct_and_more_of_them_are_never_worse(rows, columns
 def sweep_at(folder: Path, name: str, text: str = TEXT, *, trials: int = 30) -> SweepResults:
     text = text.replace("name: simulated", f"name: {name}").replace("max_trials: 12", f"max_trials: {trials}")
     storage = open_storage(str(folder)).child(name)
-    run(driver_of(storage, text))
+    run(build_driver(storage, text))
     storage.put(SPEC, text.encode())
     return open_sweep(storage)
 
@@ -242,7 +242,7 @@ def test_a_file_and_a_sweep_are_tried_first_recorded_and_taken_up_again(tmp_path
     save_warm_start(taken, own)
     file.unlink()
     assert begun(spec, tmp_path, has_begun=True) == taken
-    driver = driver_of(own, TEXT, warm_start=taken)
+    driver = build_driver(own, TEXT, warm_start=taken)
     run(driver)
     tried = [r.parameters for r in sorted(driver.records.values(), key=lambda r: r.number)]
     assert tried[0].items() >= best.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ def print_fit(pack: Path, fit: Fit) -> None:
     console.print(f"best epoch {fit.best_epoch} of {fit.epochs}{stopped}")
     print_metrics(fit.best_metrics, as_json=False)
     console.print(f"model pack: {pack}")
-    console.print(f"next: hoir render {pack} --out picture.png")
+    console.print(f"next: hoir render {shlex.quote(str(pack))} --out picture.png")
 
 
 def print_written(written: tuple[Path, tuple[int, int, int]]) -> None:

@@ -89,6 +89,11 @@ class GaussianProcessSearcher:
 
     # -- what is known --------------------------------------------------------------------------------------------
 
+    def rename(self, name: str, *, to: str) -> None:
+        """Give the point of an open trial to another one, whose number is free."""
+        if name in self._open:
+            self._open[to] = self._open.pop(name)
+
     def reopen(self, record: TrialRecord) -> None:
         """Take up an interrupted trial again, as a running one with its own point."""
         self._opened(record.trial, dict(record.parameters))
