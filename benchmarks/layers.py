@@ -1,7 +1,9 @@
 """A training step of each network against upstream's, interleaved, beside what the machine could do at most.
 
-Networks are those of upstream's README for its newt: 4 inputs, 40 units, one hidden layer, 3 outputs. A step is
-forward, backward and Adam, on one thread, in that thread's CPU time, which other work on the machine lengthens least.
+Networks are those of upstream's README for its newt (4 inputs, 40 units, one hidden layer, 3 outputs) and two that draw
+a picture in few bytes (6 inputs, three hidden layers). A step is forward, backward and Adam, on one thread, in that
+thread's CPU time, which other work on the machine lengthens least: one by one in torch, and many in one compiled call,
+as training runs them, there with the gathering of the batch.
 The floor is the step's multiply-adds at the measured rate of a matrix product, or its traffic at the measured rate of a
 copy, whichever takes longer.
 """
@@ -20,22 +22,27 @@ from torch import Tensor, nn
 
 from hoir_ray.networks import NetworkConfig, build_mlp, num_parameters, resolve
 from hoir_ray.networks.native import links as native
+from hoir_ray.networks.recorded.program import Update, build_program
 from hoir_ray.networks.upstream import to_upstream
 
-IN_WIDTH, OUT_WIDTH = 4, 3
+OUT_WIDTH = 3
 NETWORKS: dict[str, dict[str, Any]] = {
     "continuous": {"layer_type": "continuous", "input": {"segments": 100}},
     "discontinuous": {"layer_type": "discontinuous", "input": {"segments": 100}},
     "polynomial": {"layer_type": "polynomial", "input": {"num_nodes": 31}},
     "fourier": {"layer_type": "fourier", "input": {"num_nodes": 31}},
     "continuous_prod": {"layer_type": "continuous_prod", "input": {"segments": 100}},
+    "compress_12": {"input": {"segments": 35}, "hidden": {"width": 12, "num_layers": 3}},
+    "compress_20": {"input": {"segments": 81}, "hidden": {"width": 20, "num_layers": 3}},
 }
+IN_WIDTHS = {name: 6 if name.startswith("compress") else 4 for name in NETWORKS}
+CALL_ROWS = 16_384  # of a compiled call
 ADAM_TRAFFIC = 7  # reads of weight, gradient and two moments, writes of all but the gradient
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--batches", type=int, nargs="+", default=[256, 4096, 65536])
+    parser.add_argument("--batches", type=int, nargs="+", default=[256, 1024, 4096, 65536])
     parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=list(NETWORKS))
     parser.add_argument("--quick", action="store_true", help="batches 256 and 4096, fewer repetitions")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
@@ -45,50 +52,84 @@ def main() -> None:
     matmul_rate, copy_rate = measure_matmul_rate(args.device), measure_copy_rate(args.device)
     rates = f"{matmul_rate / 1e9:.0f} GFLOP/s, {copy_rate / 1e9:.0f} GB/s"
     print(f"torch {torch.__version__} on {args.device}, one thread: {rates}\n")
-    print("| network | batch | upstream, ms | ours, ms | ratio | plain torch, ratio | floor, ms | extra memory, MB |")
-    print("|---|---|---|---|---|---|---|---|")
+    print(
+        "| network | batch | upstream, ms | one by one, ms | in one call, ms | ratio to upstream | to one by one "
+        "| plain torch to upstream | floor, ms | extra memory, MB |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|")
     for name in args.networks:
         config = NetworkConfig.model_validate(NETWORKS[name])
         for batch in batches:
-            flops, traffic = count_work(config, batch)
+            flops, traffic = count_work(config, batch, in_width=IN_WIDTHS[name])
             floor_s = max(flops / matmul_rate, traffic / copy_rate)
             print(compare(name, config, batch=batch, floor_s=floor_s, device=args.device, quick=args.quick), flush=True)
 
 
 def compare(name: str, config: NetworkConfig, *, batch: int, floor_s: float, device: str, quick: bool) -> str:
     """One row of the table; upstream keeps CPU tensors inside its layers, so on CUDA only ours runs."""
+    in_width = IN_WIDTHS[name]
     torch.manual_seed(0)
-    network = build_mlp(config, in_width=IN_WIDTH, out_width=OUT_WIDTH)
-    steps = {"ours": build_step(network.to(device), batch=batch, device=device)}
+    network = build_mlp(config, in_width=in_width, out_width=OUT_WIDTH)
+    steps = {"ours": build_step(network.to(device), batch=batch, in_width=in_width, device=device)}
+    num_steps = max(1, CALL_ROWS // batch)
     if device == "cpu":
-        steps["upstream"] = build_step(to_upstream(network), batch=batch, device=device)
-        steps["plain"] = plain_torch(build_step(network, batch=batch, device=device))
+        steps["upstream"] = build_step(to_upstream(network), batch=batch, in_width=in_width, device=device)
+        steps["plain"] = plain_torch(build_step(network, batch=batch, in_width=in_width, device=device))
+        steps["fused"] = build_fused_steps(network, batch=batch, in_width=in_width, num_steps=num_steps)
     rounds = max(1, min(20, 40_000 // batch) // (2 if quick else 1))
     clock = time.thread_time if device == "cpu" else time.perf_counter
     times = time_interleaved(
         steps, clock=clock, rounds=rounds, repeats={"ours": 5, "plain": 2 if batch < 10_000 else 1}
     )
     memory = {key: measure_extra_memory_mb(step, device) for key, step in steps.items() if key != "plain"}
-    ours = times["ours"]
-    upstream, plain = times.get("upstream"), times.get("plain")
-    label = f"{name}, {num_parameters(config, in_width=IN_WIDTH, out_width=OUT_WIDTH):,}"
+    ours, upstream, plain = times["ours"], times.get("upstream"), times.get("plain")
+    fused = times["fused"] / num_steps if "fused" in times else None
+    label = f"{name}, {num_parameters(config, in_width=in_width, out_width=OUT_WIDTH):,}"
     cells = [
         label,
         f"{batch:,}",
         f"{upstream * 1e3:,.1f}" if upstream else "",
         f"{ours * 1e3:,.2f}",
-        f"{upstream / ours:.1f}x" if upstream else "",
+        f"{fused * 1e3:,.3f}" if fused else "",
+        f"{upstream / (fused or ours):.1f}x" if upstream else "",
+        f"{ours / fused:.2f}x" if fused else "",
         f"{upstream / plain:.1f}x" if upstream and plain else "",
-        f"{floor_s * 1e3:,.2f}",
-        " → ".join(f"{memory[key]:,.0f}" for key in ("upstream", "ours") if key in memory),
+        f"{floor_s * 1e3:,.3f}",
+        " → ".join(f"{memory[key]:,.0f}" for key in ("upstream", "ours", "fused") if key in memory),
     ]
     return f"| {' | '.join(cells)} |"
 
 
-def build_step(network: nn.Module, *, batch: int, device: str) -> Callable[[], None]:
+def build_fused_steps(network: nn.Module, *, batch: int, in_width: int, num_steps: int) -> Callable[[], None]:
+    """`num_steps` optimizer steps in one call, on batches from four times as many samples."""
+    x, y = torch.rand(4 * batch, in_width) * 2 - 1, torch.rand(4 * batch, OUT_WIDTH)
+    program = build_program(network, (x,), num_rows=batch)
+    assert program is not None, "no C compiler on this machine"
+    moments = [(torch.zeros_like(p), torch.zeros_like(p)) for p in program.parameters]
+    index = torch.randint(0, 4 * batch, (num_steps, batch))
+    steps_done = 0
+
+    def steps() -> None:
+        nonlocal steps_done
+        update = Update(
+            rule="adam",
+            beta1=0.9,
+            beta2=0.999,
+            eps=1e-8,
+            steps_done=steps_done,
+            rates=[1e-5] * num_steps,
+            moments=moments,
+        )
+        program.train(program.inputs((x,)), y, index, update=update)
+        steps_done += num_steps
+
+    return steps
+
+
+def build_step(network: nn.Module, *, batch: int, in_width: int, device: str) -> Callable[[], None]:
     """Forward, backward and Adam on one fixed batch."""
     generator = torch.Generator().manual_seed(0)
-    x = (torch.rand(batch, IN_WIDTH, generator=generator) * 2 - 1).to(device)
+    x = (torch.rand(batch, in_width, generator=generator) * 2 - 1).to(device)
     y = torch.rand(batch, OUT_WIDTH, generator=generator).to(device)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-5, fused=True)
 
@@ -149,14 +190,14 @@ def read_status_kb(field: str) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
 
 
-def count_work(config: NetworkConfig, batch: int) -> tuple[float, float]:
+def count_work(config: NetworkConfig, batch: int, *, in_width: int) -> tuple[float, float]:
     """Floating-point operations and bytes that a step cannot do without.
 
     A link costs its basis functions' multiply-adds forward, as many for its weights' gradient and as many for its
     input's, which the first layer need not have. Each layer's inputs and outputs pass once forward and once backward.
     """
     width = config.hidden.width
-    widths = [IN_WIDTH, *[width] * (config.hidden.num_layers + 1), OUT_WIDTH]
+    widths = [in_width, *[width] * (config.hidden.num_layers + 1), OUT_WIDTH]
     first, hidden, last = resolve(config)
     layers = [first, *[hidden] * config.hidden.num_layers, last]
     flops = traffic = 0.0
@@ -164,7 +205,7 @@ def count_work(config: NetworkConfig, batch: int) -> tuple[float, float]:
         passes = 2 if index == 0 else 3
         flops += 2 * passes * batch * widths[index] * widths[index + 1] * layer.num_nodes
         traffic += 2 * 4 * batch * (widths[index] + widths[index + 1])
-    traffic += 4 * ADAM_TRAFFIC * num_parameters(config, in_width=IN_WIDTH, out_width=OUT_WIDTH)
+    traffic += 4 * ADAM_TRAFFIC * num_parameters(config, in_width=in_width, out_width=OUT_WIDTH)
     return flops, traffic
 
 
