@@ -12,12 +12,12 @@ from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
 import pytest
-from tests.sweep.simulation import driver_of, run
 
 from hoir_ray.results.ledger import Creation, Ledger
 from hoir_ray.results.record import TrialRecord, trial_of
 from hoir_ray.storage import BackgroundUploader, MissingObjectError, Storage, acquire_lock, open_storage
 from hoir_ray.sweep.finish import unreferenced
+from hoir_ray.testing.example import build_driver, run
 from hoir_ray.trials.attempt import Attempt
 from tests.servers.s3_proxy import S3Proxy
 from tests.storage.backends import impatient
@@ -37,7 +37,7 @@ def told(creation: Creation) -> bool:
 
 def test_two_drivers_give_no_number_twice(tmp_path: Path) -> None:
     storage = open_storage(str(tmp_path))
-    drivers = [driver_of(storage), driver_of(storage)]
+    drivers = [build_driver(storage), build_driver(storage)]
     records = [driver.next() for _ in range(3) for driver in drivers]
     names = [record.trial for record in records if record is not None]
     assert names == ["t0001", "t0002", "t0003", "t0004", "t0005", "t0006"]
@@ -49,9 +49,9 @@ def test_two_drivers_give_no_number_twice(tmp_path: Path) -> None:
 
 def test_a_record_that_cannot_be_read_keeps_its_number(tmp_path: Path) -> None:
     storage = open_storage(str(tmp_path))
-    run(driver_of(storage), steps=2)
+    run(build_driver(storage), steps=2)
     storage.put("ledger/t0002.json", b"{")
-    driver = driver_of(storage, records=Ledger(storage).load())
+    driver = build_driver(storage, records=Ledger(storage).load())
     run(driver)
     assert storage.get("ledger/t0002.json") == b"{"
     assert sorted(driver.records)[:3] == ["t0001", "t0003", "t0004"]
@@ -66,7 +66,7 @@ def test_a_bucket_is_asked_for_a_number_and_not_waited_for(s3_proxy: S3Proxy, s3
     with s3_proxy.faulty("lose_answer", match="PUT .*ledger", times=1):
         assert told(ledger.create(made(2))), "it was written, only the answer was lost"
     assert [r.parameters["network.hidden.width"] for r in ledger.load()] == [4, 4]
-    driver = driver_of(storage)
+    driver = build_driver(storage)
     driver.board.ledger = ledger
     with s3_proxy.faulty("503"):
         assert driver.next() is None, "not yet"
