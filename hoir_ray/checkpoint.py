@@ -38,7 +38,12 @@ _MAX_MANIFEST_BYTES = 65_536
 
 @dataclass(frozen=True, kw_only=True)
 class Pack:
-    """A model pack in memory: the network holds the pack's weights, on the CPU, ready to draw."""
+    """A model pack in memory: the network holds the pack's weights, on the CPU, ready to draw.
+
+    Attributes:
+        folder: The pack's folder, or its one file.
+        missing: Dotted paths of the config that the pack does not know, such as `data.image` of a file for sharing.
+    """
 
     task: Task[Any]
     config: TaskConfig
@@ -46,6 +51,7 @@ class Pack:
     facts: Facts
     metrics: Mapping[str, float]
     folder: Path
+    missing: tuple[str, ...] = ()
 
 
 def write_pack(
