@@ -17,7 +17,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from hoir_ray.pictures import load_picture
+from hoir_ray.pictures.load import load_picture
 from hoir_ray.tasks import load_task
 from hoir_ray.training.loop import train
 from hoir_ray.training.quiet import quiet_lightning

@@ -19,9 +19,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from hoir_ray.document import parse_document
-from hoir_ray.spec import build_spec
-from hoir_ray.sweep.cluster import Cluster, connect
+from hoir_ray.cluster.cluster import Cluster, connect
+from hoir_ray.spec.document import parse_document
+from hoir_ray.spec.load import build_spec
 from hoir_ray.sweep.driver import Driver
 from hoir_ray.sweep.plan import Plan, plan_sweep
 from hoir_ray.sweep.run import run_sweep

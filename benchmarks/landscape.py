@@ -15,8 +15,8 @@ import numpy as np
 from record_curves import CURVES, SPEC, key_of  # type: ignore[import-not-found]  # the file beside this one
 from scipy.interpolate import RegularGridInterpolator
 
-from hoir_ray.document import Document, parse_document
-from hoir_ray.spec import build_spec
+from hoir_ray.spec.document import Document, parse_document
+from hoir_ray.spec.load import build_spec
 from hoir_ray.sweep.plan import Plan, plan_sweep
 
 NUM_DRAWS = 2_000

@@ -18,7 +18,8 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
-from hoir_ray.networks import NetworkConfig, build_mlp, native, num_parameters, resolve
+from hoir_ray.networks import NetworkConfig, build_mlp, num_parameters, resolve
+from hoir_ray.networks.native import links as native
 from hoir_ray.networks.upstream import to_upstream
 
 IN_WIDTH, OUT_WIDTH = 4, 3

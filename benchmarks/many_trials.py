@@ -15,14 +15,16 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from hoir_ray.document import dump_document, parse_document
-from hoir_ray.ledger import Ledger, TrialRecord, best_row, now
-from hoir_ray.registry import SPEC, write_summary
-from hoir_ray.spec import build_spec
+from hoir_ray.results.ledger import Ledger
+from hoir_ray.results.record import TrialRecord, best_row, now
+from hoir_ray.results.summary import write_summary
+from hoir_ray.results.sweep_results import SPEC
+from hoir_ray.spec.document import dump_document, parse_document
+from hoir_ray.spec.load import build_spec
 from hoir_ray.storage import Storage, open_storage
 from hoir_ray.sweep.driver import Driver
 from hoir_ray.sweep.plan import Plan, plan_sweep
-from hoir_ray.sweep.run import resolved
+from hoir_ray.sweep.resume import resolved
 from tests.servers.seaweedfs import OWNER, SeaweedFS
 
 NUM_TRIALS, NUM_EPOCHS = 2_000, 27

@@ -17,7 +17,7 @@ from torch import nn
 
 from hoir_ray.networks import build_mlp
 from hoir_ray.networks.upstream import from_upstream_state, to_upstream
-from hoir_ray.pictures import load_picture
+from hoir_ray.pictures.load import load_picture
 from hoir_ray.tasks import load_task
 from hoir_ray.tasks.image.config import ImageConfig
 from hoir_ray.tasks.image.data import Pixels, load

@@ -34,16 +34,16 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # for the S3 server of th
 
 from record_curves import CURVES, SPEC, key_of  # type: ignore[import-not-found]  # the file beside this one
 
-from hoir_ray.document import parse_document
-from hoir_ray.ledger import Ledger
-from hoir_ray.spec import build_spec
+from hoir_ray.cluster.cluster import Capacity, Cluster
+from hoir_ray.results.ledger import Ledger
+from hoir_ray.search import searcher
+from hoir_ray.spec.document import parse_document
+from hoir_ray.spec.load import build_spec
 from hoir_ray.storage import BackgroundUploader, Storage, open_storage
 from hoir_ray.storage.contract import Backend
-from hoir_ray.sweep import searcher
-from hoir_ray.sweep.cluster import Cluster, Offer
 from hoir_ray.sweep.driver import Driver
-from hoir_ray.sweep.live import EventLines
-from hoir_ray.sweep.packs import FrontPacks
+from hoir_ray.sweep.event_lines import EventLines
+from hoir_ray.sweep.front_packs import FrontPacks
 from hoir_ray.sweep.plan import Plan, plan_sweep
 
 MAX_EPOCHS = 27
@@ -148,7 +148,7 @@ def build(
     if len(plan.spec.metrics) > 1:
         driver.listeners.append(FrontPacks(driver, storage))
     out = Path(os.devnull).open("w")  # noqa: SIM115  # as long as the process
-    driver.listeners.append(EventLines(driver, Cluster(lambda: Offer(({"CPU": float(slots)},))), out=out))
+    driver.listeners.append(EventLines(driver, Cluster(lambda: Capacity(({"CPU": float(slots)},))), out=out))
     return driver
 
 

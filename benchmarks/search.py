@@ -24,11 +24,11 @@ import numpy as np
 import optuna
 from landscape import Landscape, Point, landscape_of  # type: ignore[import-not-found]  # the file beside this one
 
-from hoir_ray.ledger import TrialRecord
-from hoir_ray.spec import build_spec
+from hoir_ray.results.record import TrialRecord
+from hoir_ray.spec.load import build_spec
+from hoir_ray.spec.space import Dimension, Space
 from hoir_ray.sweep.driver import Driver
 from hoir_ray.sweep.plan import plan_sweep
-from hoir_ray.sweep.space import Dimension, Space
 
 SLOTS, MIN_EPOCHS, MAX_EPOCHS, ETA = 4, 3, 27, 3
 SHARES = (0.95, 0.99)  # of the best known value

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from hoir_ray.storage import BackgroundUploader, Storage, acquire_lock, check, open_storage
+from hoir_ray.storage import BackgroundUploader, Storage, acquire_lock, check_storage, open_storage
 from tests.servers.s3_proxy import S3Proxy
 from tests.servers.seaweedfs import OWNER, SeaweedFS
 
@@ -79,7 +79,7 @@ def print_requests(storage: Storage, proxy: S3Proxy, temp: Path) -> None:
             storage.put("ledger/t1.json", b"finished")
 
     acts: tuple[tuple[str, Callable[[], object]], ...] = (
-        ("preflight check", lambda: check(storage)),
+        ("preflight check", lambda: check_storage(storage)),
         ("lock and release", lock),
         ("one trial", trial),
         ("pull a model pack", lambda: storage.get_folder("models/t1", temp / "pulled")),

@@ -16,14 +16,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hoir_ray.document import parse_document
-from hoir_ray.spec import build_spec
-from hoir_ray.sweep.cluster import Cluster, connect
+from hoir_ray.cluster.cluster import Cluster, connect
+from hoir_ray.spec.document import parse_document
+from hoir_ray.spec.load import build_spec
 from hoir_ray.sweep.driver import Driver
-from hoir_ray.sweep.job import Job
 from hoir_ray.sweep.plan import Plan, plan_sweep
 from hoir_ray.sweep.run import run_sweep
-from hoir_ray.sweep.trial import JOB_KEY, MESSAGE
+from hoir_ray.trials.attempt import Attempt
+from hoir_ray.trials.trainable import JOB_KEY, MESSAGE
 
 SLOTS = 2
 SPEC = """\
@@ -74,9 +74,9 @@ def nested(plan: Plan) -> float:
 def _train_directly(config: dict[str, Any]) -> None:
     from ray import tune
 
-    from hoir_ray.sweep.worker import train_worker
+    from hoir_ray.trials.worker import train_worker
 
-    train_worker(Job.model_validate(config[JOB_KEY]), lambda message: tune.report({MESSAGE: json.dumps(message)}))
+    train_worker(Attempt.model_validate(config[JOB_KEY]), lambda message: tune.report({MESSAGE: json.dumps(message)}))
 
 
 def _train_nested(config: dict[str, Any]) -> None:
@@ -85,9 +85,9 @@ def _train_nested(config: dict[str, Any]) -> None:
     from ray.train.torch import TorchTrainer
 
     def loop(inner: dict[str, Any]) -> None:
-        from hoir_ray.sweep.worker import train_worker
+        from hoir_ray.trials.worker import train_worker
 
-        job = Job.model_validate(inner[JOB_KEY])
+        job = Attempt.model_validate(inner[JOB_KEY])
         train_worker(job, lambda message: ray.train.report({MESSAGE: json.dumps(message)}))
 
     TorchTrainer(
@@ -115,7 +115,7 @@ def _plain_tune(trainable: Callable[[dict[str, Any]], None], plan: Plan, *, cpus
 def _jobs(plan: Plan, scratch: Path) -> list[dict[str, Any]]:
     spec = plan.spec
     return [
-        Job(
+        Attempt(
             sweep=spec.name,
             trial=f"t{number:04d}",
             attempt=1,

@@ -23,8 +23,8 @@ from PIL import Image, ImageOps
 from pyarrow import parquet
 from torch.utils.data import DataLoader, Dataset
 
-from hoir_ray.coordinates import pixel_positions
-from hoir_ray.pictures import SAMPLES, load_picture
+from hoir_ray.pictures.coordinates import pixel_positions
+from hoir_ray.pictures.load import SAMPLES, load_picture
 from hoir_ray.tasks import load_task
 from hoir_ray.training.data import Samples
 

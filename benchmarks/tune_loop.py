@@ -22,13 +22,14 @@ from typing import Any
 
 from scale import Processor, planned, rss_mib, watch  # type: ignore[import-not-found]  # the file beside this one
 
-from hoir_ray.ledger import Ledger, TrialRecord
+from hoir_ray.cluster.cluster import Capacity, Cluster, connect
+from hoir_ray.results.ledger import Ledger
+from hoir_ray.results.record import TrialRecord
 from hoir_ray.storage import BackgroundUploader, open_storage
-from hoir_ray.sweep import run
-from hoir_ray.sweep.cluster import Cluster, Offer, connect
+from hoir_ray.sweep import tune as sweep_tune
 from hoir_ray.sweep.driver import Driver
-from hoir_ray.sweep.job import Job
-from hoir_ray.sweep.trial import JOB_KEY, MESSAGE
+from hoir_ray.trials.attempt import Attempt
+from hoir_ray.trials.trainable import JOB_KEY, MESSAGE
 
 NUM_EPOCHS, FIRST = 3, 8
 
@@ -88,8 +89,8 @@ def driven(*, trials: int, every: int) -> Iterator[Driver]:
         uploader.close()
 
 
-def job_of(driver: Driver, record: TrialRecord, *, seconds: float) -> Job:
-    return Job(
+def job_of(driver: Driver, record: TrialRecord, *, seconds: float) -> Attempt:
+    return Attempt(
         sweep="loop",
         trial=record.trial,
         attempt=record.attempt + 1,
@@ -119,20 +120,18 @@ def main() -> None:
     trials = 60 if arguments.quick else arguments.trials
     warnings.simplefilter("ignore")
     logging.disable(logging.INFO)
-    run.MAX_STARTING = arguments.starting or run.MAX_STARTING
-    import hoir_ray.sweep.trial
-
-    hoir_ray.sweep.trial.run_trial = do_nothing
+    sweep_tune.MAX_STARTING = arguments.starting or sweep_tune.MAX_STARTING
+    sweep_tune.run_trial = do_nothing  # type: ignore[attr-defined]
     with driven(trials=trials, every=max(1, trials // 6)) as driver, connect():
         resources = driver.spec.resources.model_copy(
             update={"cpus": (os.cpu_count() or 1) / arguments.slots, "concurrent_trials": arguments.slots}
         )
         driver.spec = driver.spec.model_copy(update={"resources": resources})
-        cluster = Cluster(lambda: Offer(({"CPU": float(os.cpu_count() or 1)},)))
+        cluster = Cluster(lambda: Capacity(({"CPU": float(os.cpu_count() or 1)},)))
         shown = f"{trials} trials, {arguments.slots} at a time, load {os.getloadavg()[0]:.1f}"
         print(f"{shown}; ms of the processor per trial")
         print(f"{'trials':>7}{'process':>10}{'driver':>10}{'Tune and Ray':>15}{'wall ms':>10}{'peak MiB':>10}")
-        run._tune(driver, cluster, job=lambda record: job_of(driver, record, seconds=arguments.seconds))
+        sweep_tune.run_tune(driver, cluster, attempt=lambda record: job_of(driver, record, seconds=arguments.seconds))
 
 
 if __name__ == "__main__":

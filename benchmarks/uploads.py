@@ -22,12 +22,13 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from hoir_ray.errors import HoirError
-from hoir_ray.ledger import Ledger, State, TrialRecord
+from hoir_ray.results.ledger import Ledger
+from hoir_ray.results.record import State, TrialRecord
 from hoir_ray.storage import BackgroundUploader, open_storage
-from hoir_ray.sweep import worker
-from hoir_ray.sweep.job import Job
-from hoir_ray.task import TaskConfig
 from hoir_ray.tasks import load_task
+from hoir_ray.tasks.contract import TaskConfig
+from hoir_ray.trials import worker
+from hoir_ray.trials.attempt import Attempt
 from tests.servers.s3_proxy import S3Proxy
 from tests.servers.seaweedfs import OWNER, SeaweedFS
 
@@ -121,7 +122,7 @@ def run(storage: str, endpoint_url: str | None, *, trial: str, epochs: int, last
     config: TaskConfig = task.config.model_validate(
         {"data": {"image": "sample:astronaut", "max_side": 128}, "training": {"max_epochs": epochs}}
     )
-    job = Job(
+    attempt = Attempt(
         sweep="bench",
         trial=trial,
         attempt=1,
@@ -148,7 +149,7 @@ def run(storage: str, endpoint_url: str | None, *, trial: str, epochs: int, last
 
     TimedUploader.processor_s = 0.0
     began, began_wall = time.process_time(), time.perf_counter()
-    worker.train_worker(job, report)
+    worker.train_worker(attempt, report)
     return Cost(time.process_time() - began, time.perf_counter() - began_wall, TimedUploader.processor_s)
 
 

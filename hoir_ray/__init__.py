@@ -1,7 +1,7 @@
 """Sweeps for small networks that represent pictures: high-order layers, searched with Ray and Optuna.
 
 import hoir_ray
-found = hoir_ray.sweep("sweeps/quickstart.yaml")      # or hoir_ray.open_sweep("quickstart")
+found = hoir_ray.run_sweep("sweeps/quickstart.yaml")  # or hoir_ray.open_sweep("quickstart")
 found.trials, found.best, found.figure("front")
 network = hoir_ray.load("quickstart-model")           # a torch module: positions in, colours out
 """
@@ -12,13 +12,16 @@ from importlib import import_module
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load", "open_sweep", "sweep"]
+__all__ = ["__version__", "load", "open_sweep", "run_sweep"]
+_HOMES = {"load": "network", "open_sweep": "results", "run_sweep": "run"}
 
 
 def __getattr__(name: str) -> Any:
-    """`load`, `open_sweep` and `sweep` are imported when they are first used: the command line starts without them."""
-    if name == "sweep":
-        return import_module("hoir_ray.sweep")
-    if name in __all__:
-        return getattr(import_module("hoir_ray.notebook"), name)
+    """Import `load`, `open_sweep` and `run_sweep` when they are first used: the command line starts without them."""
+    if name in _HOMES:
+        return getattr(import_module(f"hoir_ray.notebook.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'hoir_ray' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

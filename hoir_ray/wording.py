@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
-from hoir_ray.spec import Scalar
-
-if TYPE_CHECKING:
-    from hoir_ray.ranking import Spread
+from hoir_ray.spec.parameters import Scalar
 
 _PREFIXES = ("network.", "training.optimizer.", "training.", "data.")
 _BARS = "▁▂▃▄▅▆▇█"
@@ -50,12 +46,10 @@ def sparkline(values: Sequence[float], *, width: int = 16) -> str:
     return "".join(_BARS[int((v - low) / span * (len(_BARS) - 1))] for v in picked)
 
 
-def spread(over_seeds: Spread | None) -> str:
-    """`27.1 ± 0.12 (3)`: mean, standard deviation and number of seeds; `-` where there was no run with another."""
-    if over_seeds is None:
-        return "-"
-    deviation = f" ± {number(over_seeds.deviation)}" if over_seeds.num_seeds > 1 else ""
-    return f"{number(over_seeds.mean)}{deviation} ({over_seeds.num_seeds})"
+def mean_over_seeds(mean: float, deviation: float, *, num_seeds: int) -> str:
+    """Mean, standard deviation and number of seeds: `27.1 ± 0.12 (3)`."""
+    shown = f" ± {number(deviation)}" if num_seeds > 1 else ""
+    return f"{number(mean)}{shown} ({num_seeds})"
 
 
 def size(num_bytes: int) -> str:

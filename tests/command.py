@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from hoir_ray import cli
+from hoir_ray.cli import main as cli
 
 
 @dataclass(frozen=True)

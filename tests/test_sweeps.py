@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from hoir_ray.registry import open_sweep
-from hoir_ray.spec import load_spec
+from hoir_ray.results.sweep_results import open_sweep
+from hoir_ray.spec.load import load_spec
 from hoir_ray.storage import open_storage
 from hoir_ray.sweep.plan import plan_sweep
 

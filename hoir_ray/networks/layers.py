@@ -7,9 +7,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from hoir_ray.networks import combine, native
+from hoir_ray.networks import combine
 from hoir_ray.networks.basis import Basis, Fourier, Identity, Piecewise, Polynomial, fold, nodes
 from hoir_ray.networks.combine import Join
+from hoir_ray.networks.native import links as native
 from hoir_ray.networks.resolve import ResolvedLayer
 
 HALF_TYPES = (torch.float16, torch.bfloat16)

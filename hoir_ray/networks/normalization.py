@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from hoir_ray.networks.config import Normalization
-from hoir_ray.networks.max_abs import EPS, max_abs
+from hoir_ray.networks.native.max_abs import EPS, max_abs
 
 
 class MaxAbs(nn.Module):

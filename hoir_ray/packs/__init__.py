@@ -1,1 +1,1 @@
-"""What is kept of a trained network: model packs as folders and as single files, and what is drawn from them."""
+"""Model packs: written, loaded, trained, rendered and evaluated, one at a time."""

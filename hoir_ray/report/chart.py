@@ -9,10 +9,10 @@ from datetime import datetime
 from typing import Any
 
 from hoir_ray import wording
-from hoir_ray.ledger import State, TrialRecord
-from hoir_ray.ranking import metrics_of
-from hoir_ray.registry import OpenedSweep
-from hoir_ray.spec import Scalar
+from hoir_ray.results.metrics import metrics_of
+from hoir_ray.results.record import State, TrialRecord
+from hoir_ray.results.sweep_results import SweepResults
+from hoir_ray.spec.parameters import Scalar
 
 # Okabe and Ito's colours, which stay apart for the colour-blind; each state also has its own mark.
 COLOURS: dict[State, str] = {
@@ -54,7 +54,7 @@ class Chart:
     rows: Sequence[Sequence[str]] = field(default_factory=tuple)
 
 
-Draw = Callable[[OpenedSweep], Chart]
+Draw = Callable[[SweepResults], Chart]
 
 
 def plain(text: object) -> str:
@@ -77,7 +77,7 @@ def spans_decades(values: Sequence[float]) -> bool:
     return bool(values) and min(values) > 0 and max(values) / min(values) > 10
 
 
-def searched(sweep: OpenedSweep) -> list[str]:
+def searched(sweep: SweepResults) -> list[str]:
     """Paths of the parameters that took more than one value among the trials, in the order of the spec."""
     seen: dict[str, set[str]] = {}
     for record in sweep.records:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from hoir_ray.ledger import State, TrialRecord
 from hoir_ray.report.chart import seconds_between
-from hoir_ray.spec import Resources
+from hoir_ray.results.record import State, TrialRecord
+from hoir_ray.spec.schema import Resources
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,14 +17,15 @@ from typing import Any
 
 from hoir_ray import __version__, wording
 from hoir_ray.errors import StorageError
-from hoir_ray.ledger import TrialRecord
-from hoir_ray.ranking import broken_constraint, spreads, ties
-from hoir_ray.registry import SPEC, OpenedSweep
 from hoir_ray.report.chart import Chart, counted, searched, seconds_between, shown, value_of
 from hoir_ray.report.charts import CHARTS, front
 from hoir_ray.report.cost import Cost, cost_of
 from hoir_ray.report.pictures import GALLERY_SIZE, Album, collect
-from hoir_ray.spec import ParameterCase
+from hoir_ray.results.ranking import broken_constraint
+from hoir_ray.results.record import TrialRecord
+from hoir_ray.results.seeds import spreads, ties
+from hoir_ray.results.sweep_results import SPEC, SweepResults
+from hoir_ray.spec.parameters import ParameterCase
 
 FAILED = ("FAILED", "TIMEOUT", "OOM")
 _ERROR_LINES = 12
@@ -32,7 +33,7 @@ _ERROR_LINES = 12
 _KINDS = re.compile(rb"(\.register\(\[[\w$]+\(\))(?:,[\w$]+\(\))+(?=\]\))")
 
 
-def write_report(sweep: OpenedSweep, out: Path) -> Path:
+def write_report(sweep: SweepResults, out: Path) -> Path:
     """Write the report; the file appears whole or not at all.
 
     Raises:
@@ -51,7 +52,7 @@ def write_report(sweep: OpenedSweep, out: Path) -> Path:
     return out
 
 
-def build_report(sweep: OpenedSweep, *, version: str | None = None) -> str:
+def build_report(sweep: SweepResults, *, version: str | None = None) -> str:
     """The report's HTML.
 
     Args:
@@ -67,7 +68,7 @@ def build_report(sweep: OpenedSweep, *, version: str | None = None) -> str:
         lstrip_blocks=True,
     )
     charts = {name: draw(sweep) for name, draw in CHARTS.items()}
-    leaders = sweep.finished()
+    leaders = sweep.leaderboard()
     gallery = _gallery_order(sweep, leaders)
     finished = [r for r in sweep.records if r.state == "FINISHED"]
     drawn = {r.trial: r for r in [*gallery, *front.members(sweep), *leaders, *finished]}
@@ -100,12 +101,12 @@ def build_report(sweep: OpenedSweep, *, version: str | None = None) -> str:
     )
 
 
-def _gallery_order(sweep: OpenedSweep, leaders: Sequence[TrialRecord]) -> list[TrialRecord]:
+def _gallery_order(sweep: SweepResults, leaders: Sequence[TrialRecord]) -> list[TrialRecord]:
     """The front where there is one to choose from, else the leaderboard."""
     return (front.members(sweep) if len(sweep.spec.metrics) > 1 else list(leaders))[:GALLERY_SIZE]
 
 
-def _facts(sweep: OpenedSweep, leaders: Sequence[TrialRecord]) -> Iterator[tuple[str, str]]:
+def _facts(sweep: SweepResults, leaders: Sequence[TrialRecord]) -> Iterator[tuple[str, str]]:
     metric = sweep.spec.metric
     counts = Counter(r.state for r in sweep.records)
     yield "trials", f"{len(sweep.records)}: {counted(counts)}"
@@ -120,7 +121,7 @@ def _facts(sweep: OpenedSweep, leaders: Sequence[TrialRecord]) -> Iterator[tuple
     yield "time", wording.duration(cost.busy_s)
 
 
-def _trial_rows(sweep: OpenedSweep) -> Iterator[dict[str, Any]]:
+def _trial_rows(sweep: SweepResults) -> Iterator[dict[str, Any]]:
     names = [m.name for m in front.axes_of(sweep)]
     for record in sweep.records:
         values = [value_of(record, n) for n in names]
@@ -137,13 +138,13 @@ def _trial_rows(sweep: OpenedSweep) -> Iterator[dict[str, Any]]:
         }
 
 
-def _caption(sweep: OpenedSweep, record: TrialRecord) -> str:
+def _caption(sweep: SweepResults, record: TrialRecord) -> str:
     values = [(m.name, value_of(record, m.name)) for m in front.axes_of(sweep)]
     known = ", ".join(f"{name} {wording.number(v)}" for name, v in values if v is not None)
     return f"{record.trial}: {known or record.state.lower()}; {wording.settings(record.parameters)}"
 
 
-def _replicates(sweep: OpenedSweep, leaders: Sequence[TrialRecord]) -> Iterator[dict[str, str]]:
+def _replicates(sweep: SweepResults, leaders: Sequence[TrialRecord]) -> Iterator[dict[str, str]]:
     metric = sweep.spec.metric.name
     seeds = spreads(sweep.records, metric=metric)
     same = set(ties(leaders, sweep.records, metric=metric))
@@ -159,7 +160,7 @@ def _replicates(sweep: OpenedSweep, leaders: Sequence[TrialRecord]) -> Iterator[
             }
 
 
-def _failures(sweep: OpenedSweep) -> list[dict[str, Any]]:
+def _failures(sweep: SweepResults) -> list[dict[str, Any]]:
     groups: dict[str, list[TrialRecord]] = {}
     for record in sweep.records:
         if record.state in FAILED:
@@ -190,7 +191,7 @@ def _cost_rows(cost: Cost) -> Iterator[tuple[str, str]]:
         yield "epochs trained", f"{cost.epochs:,} of {cost.all_epochs:,}; early stopping saved {saved:.0%}"
 
 
-def _space(sweep: OpenedSweep) -> Iterator[tuple[str, str, str]]:
+def _space(sweep: SweepResults) -> Iterator[tuple[str, str, str]]:
     varied = set(searched(sweep))
     for path, cases in sweep.spec.parameters.items():
         for case in cases:
@@ -208,7 +209,7 @@ def _range(case: ParameterCase) -> str:
     return f"{shown(case.min)} to {shown(case.max)}{kind}{step}"
 
 
-def _what_is_missing(sweep: OpenedSweep, charts: dict[str, Chart], album: Album) -> Iterator[str]:
+def _what_is_missing(sweep: SweepResults, charts: dict[str, Chart], album: Album) -> Iterator[str]:
     if not sweep.records:
         yield "The sweep has no trial yet."
     unfinished = sum(not r.ended for r in sweep.records)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from PIL import Image
 
 from hoir_ray.errors import HoirError
-from hoir_ray.ledger import TrialRecord
+from hoir_ray.results.record import TrialRecord
 from hoir_ray.storage import Storage
 
 GALLERY_SIZE = 12
@@ -65,7 +65,7 @@ def collect(storage: Storage, records: Sequence[TrialRecord], *, task: str) -> A
 
 
 def _read(storage: Storage, record: TrialRecord) -> Image.Image | None:
-    from hoir_ray.pictures import decode_picture  # here because it imports torch
+    from hoir_ray.pictures.load import decode_picture  # here because it imports torch
 
     key = f"trials/{record.trial}/render.png"
     try:

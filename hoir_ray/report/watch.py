@@ -10,8 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from hoir_ray.errors import RequestError, StorageError
-from hoir_ray.registry import OpenedSweep
 from hoir_ray.report.page import build_report, write_report
+from hoir_ray.results.sweep_results import SweepResults
 
 EVERY_S = 5.0
 _NAMES = ("127.0.0.1", "localhost")
@@ -20,13 +20,13 @@ _NAMES = ("127.0.0.1", "localhost")
 class Freshness:
     """The newest page and its version; rebuilt only when a trial has changed."""
 
-    def __init__(self, open_sweep: Callable[[], OpenedSweep]) -> None:
+    def __init__(self, open_sweep: Callable[[], SweepResults]) -> None:
         self._open = open_sweep
         self._lock = threading.Lock()
         self.page, self.version = b"", ""
         self.sweep = self.refresh()
 
-    def refresh(self) -> OpenedSweep:
+    def refresh(self) -> SweepResults:
         """Read the ledger again. Raises StorageError when it cannot be read."""
         sweep = self._open()
         states = "".join(f"{r.trial}{r.state}{r.epochs}{r.attempt}" for r in sweep.records)
@@ -43,7 +43,7 @@ class Freshness:
 
 
 def watch_report(
-    open_sweep: Callable[[], OpenedSweep],
+    open_sweep: Callable[[], SweepResults],
     *,
     out: Path,
     port: int = 0,

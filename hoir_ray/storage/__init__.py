@@ -6,11 +6,11 @@ import re
 from pathlib import Path
 
 from hoir_ray.errors import RequestError
+from hoir_ray.storage.check import check_storage
 from hoir_ray.storage.contract import MissingObjectError, StoredObject
 from hoir_ray.storage.keys import check_folder
 from hoir_ray.storage.local import LocalBackend
 from hoir_ray.storage.lock import Lock, LockedError, acquire_lock
-from hoir_ray.storage.preflight import check
 from hoir_ray.storage.store import Storage
 from hoir_ray.storage.uploader import BackgroundUploader
 
@@ -22,7 +22,7 @@ __all__ = [
     "Storage",
     "StoredObject",
     "acquire_lock",
-    "check",
+    "check_storage",
     "open_storage",
 ]
 

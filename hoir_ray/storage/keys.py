@@ -5,10 +5,10 @@ from __future__ import annotations
 import unicodedata
 
 from hoir_ray.errors import RequestError
+from hoir_ray.machine.files import RESERVED
 
 MAX_KEY_BYTES = 900  # S3 takes 1,024 with the prefix
 MAX_NAME_BYTES = 255  # what local file systems take for one name
-RESERVED = ".hoir-"  # unfinished local files
 
 
 def check_key(key: str) -> str:

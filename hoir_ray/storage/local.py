@@ -15,9 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hoir_ray.errors import StorageError
+from hoir_ray.machine.files import RESERVED, UNFINISHED, reason, replacing
 from hoir_ray.storage.contract import MissingObjectError, StoredObject
-from hoir_ray.storage.files import UNFINISHED, reason, replacing
-from hoir_ray.storage.keys import RESERVED
 
 _CHUNK_BYTES = 1 << 20
 

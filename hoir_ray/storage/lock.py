@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from hoir_ray.errors import RequestError, StorageError
-from hoir_ray.processes import process_start
+from hoir_ray.machine.processes import process_start
 from hoir_ray.storage.contract import MissingObjectError
 from hoir_ray.storage.store import Storage
 

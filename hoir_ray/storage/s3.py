@@ -22,8 +22,8 @@ from boto3.exceptions import Boto3Error
 from boto3.s3.transfer import TransferConfig
 
 from hoir_ray.errors import StorageError
+from hoir_ray.machine.files import reason, replacing
 from hoir_ray.storage.contract import MissingObjectError, StoredObject
-from hoir_ray.storage.files import reason, replacing
 from hoir_ray.storage.s3_errors import code_of, explain
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ _BROKEN_OFF = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patience:
+class RetryPolicy:
     """How long silence and errors are borne before a request counts as failed."""
 
     attempts: int = 10
@@ -57,11 +57,11 @@ class S3Backend:
     bucket: str
     prefix: str
     endpoint_url: str | None = None
-    patience: Patience = Patience()
+    retry_policy: RetryPolicy = RetryPolicy()
     _clients: list[S3Client] = field(default_factory=list, repr=False, compare=False)  # shared with children
 
     def __reduce__(self) -> tuple[Callable[..., S3Backend], tuple[Any, ...]]:
-        return S3Backend, (self.bucket, self.prefix, self.endpoint_url, self.patience)
+        return S3Backend, (self.bucket, self.prefix, self.endpoint_url, self.retry_policy)
 
     @property
     def uri(self) -> str:
@@ -72,7 +72,7 @@ class S3Backend:
         return f"{self.uri} at {endpoint}" if endpoint else self.uri
 
     def child(self, name: str) -> S3Backend:
-        return S3Backend(self.bucket, self._path(name), self.endpoint_url, self.patience, self._clients)
+        return S3Backend(self.bucket, self._path(name), self.endpoint_url, self.retry_policy, self._clients)
 
     def write(self, key: str, data: bytes, *, if_absent: bool, if_match: str | None) -> str | None:
         condition = {"IfNoneMatch": "*"} if if_absent else {"IfMatch": if_match} if if_match else {}
@@ -173,9 +173,9 @@ class S3Backend:
         if not self._clients:
             path_style = self.endpoint_url or _environment_endpoint()  # servers of one host have no bucket.host names
             config = botocore.config.Config(
-                connect_timeout=self.patience.connect_timeout_s,
-                read_timeout=self.patience.read_timeout_s,
-                retries={"mode": "standard", "total_max_attempts": self.patience.attempts},
+                connect_timeout=self.retry_policy.connect_timeout_s,
+                read_timeout=self.retry_policy.read_timeout_s,
+                retries={"mode": "standard", "total_max_attempts": self.retry_policy.attempts},
                 s3={"addressing_style": "path" if path_style else "auto"},
                 tcp_keepalive=True,
             )
@@ -203,11 +203,11 @@ class S3Backend:
     def _read(self, key: str, attempt: Callable[[], T]) -> T:
         """Read, again when an answer breaks off: botocore repeats requests, but not the reading of their bodies."""
         with self._explained("read", key, permission="s3:GetObject"):
-            for tries in range(1, self.patience.attempts + 1):
+            for tries in range(1, self.retry_policy.attempts + 1):
                 try:
                     return attempt()
                 except _BROKEN_OFF:
-                    if tries == self.patience.attempts:
+                    if tries == self.retry_policy.attempts:
                         raise
                     time.sleep(min(0.1 * 2**tries, 10.0))
                 except botocore.exceptions.ClientError as error:

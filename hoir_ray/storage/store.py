@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hoir_ray.storage import folders
+from hoir_ray.storage import manifest as folders
 from hoir_ray.storage.contract import Backend, StoredObject
 from hoir_ray.storage.keys import check_folder, check_key, check_name
 

@@ -9,19 +9,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from hoir_ray.ledger import ENDED, Ledger, State, TrialRecord, best_row, now
-from hoir_ray.spec import SweepSpec
-from hoir_ray.sweep.leaders import joined, leaders
-from hoir_ray.sweep.replicate import next_replicate
-from hoir_ray.sweep.searcher import Point, Refusal, Searcher
-from hoir_ray.sweep.space import Space
-from hoir_ray.sweep.stopping import build_rule
-from hoir_ray.sweep.warm_start import Carried
+from hoir_ray.results.front import joined, leaders
+from hoir_ray.results.ledger import Ledger
+from hoir_ray.results.record import ENDED, State, TrialRecord, best_row, now
+from hoir_ray.search.replicate import next_replicate
+from hoir_ray.search.searcher import Point, Refusal, Searcher
+from hoir_ray.search.stopping import build_rule
+from hoir_ray.search.warm_start import WarmStartData
+from hoir_ray.spec.schema import SweepSpec
+from hoir_ray.spec.space import Space
 
 # A running trial's record is written at most so often, and those of all of them together so many times a second.
 SAVE_EVERY_S, SAVES_PER_S = 30.0, 2.0
 MIN_ENDED_TO_ABORT = 5
-MAX_LOSSES = 10  # machines that a trial may lose before it is taken for the cause
+MAX_PREEMPTIONS = 10  # machines that a trial may lose before it is taken for the cause
 GRACE_S = 5.0  # within which a trial that is over time is expected to stop at its next report
 START_S = 60.0  # a new process and its imports, before a trial's first word
 COMPACT_EVERY, COMPACT_SHARE = 200, 0.2  # trials ended since the last snapshot, and as a share of all
@@ -44,7 +45,7 @@ class Driver:
         stop_code: The exit code that the reason for stopping asks for; 0 for a budget that is used up.
         storage_problem: What could not be written to storage or read from it, once that has happened.
         refuse: Why a point cannot become a trial, or None.
-        carried: What an earlier sweep gives this one to start from.
+        warm_start: What an earlier sweep gives this one to start from.
         describe: Facts of a point that are known before training: num_parameters, batch_size, seed.
         counts: Trials by state.
         leaders: The best trial so far, or the front of several metrics.
@@ -56,7 +57,7 @@ class Driver:
     refuse: Refusal
     describe: Callable[[Point], Mapping[str, int]]
     max_epochs: Callable[[TrialRecord], int]
-    carried: Carried = field(default_factory=Carried)
+    warm_start: WarmStartData = field(default_factory=WarmStartData)
     records: dict[str, TrialRecord] = field(default_factory=dict)
     listeners: list[Listener] = field(default_factory=list)
     checks: list[Callable[[], str | None]] = field(default_factory=list)
@@ -74,7 +75,9 @@ class Driver:
         self._last_number = past[-1].number if past else 0
         self._num_searched = sum(r.replicate_of is None for r in past)
         self._looked_at = -math.inf
-        self._searcher = Searcher(self.spec, self.space, records=[r for r in past if r.ended], carried=self.carried)
+        self._searcher = Searcher(
+            self.spec, self.space, records=[r for r in past if r.ended], warm_start=self.warm_start
+        )
         self._rule = build_rule(self.spec.early_terminate, metrics=self.spec.metrics)
         self._waiting: dict[str, float] = {}
         self._running: set[str] = set()
@@ -277,9 +280,13 @@ class Driver:
         if state == "OOM" and batch_size is not None:
             retry = retry and self.spec.failures.on_oom == "halve_batch" and batch_size > 1
             record = record.change(batch_size=batch_size // 2 if retry else batch_size)
-        record = record.change(error=error, charged=record.charged + charge, losses=record.losses + (not charge))
+        record = record.change(
+            error=error,
+            num_failures=record.num_failures + charge,
+            num_preemptions=record.num_preemptions + (not charge),
+        )
         if retry and self.stop_reason is None and self._may_retry(record):
-            pause_s = min(60.0, 2.0 ** (record.charged - 1)) if charge else 0.0
+            pause_s = min(60.0, 2.0 ** (record.num_failures - 1)) if charge else 0.0
             self._forget(name)
             self._waiting[name] = self.clock() + pause_s
             smaller = f"; next with batch size {record.batch_size}" if state == "OOM" and record.batch_size else ""
@@ -290,12 +297,12 @@ class Driver:
             self.interrupted(name, reason=self.stop_reason)
             return
         if retry and not charge:
-            reason = f"{reason}; {record.losses} machines were lost with it"
+            reason = f"{reason}; {record.num_preemptions} machines were lost with it"
         self._end(record, state=state, reason=reason)
         self._abort_if_too_many_failed()
 
     def put_back(self, name: str, *, reason: str) -> None:
-        """The trial has left where it was, its state written, and goes on elsewhere; nobody is charged."""
+        """Requeue a preempted trial, whose state is written; it counts as no failure."""
         record = self.records[name]
         self._forget(name)
         if not record.ended:
@@ -303,7 +310,7 @@ class Driver:
             self._keep(record.change(f"put back: {reason}", state="PENDING", reason=reason), save=True, event="retried")
 
     def _may_retry(self, record: TrialRecord) -> bool:
-        return record.charged <= self.spec.failures.max_retries and record.losses <= MAX_LOSSES
+        return record.num_failures <= self.spec.failures.max_retries and record.num_preemptions <= MAX_PREEMPTIONS
 
     def overdue(self) -> list[str]:
         """Running trials whose process must be ended: they said nothing for too long, or did not stop when asked.

@@ -13,14 +13,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from hoir_ray.config import absolute_paths, config_paths, explain, nearest, nest
-from hoir_ray.document import Document
 from hoir_ray.errors import SpecError
-from hoir_ray.expression import Condition, parse_condition
 from hoir_ray.networks.resolve import unused_fields
-from hoir_ray.spec import Resources, Scalar, SweepSpec
-from hoir_ray.sweep.space import MAX_GRID, Dimension, Space, build_space
-from hoir_ray.task import Task, TaskConfig
+from hoir_ray.spec.conditions import Condition, parse_condition
+from hoir_ray.spec.document import Document
+from hoir_ray.spec.parameters import Scalar
+from hoir_ray.spec.schema import Resources, SweepSpec
+from hoir_ray.spec.space import MAX_GRID, Dimension, Space, build_space
 from hoir_ray.tasks import load_task
+from hoir_ray.tasks.contract import Task, TaskConfig
 from hoir_ray.trackers import tracker_names
 
 MAX_CORNERS = 2_000
@@ -30,7 +31,7 @@ STATIC_METRICS = frozenset({"num_parameters"})
 
 
 @dataclass(frozen=True)
-class Size:
+class NetworkSize:
     """A point of the space and the number of parameters of its network."""
 
     point: dict[str, Scalar]
@@ -50,8 +51,8 @@ class Plan:
     spec: SweepSpec
     task: Task[Any]
     space: Space
-    smallest: Size
-    largest: Size
+    smallest: NetworkSize
+    largest: NetworkSize
     grid_size: int | None
     warnings: tuple[str, ...]
 
@@ -172,12 +173,14 @@ def _check_trackers(spec: SweepSpec, document: Document | None) -> None:
             raise SpecError(f"trackers.{name}: unknown tracker.{nearest(name, known)} Known: {shown}{place}")
 
 
-def _sizes(spec: SweepSpec, task: Task[Any], space: Space, document: Document | None) -> tuple[Size, Size]:
-    smallest: Size | None = None
-    largest: Size | None = None
+def _sizes(
+    spec: SweepSpec, task: Task[Any], space: Space, document: Document | None
+) -> tuple[NetworkSize, NetworkSize]:
+    smallest: NetworkSize | None = None
+    largest: NetworkSize | None = None
     for point in _probes(space):
         try:
-            size = Size(point, task.num_parameters(trial_config(spec, task, point)))
+            size = NetworkSize(point, task.num_parameters(trial_config(spec, task, point)))
         except SpecError as error:
             path = str(error).split(":", 1)[0]
             keys = ("data", path.removeprefix("data.")) if path.startswith("data.") else ("parameters", path)
@@ -213,7 +216,9 @@ def _resource_warnings(resources: Resources) -> Iterator[str]:
         yield f"resources.gpus: a trial asks for {resources.gpus:g} GPUs, this machine has none: only for a cluster"
 
 
-def _warnings(spec: SweepSpec, task: Task[Any], space: Space, smallest: Size, largest: Size) -> Iterator[str]:
+def _warnings(
+    spec: SweepSpec, task: Task[Any], space: Space, smallest: NetworkSize, largest: NetworkSize
+) -> Iterator[str]:
     yield from _resource_warnings(spec.resources)
     unused: set[str] = set()
     for point in _probes(space):

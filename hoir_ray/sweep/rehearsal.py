@@ -8,8 +8,8 @@ import torch
 
 from hoir_ray.errors import WorkError
 from hoir_ray.storage import open_storage
-from hoir_ray.sweep.inputs import localize
-from hoir_ray.sweep.plan import Plan, Size
+from hoir_ray.sweep.plan import NetworkSize, Plan
+from hoir_ray.tasks.localize import localize
 
 MAX_PARAMETERS = 200_000_000
 
@@ -24,7 +24,7 @@ def rehearse(plan: Plan) -> dict[str, dict[str, float]]:
     return {"smallest": _try(plan, plan.smallest), "largest": _try(plan, plan.largest)}
 
 
-def _try(plan: Plan, size: Size) -> dict[str, float]:
+def _try(plan: Plan, size: NetworkSize) -> dict[str, float]:
     config = plan.config(size.point)
     where = plan.spec.storage
     data = plan.task.data(localize(config, plan.spec.inputs, open_storage(where.uri, endpoint_url=where.endpoint_url)))

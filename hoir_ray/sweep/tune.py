@@ -1,24 +1,31 @@
-"""Ray Tune's four hooks, each one call to the driver."""
+"""Ray Tune around the driver: its four hooks, each one call to the driver, and the run itself."""
 
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import ray
+from ray import tune
 from ray.tune import Callback, Stopper
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
-from hoir_ray.ledger import TrialRecord
+from hoir_ray.cluster.cluster import Cluster
+from hoir_ray.cluster.placement import release_orphans
+from hoir_ray.cluster.preemption import LOOK_EVERY_S
+from hoir_ray.results.record import TrialRecord
 from hoir_ray.sweep.driver import Driver
-from hoir_ray.sweep.failure import describe_death
-from hoir_ray.sweep.job import Job
-from hoir_ray.sweep.placement import LOOK_EVERY_S, release_orphans
-from hoir_ray.sweep.trial import JOB_KEY, MESSAGE
+from hoir_ray.trials.attempt import Attempt
+from hoir_ray.trials.failure import describe_death
+from hoir_ray.trials.trainable import JOB_KEY, MESSAGE, resources_of, run_trial
+
+MAX_STARTING = 100  # processes that start at the same time
 
 
 class _Unsaved:
@@ -38,9 +45,9 @@ class TuneSearcher(_Unsaved, Searcher):
         names: Tune's trial id -> our trial.
     """
 
-    def __init__(self, driver: Driver, *, slots: Callable[[], int], job: Callable[[TrialRecord], Job]) -> None:
+    def __init__(self, driver: Driver, *, slots: Callable[[], int], attempt: Callable[[TrialRecord], Attempt]) -> None:
         super().__init__(metric=MESSAGE, mode="max")
-        self._driver, self._slots, self._job = driver, slots, job
+        self._driver, self._slots, self._job = driver, slots, attempt
         self._attempts: dict[str, str] = {}
         self.names: dict[str, str] = {}
 
@@ -164,3 +171,36 @@ class TuneStopper(_Unsaved, Stopper):
 
     def stop_all(self) -> bool:
         return self._driver.stop_reason is not None
+
+
+def run_tune(driver: Driver, cluster: Cluster, *, attempt: Callable[[TrialRecord], Attempt]) -> None:
+    """Run Tune until the driver has no more trials, or stops.
+
+    Args:
+        attempt: Turns a record into the next attempt at it.
+    """
+    resources = driver.spec.resources
+    # Tune starts one process after the other for a searcher that is not its own; a thousand would take hours.
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(min(cluster.slots(resources), MAX_STARTING))
+    searcher = TuneSearcher(driver, slots=lambda: cluster.slots(resources), attempt=attempt)
+    with tempfile.TemporaryDirectory(prefix="hoir-tune-", dir=os.environ.get("TMPDIR")) as scratch:
+        tuner = tune.Tuner(
+            tune.with_resources(run_trial, resources_of(resources)),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                scheduler=TuneScheduler(driver, searcher),
+                num_samples=-1,
+                reuse_actors=resources.workers == 1,
+                trial_name_creator=lambda trial: searcher.names.get(trial.trial_id, trial.trial_id),
+                trial_dirname_creator=lambda trial: trial.trial_id,
+            ),
+            run_config=tune.RunConfig(
+                name="tune",
+                storage_path=scratch,
+                verbose=0,
+                stop=TuneStopper(driver),
+                callbacks=[TuneCallback(driver, searcher)],
+                failure_config=tune.FailureConfig(max_failures=0),
+            ),
+        )
+        tuner.fit()

@@ -8,7 +8,7 @@ from typing import Any
 
 from hoir_ray.config import nearest
 from hoir_ray.errors import SpecError
-from hoir_ray.task import Task
+from hoir_ray.tasks.contract import Task
 
 
 def task_names() -> list[str]:

@@ -1,22 +1,40 @@
-"""Trackers, one file each; the listing of this folder is the registry."""
+"""Trackers: the contract that each keeps, and the registry, which is the listing of this folder."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import ValidationError
 
 from hoir_ray.config import Config, explain, nearest
 from hoir_ray.errors import SpecError
-from hoir_ray.tracker import Tracker
+
+if TYPE_CHECKING:
+    from lightning.pytorch.loggers import Logger
+    from torch import Tensor
+
+
+class Tracker(Protocol):
+    """Watches one trial. A tracker that fails must never change or end the training it watches."""
+
+    @property
+    def logger(self) -> Logger:
+        """Lightning's own interface, which carries scalars and hyperparameters."""
+
+    def log_images(self, images: Mapping[str, Tensor], *, step: int) -> None:
+        """Show named pictures, each (H, W, 3) in [0, 1], at the given epoch."""
+
+    def close(self) -> None:
+        """Flush what is pending, in bounded time."""
 
 
 def tracker_names() -> list[str]:
     """Every tracker's name, without importing any of them."""
-    return sorted(file.stem for file in Path(__file__).parent.glob("*.py") if not file.stem.startswith("_"))
+    return sorted(m.name for m in iter_modules([str(Path(__file__).parent)]))
 
 
 def tracker_config(name: str, options: Mapping[str, Any]) -> Config:

@@ -12,8 +12,8 @@ from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
 from hoir_ray import config as configuration
-from hoir_ray.pictures import save_picture
-from hoir_ray.tracker import Tracker
+from hoir_ray.pictures.save import save_picture
+from hoir_ray.trackers import Tracker
 
 
 class Config(configuration.Config):

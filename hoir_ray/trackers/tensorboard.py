@@ -10,7 +10,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from hoir_ray import config as configuration
-from hoir_ray.tracker import Tracker
+from hoir_ray.trackers import Tracker
 
 
 class Config(configuration.Config):

@@ -13,7 +13,7 @@ from lightning.pytorch import Trainer
 from torch import Tensor, nn
 
 from hoir_ray.errors import PackError
-from hoir_ray.tracker import Tracker
+from hoir_ray.trackers import Tracker
 from hoir_ray.training.checkpoints import read_checkpoint
 from hoir_ray.training.config import TrainingConfig
 from hoir_ray.training.data import TaskData

@@ -16,8 +16,8 @@ from hoir_ray.training.cuda_graph import CapturedStep
 from hoir_ray.training.data import TaskData
 from hoir_ray.training.loader import IndexLoader, epoch_seed
 from hoir_ray.training.optimizers import build_optimizer, needs_second_order, set_learning_rate, settle
+from hoir_ray.training.optimizers.schedule import Schedule
 from hoir_ray.training.predict import cast, device_and_dtype
-from hoir_ray.training.schedule import Schedule
 
 
 class RegressionModule(LightningModule):

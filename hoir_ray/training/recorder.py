@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from hoir_ray.config import nearest
 from hoir_ray.errors import DivergedError, SpecError
-from hoir_ray.metrics import bits_per_pixel
-from hoir_ray.tracker import Tracker
+from hoir_ray.pictures.quality import bits_per_pixel
+from hoir_ray.trackers import Tracker
 from hoir_ray.training.checkpoints import write_checkpoint
 from hoir_ray.training.data import TaskData
 from hoir_ray.training.module import RegressionModule

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from hoir_ray.checkpoint import load_pack, write_pack
 from hoir_ray.errors import SpecError
-from hoir_ray.task import TRAINING_METRICS, Task, TaskConfig
+from hoir_ray.packs.pack import load_pack, write_pack
 from hoir_ray.tasks import load_task, task_names
+from hoir_ray.tasks.contract import TRAINING_METRICS, Task, TaskConfig
 from hoir_ray.training.data import TaskData
 from hoir_ray.training.loop import Epoch, train
 from tests.contracts import tiny_configs

@@ -8,14 +8,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from hoir_ray.ledger import ENDED, TrialRecord
-from hoir_ray.ranking import ranked
-from hoir_ray.registry import BEST
+from hoir_ray.results.ranking import ranked
+from hoir_ray.results.record import ENDED, TrialRecord
+from hoir_ray.results.summary import BEST
+from hoir_ray.search.searcher import Searcher
 from hoir_ray.storage import Storage
 from hoir_ray.storage.s3 import S3Backend
-from hoir_ray.sweep.leaving import unreferenced
+from hoir_ray.sweep.finish import unreferenced
 from hoir_ray.sweep.plan import plan_sweep
-from hoir_ray.sweep.searcher import Searcher
 from tests.faults.sweeps import Sweep
 from tests.servers.wandb_backend import WandbBackend
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from hoir_ray.registry import OpenedSweep, open_sweep
+from hoir_ray.results.sweep_results import SweepResults, open_sweep
 from hoir_ray.storage import open_storage
 
 INJECTION = Path(__file__).parent / "injection"
@@ -135,7 +135,7 @@ class Sweep:
         file = self.folder / "epochs.txt"
         return [line.split() for line in file.read_text().splitlines()] if file.exists() else []
 
-    def opened(self) -> OpenedSweep:
+    def opened(self) -> SweepResults:
         return open_sweep(open_storage(self.storage, endpoint_url=self.endpoint_url).child("tiny"))
 
     def processes(self, *, named: str = "") -> list[psutil.Process]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hoir_ray.ledger import TrialRecord
+from hoir_ray.results.record import TrialRecord
 from hoir_ray.storage import Storage
 from tests.faults.invariants import check_invariants
 from tests.faults.sweeps import TEXT, Sweep, stop_at_once

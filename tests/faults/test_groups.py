@@ -40,7 +40,7 @@ def test_groups_end_as_promised_and_leave_room_for_the_next(tmp_path: Path) -> N
     records = check_invariants(sweep, num_trials=5, exit_code=code)
     assert code == 0, sweep.log
     assert "PRUNED" in {r.state for r in records.values()}, "or a stop by the sweep is not tested"
-    attempts = {name: (r.attempt, r.charged) for name, r in records.items()}
+    attempts = {name: (r.attempt, r.num_failures) for name, r in records.items()}
     assert attempts == {"t0001": (1, 0), "t0002": (2, 1), "t0003": (2, 1), "t0004": (2, 1), "t0005": (1, 0)}
     assert any("worker process died" in line for line in records["t0002"].history)
     assert any("RuntimeError: one of two" in line for line in records["t0003"].history)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from hoir_ray.ledger import TrialRecord
+from hoir_ray.results.record import TrialRecord
 from tests.faults.invariants import check_invariants
 from tests.faults.sweeps import TEXT, Sweep
 from tests.servers.hosts import SCRIPT, Hosts, why_not
@@ -112,7 +112,7 @@ def test_a_group_outlives_one_of_its_machines(hosts: Hosts, sweep_of: Callable[.
     assert code == 0, sweep.log
     record = records[victim]
     assert {part.split(",")[0] for part in record.node.split("; ")} == {"worker1", "worker2"}
-    assert (record.losses, record.charged, record.attempt) == (1, 0, 2), record.history
+    assert (record.num_preemptions, record.num_failures, record.attempt) == (1, 0, 2), record.history
     assert any("its machine was lost or cut off" in line for line in record.history)
     assert any("goes on after epoch" in line for line in record.history)
     epochs = sweep.epochs()
@@ -133,7 +133,7 @@ def test_what_a_cut_off_machine_still_trains_does_not_count(hosts: Hosts, sweep_
         records = check_invariants(sweep, num_trials=2, exit_code=code)
         assert code == 0, sweep.log
         assert host_of(records[victim]) != host
-        assert (records[victim].losses, records[victim].charged) == (1, 0)
+        assert (records[victim].num_preemptions, records[victim].num_failures) == (1, 0)
     finally:
         hosts.run(host, "ip", "route", "del", "blackhole", f"10.199.{hosts.net}.1")
     assert left_on_hosts(hosts, within_s=90) == []
@@ -186,7 +186,7 @@ def test_a_machine_that_is_to_go_is_left_in_time(hosts: Hosts, sweep_of: Callabl
     records = check_invariants(sweep, num_trials=2, exit_code=code)
     assert code == 0, sweep.log
     moved = records[victim]
-    assert (moved.losses, moved.charged, moved.attempt) == (0, 0, 2), moved.history
+    assert (moved.num_preemptions, moved.num_failures, moved.attempt) == (0, 0, 2), moved.history
     assert any("put back: its machine is about to go" in line for line in moved.history)
     assert host_of(moved) != host
     first, second = sweep.epochs()[moved.trial, 1], sweep.epochs()[moved.trial, 2]

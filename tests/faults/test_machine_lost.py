@@ -33,7 +33,7 @@ def test_a_trial_outlives_its_machine(tmp_path: Path) -> None:
         code = process.wait(timeout=400)
         assert code == 0, sweep.log
     records = check_invariants(sweep, num_trials=3, exit_code=code)
-    lost = [r for r in records.values() if r.losses]
-    assert [(r.losses, r.charged, r.attempt) for r in lost] == [(1, 0, 2)], sweep.log
+    lost = [r for r in records.values() if r.num_preemptions]
+    assert [(r.num_preemptions, r.num_failures, r.attempt) for r in lost] == [(1, 0, 2)], sweep.log
     assert any("its machine was lost or cut off" in line for line in lost[0].history)
     assert any("goes on after epoch" in line for line in lost[0].history)

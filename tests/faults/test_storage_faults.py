@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from hoir_ray.results.unsaved import UNSAVED
 from hoir_ray.storage import open_storage
-from hoir_ray.storage.folders import MANIFEST
-from hoir_ray.unsaved import FOLDER
+from hoir_ray.storage.manifest import MANIFEST
 from tests.faults.invariants import check_invariants
 from tests.faults.sweeps import TEXT, Sweep
 from tests.servers.s3_proxy import S3Proxy
@@ -74,13 +74,13 @@ def test_a_lost_bucket_ends_the_sweep_and_nothing_is_trained_twice(
         assert process.wait(timeout=400) == 4, sweep.log
     assert s3_bucket in sweep.log
     assert "hoir sweep sweep.yaml' saves it" in sweep.log
-    kept = sorted(p.name for p in (tmp_path / FOLDER).glob("*/models/*"))
+    kept = sorted(p.name for p in (tmp_path / UNSAVED).glob("*/models/*"))
     trained = sweep.epochs()
     assert kept
     code = sweep.run()
     check_invariants(sweep, num_trials=6, exit_code=code)
     assert code == 0
-    assert not list((tmp_path / FOLDER).glob("*"))
+    assert not list((tmp_path / UNSAVED).glob("*"))
     again = {trial for trial, attempt in sweep.epochs() if (trial, attempt) not in trained}
     assert not again & set(kept), "their models were uploaded"
 
@@ -101,7 +101,7 @@ def test_when_only_the_ledger_is_refused_models_are_kept_and_records_saved_later
     assert fault.hits
     assert "cannot write 'ledger/" in sweep.log
     assert "s3:PutObject" in sweep.log
-    kept = sorted(p.stem for p in (tmp_path / FOLDER).glob("*/ledger/*.json"))
+    kept = sorted(p.stem for p in (tmp_path / UNSAVED).glob("*/ledger/*.json"))
     published = {o.key.split("/")[1] for o in sweep.opened().storage.list("models") if o.key.endswith("manifest.json")}
     assert kept
     assert published, "what was running trained to its end and was published"
@@ -109,7 +109,7 @@ def test_when_only_the_ledger_is_refused_models_are_kept_and_records_saved_later
     code = sweep.run()
     check_invariants(sweep, num_trials=4, exit_code=code, secrets=[OWNER.secret_key])
     assert code == 0
-    assert not list((tmp_path / FOLDER).glob("*"))
+    assert not list((tmp_path / UNSAVED).glob("*"))
     again = {trial for trial, attempt in sweep.epochs() if (trial, attempt) not in trained}
     assert not again & published, "their records were kept"
 

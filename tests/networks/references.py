@@ -12,8 +12,9 @@ from high_order_layers_torch.layers import high_order_fc_layers
 from high_order_layers_torch.utils import make_periodic
 from torch import Tensor, nn
 
-from hoir_ray.networks import max_abs, native
 from hoir_ray.networks.layers import Links, build_layer
+from hoir_ray.networks.native import links as native
+from hoir_ray.networks.native import max_abs
 from hoir_ray.networks.resolve import ResolvedLayer
 
 LINK_TYPES = [

@@ -10,9 +10,9 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from hoir_ray.networks import native
 from hoir_ray.networks.basis import Piecewise, nodes
 from hoir_ray.networks.layers import Links, Switch, build_layer
+from hoir_ray.networks.native import links as native
 from hoir_ray.networks.resolve import ResolvedLayer
 from tests.networks.references import LINK_TYPES, assert_close, build_pair, only, run
 

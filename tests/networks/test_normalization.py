@@ -7,7 +7,7 @@ import torch
 from high_order_layers_torch.layers import normalization_layers
 
 from hoir_ray.networks.config import Normalization
-from hoir_ray.networks.max_abs import max_abs
+from hoir_ray.networks.native.max_abs import max_abs
 from hoir_ray.networks.normalization import build_normalization
 from tests.networks.references import assert_close, only
 

@@ -10,10 +10,12 @@ import numpy as np
 import skimage.data
 from PIL import Image
 
-from hoir_ray.document import parse_document
-from hoir_ray.ledger import Ledger, TrialRecord, best_row
-from hoir_ray.registry import SPEC, OpenedSweep, open_sweep, write_summary
-from hoir_ray.spec import build_spec
+from hoir_ray.results.ledger import Ledger
+from hoir_ray.results.record import TrialRecord, best_row
+from hoir_ray.results.summary import write_summary
+from hoir_ray.results.sweep_results import SPEC, SweepResults, open_sweep
+from hoir_ray.spec.document import parse_document
+from hoir_ray.spec.load import build_spec
 from hoir_ray.storage import Storage, open_storage
 
 TEXT = """\
@@ -39,7 +41,7 @@ SINGLE = TEXT.replace("metrics:\n", "metric: {name: val_psnr_db, goal: maximize}
 SINGLE = "\n".join(line for line in SINGLE.splitlines() if not line.startswith("- {name:")) + "\n"
 
 
-def made_sweep(folder: Path, *, num_trials: int = 24, text: str = TEXT, pictures: bool = True) -> OpenedSweep:
+def made_sweep(folder: Path, *, num_trials: int = 24, text: str = TEXT, pictures: bool = True) -> SweepResults:
     """Trials that finished, were stopped, failed, and are under way; every third finished."""
     document = parse_document(text, name="made.yaml")
     spec = build_spec(document)

@@ -10,8 +10,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from hoir_ray.registry import TABLE, open_sweep
 from hoir_ray.report import watch_report, write_report
+from hoir_ray.results.summary import TABLE
+from hoir_ray.results.sweep_results import open_sweep
 from tests.report.made import made_record, made_sweep, save
 
 SCRIPTS = Path(__file__).parent

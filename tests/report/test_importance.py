@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 
-from hoir_ray.document import parse_document
 from hoir_ray.report.importance import explained_share, importances
-from hoir_ray.spec import build_spec
+from hoir_ray.spec.document import parse_document
+from hoir_ray.spec.load import build_spec
 from tests.report.made import TEXT, made_record
 
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from hoir_ray.registry import OpenedSweep, open_sweep
 from hoir_ray.report import build_report, watch_report, write_report
 from hoir_ray.report.charts import CHARTS
 from hoir_ray.report.cost import cost_of
-from hoir_ray.spec import Resources
+from hoir_ray.results.sweep_results import SweepResults, open_sweep
+from hoir_ray.spec.schema import Resources
 from tests.report.made import SINGLE, TEXT, comparison, made_record, made_sweep
 
 
@@ -41,7 +41,7 @@ def test_the_report_holds_every_section_and_every_trial(tmp_path, text):
 def test_two_hundred_trials_stay_under_ten_megabytes(tmp_path):
     sweep = made_sweep(tmp_path, num_trials=200, pictures=False)
     large = comparison(1, side=400)
-    for record in sweep.finished():
+    for record in sweep.leaderboard():
         sweep.storage.put(f"trials/{record.trial}/render.png", large + record.trial.encode())
     assert len(build_report(sweep).encode()) < 10_000_000
 
@@ -56,8 +56,8 @@ def test_a_picture_shown_twice_is_stored_once(tmp_path):
 def test_missing_pictures_and_curves_are_named_and_the_rest_is_there(tmp_path):
     made = made_sweep(tmp_path, pictures=False)
     bare = [r.change(curve=()) if r.number < 4 else r for r in made.records]
-    made.storage.put(f"trials/{made.finished()[0].trial}/render.png", b"this is no picture")
-    page = build_report(OpenedSweep(made.storage, made.spec, tuple(bare)))
+    made.storage.put(f"trials/{made.leaderboard()[0].trial}/render.png", b"this is no picture")
+    page = build_report(SweepResults(made.storage, made.spec, tuple(bare)))
     assert "No picture was found for" in page
     assert "No learning curve was recorded for t0001, t0002, t0003" in page
     assert "No finished trial has left a picture." in page
@@ -67,7 +67,7 @@ def test_missing_pictures_and_curves_are_named_and_the_rest_is_there(tmp_path):
 @pytest.mark.parametrize("state", ["PRUNED", "FAILED", "RUNNING"])
 def test_a_sweep_without_a_finished_trial_still_has_a_report(tmp_path, state):
     made = made_sweep(tmp_path, num_trials=3)
-    page = build_report(OpenedSweep(made.storage, made.spec, tuple(r.change(state=state) for r in made.records)))
+    page = build_report(SweepResults(made.storage, made.spec, tuple(r.change(state=state) for r in made.records)))
     assert "No trial has finished within the constraints yet" in page
     assert "front" not in embedded(page)["figures"]
 
@@ -96,7 +96,7 @@ def test_trials_outside_the_constraints_are_shown_apart(tmp_path):
 
 def test_another_tasks_picture_is_shown_whole(tmp_path):
     made = made_sweep(tmp_path)
-    sweep = OpenedSweep(made.storage, made.spec.model_copy(update={"task": "neighborhood"}), made.records)
+    sweep = SweepResults(made.storage, made.spec.model_copy(update={"task": "neighborhood"}), made.records)
     pictures = embedded(build_report(sweep))["pictures"]
     assert all(set(shown) == {"picture"} for shown in pictures.values())
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hoir_ray.errors import RequestError, StorageError
-from hoir_ray.storage import MissingObjectError, Storage, check, open_storage
+from hoir_ray.storage import MissingObjectError, Storage, check_storage, open_storage
 
 
 def test_put_replaces_whole_and_get_reads_back(storage: Storage) -> None:
@@ -130,7 +130,7 @@ def test_storage_travels_to_other_processes(storage: Storage) -> None:
 
 
 def test_preflight_leaves_nothing_behind(storage: Storage) -> None:
-    check(storage)
+    check_storage(storage)
     assert storage.list() == []
 
 

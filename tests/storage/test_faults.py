@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hoir_ray.errors import HoirError, StorageError
-from hoir_ray.storage import BackgroundUploader, MissingObjectError, Storage, check, open_storage
+from hoir_ray.storage import BackgroundUploader, MissingObjectError, Storage, check_storage, open_storage
 from tests.servers.s3_proxy import Mode, S3Proxy
 from tests.servers.seaweedfs import NARROW, OWNER, READER, STRANGER, SeaweedFS, User
 from tests.storage.backends import impatient
@@ -120,14 +120,14 @@ def test_user_of_one_prefix_can_do_everything_there(
         s3_server.client().create_bucket(Bucket="narrow")
     _become(NARROW, monkeypatch)
     storage = open_storage("s3://narrow/allowed/runs", endpoint_url=s3_server.endpoint_url)
-    check(storage)
+    check_storage(storage)
     (tmp_path / "pack").mkdir()
     (tmp_path / "pack" / "weights").write_bytes(b"x" * (9 << 20))
     storage.put_folder("models/t1", tmp_path / "pack")
     storage.get_folder("models/t1", tmp_path / "copy")
     storage.delete_all("")
     with pytest.raises(StorageError, match=r"s3://narrow/elsewhere .*need s3:PutObject there"):
-        check(open_storage("s3://narrow/elsewhere", endpoint_url=s3_server.endpoint_url))
+        check_storage(open_storage("s3://narrow/elsewhere", endpoint_url=s3_server.endpoint_url))
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_wrong_credentials_fail_the_preflight_without_being_shown(
 ) -> None:
     _become(user, monkeypatch)
     with pytest.raises(StorageError) as caught:
-        check(open_storage(f"s3://{s3_bucket}/x", endpoint_url=s3_server.endpoint_url))
+        check_storage(open_storage(f"s3://{s3_bucket}/x", endpoint_url=s3_server.endpoint_url))
     shown = "".join(str(e) for e in _chain(caught.value))
     assert cause in str(caught.value)
     assert s3_bucket in str(caught.value)
@@ -153,21 +153,21 @@ def test_no_credentials_at_all(s3_server: SeaweedFS, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     with pytest.raises(StorageError, match="no AWS credentials were found; set AWS_ACCESS_KEY_ID"):
-        check(open_storage("s3://some-bucket/x", endpoint_url=s3_server.endpoint_url))
+        check_storage(open_storage("s3://some-bucket/x", endpoint_url=s3_server.endpoint_url))
 
 
 def test_server_that_is_not_there(s3_bucket: str) -> None:
-    from hoir_ray.storage.s3 import Patience, S3Backend
+    from hoir_ray.storage.s3 import RetryPolicy, S3Backend
 
-    nowhere = S3Backend(s3_bucket, "x", endpoint_url="http://127.0.0.1:9", patience=Patience(attempts=2))
+    nowhere = S3Backend(s3_bucket, "x", endpoint_url="http://127.0.0.1:9", retry_policy=RetryPolicy(attempts=2))
     with pytest.raises(StorageError, match=r"cannot be reached; check storage.endpoint_url"):
-        check(Storage(nowhere))
+        check_storage(Storage(nowhere))
 
 
 def test_bucket_missing_at_start_and_deleted_midway(s3_server: SeaweedFS, s3_bucket: str, tmp_path: Path) -> None:
     endpoint = s3_server.endpoint_url
     with pytest.raises(StorageError, match=r"there is no bucket 'hoir-not-there'; make it or mend storage.uri"):
-        check(open_storage("s3://hoir-not-there/x", endpoint_url=endpoint))
+        check_storage(open_storage("s3://hoir-not-there/x", endpoint_url=endpoint))
     storage = open_storage(f"s3://{s3_bucket}", endpoint_url=endpoint)
     pack = tmp_path / "pack"
     pack.mkdir()
@@ -191,7 +191,7 @@ def test_endpoint_may_come_from_the_environment(
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3_proxy.endpoint_url)
     storage = open_storage(f"s3://{s3_bucket}/x")
-    check(storage)
+    check_storage(storage)
     assert s3_proxy.endpoint_url in storage.describe()
     assert {r.path.split("/")[1].split("?")[0] for r in s3_proxy.log} == {s3_bucket}
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from hoir_ray.errors import RequestError, StorageError
-from hoir_ray.storage import BackgroundUploader, check, open_storage
+from hoir_ray.storage import BackgroundUploader, check_storage, open_storage
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_full_disk_is_named_and_leaves_no_half_object(small_disk: Path, tmp_path
     assert [o.key for o in storage.list()] == ["kept"]
     assert not list(small_disk.rglob(".hoir-part-*"))
     with pytest.raises(StorageError, match=r"bytes are free, at least 100,000,000 are needed"):
-        check(storage)
+        check_storage(storage)
 
 
 def test_download_to_a_full_disk_is_named(small_disk: Path, tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_file_where_a_folder_should_be(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file")
     for address in (tmp_path / "runs", tmp_path / "runs" / "deeper"):
         with pytest.raises(StorageError, match=r"runs is a file where a folder is needed"):
-            check(open_storage(str(address)))
+            check_storage(open_storage(str(address)))
     with pytest.raises(StorageError, match="is a file where a folder is needed"):
         open_storage(str(tmp_path / "runs")).list()
 
@@ -82,7 +82,7 @@ def test_folder_that_may_not_be_written(tmp_path: Path) -> None:
     else:
         tmp_path.chmod(0o500)
         with pytest.raises(StorageError) as caught:
-            check(open_storage(str(tmp_path / "runs")))
+            check_storage(open_storage(str(tmp_path / "runs")))
         message = str(caught.value)
     assert "permission denied" in message
     assert "choose a folder that this user may write" in message
@@ -91,7 +91,7 @@ def test_folder_that_may_not_be_written(tmp_path: Path) -> None:
 def _check_as_nobody(outcome: multiprocessing.queues.SimpleQueue[str]) -> None:
     os.setuid(65534)
     try:
-        check(open_storage("/var/lib/hoir-not-allowed"))
+        check_storage(open_storage("/var/lib/hoir-not-allowed"))
         outcome.put("no error")
     except StorageError as error:
         outcome.put(str(error))

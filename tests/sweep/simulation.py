@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from hoir_ray.document import parse_document
-from hoir_ray.ledger import Ledger, TrialRecord
-from hoir_ray.spec import Scalar, build_spec
+from hoir_ray.results.ledger import Ledger
+from hoir_ray.results.record import TrialRecord
+from hoir_ray.search.warm_start import WarmStartData
+from hoir_ray.spec.document import parse_document
+from hoir_ray.spec.load import build_spec
+from hoir_ray.spec.parameters import Scalar
+from hoir_ray.spec.space import build_space
 from hoir_ray.storage import Storage
 from hoir_ray.sweep.driver import Driver
-from hoir_ray.sweep.space import build_space
-from hoir_ray.sweep.warm_start import Carried
-from hoir_ray.task import TaskConfig
+from hoir_ray.tasks.contract import TaskConfig
 
 MAX_EPOCHS = 9
 TEXT = """\
@@ -42,7 +44,7 @@ def driver_of(
     records: list[TrialRecord] | None = None,
     refuse: Callable[[dict[str, Scalar]], str | None] = lambda point: None,
     clock: Callable[[], float] = lambda: 0.0,
-    carried: Carried | None = None,
+    warm_start: WarmStartData | None = None,
 ) -> Driver:
     document = parse_document(text, name="s.yaml")
     spec = build_spec(document)
@@ -55,7 +57,7 @@ def driver_of(
         max_epochs=lambda record: MAX_EPOCHS,
         records={r.trial: r for r in records or []},
         clock=clock,
-        carried=carried or Carried(),
+        warm_start=warm_start or WarmStartData(),
     )
 
 

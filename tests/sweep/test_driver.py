@@ -6,7 +6,7 @@ import pytest
 from optuna.trial import TrialState
 
 from hoir_ray.errors import WorkError
-from hoir_ray.ledger import Ledger
+from hoir_ray.results.ledger import Ledger
 from hoir_ray.storage import open_storage
 from tests.sweep.simulation import MAX_EPOCHS, TEXT, driver_of, run
 
@@ -101,7 +101,7 @@ def test_a_lost_machine_is_not_charged(storage):
         driver.started(name)
         driver.failed(name, reason="its machine was lost", retry=True, charge=False)
         assert driver.next().trial == name
-    assert driver.records[name].charged == 0
+    assert driver.records[name].num_failures == 0
 
 
 def test_divergence_is_final_at_once(storage):
@@ -214,7 +214,7 @@ def test_a_trial_that_leaves_its_machine_goes_on_and_is_not_charged(storage):
     driver.reported(name, {"epoch": 1.0, "quality": 3.0})
     driver.put_back(name, reason="its machine is about to go")
     record = driver.records[name]
-    assert (record.state, record.charged, record.losses) == ("PENDING", 0, 0)
+    assert (record.state, record.num_failures, record.num_preemptions) == ("PENDING", 0, 0)
     assert driver.next().trial == name
     driver.started(name)
     driver.placed(name, node="another", curve=record.curve)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hoir_ray.storage import BackgroundUploader, Storage, open_storage
-from hoir_ray.sweep.driver import GRACE_S, MAX_LOSSES, START_S
+from hoir_ray.sweep.driver import GRACE_S, MAX_PREEMPTIONS, START_S
 from hoir_ray.sweep.run import _look_outside
 from tests.sweep.simulation import MAX_EPOCHS, TEXT, driver_of
 
@@ -114,12 +114,12 @@ def test_out_of_memory_may_be_final(storage):
 
 def test_a_trial_that_loses_every_machine_is_its_own_fault(storage):
     driver, name = started(storage, "{max_retries: 0}", clock=Clock())
-    for _ in range(MAX_LOSSES):
+    for _ in range(MAX_PREEMPTIONS):
         driver.failed(name, reason="its machine was lost", retry=True, charge=False)
         again(driver, name)
     driver.failed(name, reason="its machine was lost", retry=True, charge=False)
     assert driver.records[name].state == "FAILED"
-    assert f"{MAX_LOSSES + 1} machines" in driver.records[name].reason
+    assert f"{MAX_PREEMPTIONS + 1} machines" in driver.records[name].reason
 
 
 def test_without_storage_nothing_starts_and_what_runs_may_end(storage):

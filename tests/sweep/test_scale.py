@@ -7,13 +7,13 @@ import random
 import pytest
 from optuna.trial import TrialState
 
-from hoir_ray.spec import AshaSpec, MedianSpec, MetricSpec
+from hoir_ray.results.front import leaders
+from hoir_ray.search import searcher
+from hoir_ray.search.evidence import representative_subset
+from hoir_ray.search.stopping import build_rule
+from hoir_ray.search.tpe import ConditionalTPE
+from hoir_ray.spec.schema import AshaSpec, MedianSpec, MetricSpec
 from hoir_ray.storage import open_storage
-from hoir_ray.sweep import searcher
-from hoir_ray.sweep.evidence import telling
-from hoir_ray.sweep.leaders import leaders
-from hoir_ray.sweep.stopping import build_rule
-from hoir_ray.sweep.tpe import ConditionalTPE
 from tests.sweep.simulation import TEXT, driver_of, run
 
 ASHA = TEXT + "early_terminate: {type: asha, min_iter: 1, eta: 3}\n"
@@ -53,12 +53,12 @@ def test_the_same_records_in_any_order_give_the_same_evidence(storage):
     driver = driver_of(storage, ASHA.replace("max_trials: 12", "max_trials: 80"))
     run(driver, slots=4)
     records = list(driver.records.values())
-    chosen = telling(records, spec=driver.spec, count=20)
+    chosen = representative_subset(records, spec=driver.spec, count=20)
     assert len(chosen) == 20
     assert [r.number for r in chosen] == sorted(r.number for r in chosen)
     random.Random(0).shuffle(records)
-    assert telling(records, spec=driver.spec, count=20) == chosen
-    assert telling(records, spec=driver.spec, count=500) == sorted(records, key=lambda r: r.number)
+    assert representative_subset(records, spec=driver.spec, count=20) == chosen
+    assert representative_subset(records, spec=driver.spec, count=500) == sorted(records, key=lambda r: r.number)
 
 
 def test_tpe_draws_only_what_applies(storage):

@@ -8,14 +8,17 @@ import pytest
 from optuna.trial import TrialState
 
 from hoir_ray.errors import SpecError
-from hoir_ray.expression import parse_condition
-from hoir_ray.ranking import beats, pareto_front, ranked
-from hoir_ray.registry import OpenedSweep, write_summary
-from hoir_ray.spec import MetricSpec, MoAshaSpec
+from hoir_ray.results.front import beats, pareto_front
+from hoir_ray.results.ranking import ranked
+from hoir_ray.results.summary import write_summary
+from hoir_ray.results.sweep_results import SweepResults
+from hoir_ray.search.stopping import build_rule
+from hoir_ray.search.stopping.mo_asha import Fronts
+from hoir_ray.spec.conditions import parse_condition
+from hoir_ray.spec.schema import MetricSpec, MoAshaSpec
 from hoir_ray.storage import Storage, open_storage
 from hoir_ray.sweep.driver import Driver
-from hoir_ray.sweep.packs import FrontPacks
-from hoir_ray.sweep.stopping import Fronts, build_rule
+from hoir_ray.sweep.front_packs import FrontPacks
 from tests.sweep.simulation import TEXT, driver_of, quality
 
 FRONT = TEXT.replace(
@@ -58,8 +61,8 @@ def test_a_constraint_after_the_trial_keeps_it_out_of_best_and_front_and_teaches
     records = tuple(driver.records.values())
     broken = {r.trial for r in records if (r.best or {})["val_ssim"] > 0.5}
     assert broken
-    opened = OpenedSweep(storage, driver.spec, records)
-    assert not broken & {r.trial for r in [*opened.finished(), *opened.front()]}
+    opened = SweepResults(storage, driver.spec, records)
+    assert not broken & {r.trial for r in [*opened.leaderboard(), *opened.front()]}
     told = [t for t in driver._searcher.trials if t.state == TrialState.COMPLETE]
     assert len(told) == 40
     assert sum(v > 0 for t in told for v in t.constraints.values()) == len(broken)

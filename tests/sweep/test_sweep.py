@@ -14,10 +14,10 @@ import pandas as pd
 import psutil
 import pytest
 
-from hoir_ray.checkpoint import load_pack
-from hoir_ray.document import load_document
-from hoir_ray.ledger import Ledger
-from hoir_ray.registry import open_sweep
+from hoir_ray.packs.pack import load_pack
+from hoir_ray.results.ledger import Ledger
+from hoir_ray.results.sweep_results import open_sweep
+from hoir_ray.spec.document import load_document
 from hoir_ray.storage import open_storage
 
 pytestmark = pytest.mark.slow
@@ -105,7 +105,7 @@ def test_what_a_sweep_leaves_is_what_it_says(storage):
 
 
 def test_the_pack_holds_the_best_epoch_and_draws(storage, finished):
-    leader = open_sweep(storage).finished()[0]
+    leader = open_sweep(storage).leaderboard()[0]
     pack = load_pack(Path(storage.uri, leader.model))
     assert pack.metrics["epoch"] == leader.best["epoch"]
     assert pack.metrics["val_psnr_db"] == leader.best["val_psnr_db"]

@@ -9,8 +9,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from hoir_ray.errors import SpecError
-from hoir_ray.tracker import Tracker
-from hoir_ray.trackers import build_trackers, tracker_config, tracker_names
+from hoir_ray.trackers import Tracker, build_trackers, tracker_config, tracker_names
 
 IMAGES = {"preview": torch.linspace(0, 1, 48).view(4, 4, 3)}
 

@@ -15,9 +15,8 @@ import pytest
 import torch
 
 from hoir_ray.errors import RequestError, WorkError
-from hoir_ray.tracker import Tracker
-from hoir_ray.trackers._wandb import access, run, tracker
-from hoir_ray.trackers.wandb import Config, build, check, find_journals, summary_run, sync
+from hoir_ray.trackers import Tracker
+from hoir_ray.trackers.wandb import Config, access, build, check, find_journals, run, summary_run, sync, tracker
 from tests.servers.wandb_backend import KEY, Run, WandbBackend
 
 # W&B's own clean-up at the end of a test, not ours.
@@ -50,7 +49,7 @@ def train(directory: Path, epochs: range, *, config: Config | None = None, trial
 
 def sync_elsewhere(directory: Path) -> int:
     """As `hoir sync` does: in a process of its own, since the SDK of this one may still hold the runs."""
-    code = "import sys, pathlib; from hoir_ray.trackers._wandb.sync import sync; print(sync(pathlib.Path(sys.argv[1])))"
+    code = "import sys, pathlib; from hoir_ray.trackers.wandb.sync import sync; print(sync(pathlib.Path(sys.argv[1])))"
     environment = {k: v for k, v in os.environ.items() if k != "WANDB_SERVICE"}
     done = subprocess.run(
         [sys.executable, "-c", code, directory],

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from hoir_ray.metrics import mse, psnr_db
 from hoir_ray.networks import NetworkConfig, build_mlp
+from hoir_ray.pictures.quality import mse, psnr_db
 from hoir_ray.training.config import TrainingConfig
 from hoir_ray.training.data import Batch, Samples, TaskData
 

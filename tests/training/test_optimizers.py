@@ -8,7 +8,7 @@ from torch import Tensor
 
 from hoir_ray.training.config import OptimizerConfig
 from hoir_ray.training.optimizers import build_optimizer, needs_second_order, set_learning_rate, settle
-from hoir_ray.training.sparse_lion import SparseLion
+from hoir_ray.training.optimizers.sparse_lion import SparseLion
 
 
 def sparse_gradient(like: Tensor, *, seed: int) -> Tensor:

@@ -4,7 +4,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from hoir_ray.training.config import SchedulerConfig
-from hoir_ray.training.schedule import Schedule
+from hoir_ray.training.optimizers.schedule import Schedule
 
 
 def schedule(**config: object) -> Schedule:

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from hoir_ray.errors import PackError
-from hoir_ray.pictures import MAX_PIXELS
+from hoir_ray.pictures.load import MAX_PIXELS
 from hoir_ray.training.data import Facts
 
 _ARRAY, _NUM_NUMBERS = "_f32_base64", "float32"

@@ -13,13 +13,13 @@ from pydantic import ValidationError
 from torch import nn
 
 from hoir_ray import __version__
-from hoir_ray.checkpoint import Pack
+from hoir_ray.packs.pack import Pack
 from hoir_ray.config import explain, input_paths, map_paths
 from hoir_ray.errors import PackError, SpecError
 from hoir_ray.packs.codec import container, facts, header, tensors
 from hoir_ray.packs.codec.steps import nearest_code, to_integers, to_weights
 from hoir_ray.packs.codec.tensors import QuantizedTensor
-from hoir_ray.task import Task, TaskConfig
+from hoir_ray.tasks.contract import Task, TaskConfig
 from hoir_ray.tasks import load_task
 
 SUFFIX = ".hoir"

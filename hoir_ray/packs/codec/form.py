@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hoir_ray.checkpoint import Pack
+from hoir_ray.packs.pack import Pack
 from hoir_ray.errors import RequestError
 from hoir_ray.packs.codec.distortion import Distortion
 from hoir_ray.packs.codec.file import decode, encode

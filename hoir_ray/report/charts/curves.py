@@ -6,14 +6,14 @@ from collections import Counter
 from typing import Any
 
 from hoir_ray import wording
-from hoir_ray.ledger import State, TrialRecord
-from hoir_ray.registry import OpenedSweep
 from hoir_ray.report.chart import COLOURS, MARKS, Chart, axis, counted, plain, trial_settings
+from hoir_ray.results.record import State, TrialRecord
+from hoir_ray.results.sweep_results import SweepResults
 
 MAX_POINTS = 120
 
 
-def draw(sweep: OpenedSweep) -> Chart:
+def draw(sweep: SweepResults) -> Chart:
     metric = sweep.spec.metric.name
     title = f"Learning curves of {metric}"
     curves = {r.trial: (r, points) for r in sweep.records if (points := _points(r, metric))}

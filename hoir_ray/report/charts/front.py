@@ -5,9 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from hoir_ray import wording
-from hoir_ray.ledger import TrialRecord
-from hoir_ray.ranking import broken_constraint, knee, pareto_front, spreads
-from hoir_ray.registry import OpenedSweep
 from hoir_ray.report.chart import (
     ACCENT,
     COLOURS,
@@ -19,23 +16,28 @@ from hoir_ray.report.chart import (
     trial_settings,
     value_of,
 )
-from hoir_ray.spec import MetricSpec
+from hoir_ray.results.front import knee, pareto_front
+from hoir_ray.results.ranking import broken_constraint
+from hoir_ray.results.record import TrialRecord
+from hoir_ray.results.seeds import spreads
+from hoir_ray.results.sweep_results import SweepResults
+from hoir_ray.spec.schema import MetricSpec
 
 SIZE = MetricSpec(name="num_parameters", goal="minimize")
 
 
-def axes_of(sweep: OpenedSweep) -> tuple[MetricSpec, ...]:
+def axes_of(sweep: SweepResults) -> tuple[MetricSpec, ...]:
     """The metrics of the front; a sweep with one metric is shown against the size of the network."""
     metrics = sweep.spec.metrics
     return metrics if len(metrics) > 1 else (*metrics, SIZE)
 
 
-def members(sweep: OpenedSweep) -> list[TrialRecord]:
+def members(sweep: SweepResults) -> list[TrialRecord]:
     """The trials on the front that is drawn, best first."""
-    return pareto_front(sweep.finished(), metrics=axes_of(sweep))
+    return pareto_front(sweep.leaderboard(), metrics=axes_of(sweep))
 
 
-def draw(sweep: OpenedSweep) -> Chart:
+def draw(sweep: SweepResults) -> Chart:
     metrics = axes_of(sweep)
     y, x = metrics[0], metrics[1]
     title = f"{y.name} against {x.name}"
@@ -75,7 +77,7 @@ def _summary(front: list[TrialRecord], *, metrics: tuple[MetricSpec, ...], best:
     return f"{text}: {shown}.{bend}"
 
 
-def _front(sweep: OpenedSweep, front: list[TrialRecord], *, x: str, y: str) -> dict[str, Any]:
+def _front(sweep: SweepResults, front: list[TrialRecord], *, x: str, y: str) -> dict[str, Any]:
     front = sorted(front, key=lambda r: value_of(r, x) or 0.0)
     # What is reached at least: from each point on, until the next one is better.
     shape = "linear" if len(axes_of(sweep)) > 2 else "hv" if axes_of(sweep)[1].goal == "minimize" else "vh"
@@ -88,7 +90,7 @@ def _front(sweep: OpenedSweep, front: list[TrialRecord], *, x: str, y: str) -> d
     }
 
 
-def _over_seeds(sweep: OpenedSweep, front: list[TrialRecord], *, x: str, y: str) -> list[dict[str, Any]]:
+def _over_seeds(sweep: SweepResults, front: list[TrialRecord], *, x: str, y: str) -> list[dict[str, Any]]:
     """Mean and deviation of the runs with other seeds, beside the score by which a trial was selected."""
     known = spreads(sweep.records, metric=y)
     again = [(r, known[r.trial]) for r in front if r.trial in known]
@@ -120,7 +122,7 @@ def _knee(best: TrialRecord, *, x: str, y: str) -> dict[str, Any]:
     return {**_points([best], x=x, y=y), "name": "knee", "mode": "markers", "marker": marker, "hoverinfo": "skip"}
 
 
-def _other_trials(sweep: OpenedSweep, *, x: str, y: str, front: list[TrialRecord]) -> list[dict[str, Any]]:
+def _other_trials(sweep: SweepResults, *, x: str, y: str, front: list[TrialRecord]) -> list[dict[str, Any]]:
     on_front = {r.trial for r in front}
     kinds: dict[str, list[TrialRecord]] = {}
     for record in sweep.records:

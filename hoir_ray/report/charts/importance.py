@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from hoir_ray import wording
-from hoir_ray.registry import OpenedSweep
 from hoir_ray.report.chart import PALETTE, Chart, plain
 from hoir_ray.report.importance import Importance, importances
+from hoir_ray.results.sweep_results import SweepResults
 
 EXPLANATION = (
     "The share of the differences between trials that a parameter explains on its own, among the trials in which it "
@@ -15,7 +15,7 @@ EXPLANATION = (
 )
 
 
-def draw(sweep: OpenedSweep) -> Chart:
+def draw(sweep: SweepResults) -> Chart:
     title = "Which parameters mattered"
     metrics = [m for m in sweep.spec.metrics if m.name != "num_parameters"] or list(sweep.spec.metrics)
     found = {m.name: importances(sweep.records, spec=sweep.spec, metric=m) for m in metrics}

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from hoir_ray import wording
-from hoir_ray.ledger import TrialRecord
-from hoir_ray.ranking import broken_constraint
-from hoir_ray.registry import OpenedSweep
 from hoir_ray.report.chart import COLOURS, MARKS, Chart, axis, plain, trial_settings, value_of
+from hoir_ray.results.ranking import broken_constraint
+from hoir_ray.results.record import TrialRecord
+from hoir_ray.results.sweep_results import SweepResults
 
 LAYER_TYPE = "network.layer_type"
 
 
-def draw(sweep: OpenedSweep) -> Chart:
+def draw(sweep: SweepResults) -> Chart:
     title, metric = "Layer types", sweep.spec.metric
     groups: dict[str, list[TrialRecord]] = {}
     for record in sweep.records:
@@ -44,7 +44,7 @@ def _row(name: str, group: list[TrialRecord], metric: str) -> tuple[str, ...]:
     return name, *counts, best.trial, wording.number(value), f"{size:,}" if size is not None else "-"
 
 
-def _traces(sweep: OpenedSweep, names: list[str], groups: dict[str, list[TrialRecord]]) -> list[dict[str, Any]]:
+def _traces(sweep: SweepResults, names: list[str], groups: dict[str, list[TrialRecord]]) -> list[dict[str, Any]]:
     metric = sweep.spec.metric.name
     kinds: dict[str, list[tuple[float, TrialRecord]]] = {}
     for column, name in enumerate(names):

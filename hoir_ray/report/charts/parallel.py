@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from hoir_ray import wording
-from hoir_ray.ledger import TrialRecord
-from hoir_ray.registry import OpenedSweep
 from hoir_ray.report.chart import Chart, plain, searched, shown, trial_settings, value_of
-from hoir_ray.spec import Scalar
+from hoir_ray.results.record import TrialRecord
+from hoir_ray.results.sweep_results import SweepResults
+from hoir_ray.spec.parameters import Scalar
 
 NUM_BANDS = 6
 # Viridis without its lightest end: readable on white and on black.
@@ -29,7 +29,7 @@ class _Axis:
     gaps: bool
 
 
-def draw(sweep: OpenedSweep) -> Chart:
+def draw(sweep: SweepResults) -> Chart:
     title = "Settings of every trial"
     metric = sweep.spec.metric.name
     records = [r for r in sweep.records if value_of(r, metric) is not None and not r.replicate_of]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from hoir_ray import wording
-from hoir_ray.ledger import better
-from hoir_ray.ranking import broken_constraint
-from hoir_ray.registry import OpenedSweep
 from hoir_ray.report.chart import ACCENT, COLOURS, Chart, axis, plain, seconds_between, value_of
+from hoir_ray.results.ranking import broken_constraint
+from hoir_ray.results.record import better
+from hoir_ray.results.sweep_results import SweepResults
 
 
-def draw(sweep: OpenedSweep) -> Chart:
+def draw(sweep: SweepResults) -> Chart:
     metric = sweep.spec.metric
     title = f"Best {metric.name} over time"
     ended = [

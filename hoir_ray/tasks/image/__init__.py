@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hoir_ray.task import TRAINING_METRICS, Task, deferred
+from hoir_ray.tasks.contract import TRAINING_METRICS, Task, deferred
 from hoir_ray.tasks.image.config import ImageConfig, RenderOptions
 
 TASK = Task(

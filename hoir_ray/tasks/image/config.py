@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from hoir_ray.config import Config, InputPath
-from hoir_ray.task import TaskConfig
+from hoir_ray.tasks.contract import TaskConfig
 
 
 class ImageData(Config):

@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hoir_ray.coordinates import pixel_positions
 from hoir_ray.errors import DataError
-from hoir_ray.metrics import mse, psnr_db, ssim
-from hoir_ray.pictures import load_picture, picture_path
+from hoir_ray.pictures.coordinates import pixel_positions
+from hoir_ray.pictures.load import load_picture, picture_path
+from hoir_ray.pictures.quality import mse, psnr_db, ssim
 from hoir_ray.tasks.image.config import ImageConfig, ImageData
 from hoir_ray.training.data import Batch, Samples, TaskData
 

@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hoir_ray.coordinates import pixel_positions
 from hoir_ray.errors import RequestError
-from hoir_ray.pictures import MAX_PIXELS
+from hoir_ray.pictures.coordinates import pixel_positions
+from hoir_ray.pictures.load import MAX_PIXELS
 from hoir_ray.tasks.image.config import ImageConfig, RenderOptions
 from hoir_ray.tasks.image.data import Pixels
 from hoir_ray.training.data import Facts, TaskData

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from hoir_ray.config import Config, InputPaths
-from hoir_ray.task import TaskConfig
+from hoir_ray.tasks.contract import TaskConfig
 
 
 class NeighborhoodData(Config):

@@ -11,8 +11,8 @@ from jaxtyping import Int32, Int64, UInt8
 from torch import Tensor
 
 from hoir_ray.errors import DataError
-from hoir_ray.metrics import mse, psnr_db
-from hoir_ray.pictures import load_picture
+from hoir_ray.pictures.load import load_picture
+from hoir_ray.pictures.quality import mse, psnr_db
 from hoir_ray.tasks.neighborhood.config import NeighborhoodConfig, NeighborhoodData
 from hoir_ray.training.data import Batch, Samples, TaskData
 

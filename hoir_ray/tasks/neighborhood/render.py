@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hoir_ray.pictures import contact_sheet, load_picture
+from hoir_ray.pictures.load import load_picture
+from hoir_ray.pictures.save import contact_sheet
 from hoir_ray.tasks.neighborhood.config import NeighborhoodConfig, NeighborhoodData, RenderOptions
 from hoir_ray.tasks.neighborhood.data import Patches, run_offsets
 from hoir_ray.training.data import Facts, TaskData

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from hoir_ray.config import Config, InputPath
-from hoir_ray.task import TaskConfig
+from hoir_ray.tasks.contract import TaskConfig
 
 SAMPLE_PHOTOS = "sample:photos"
 

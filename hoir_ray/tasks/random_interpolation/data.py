@@ -6,7 +6,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from hoir_ray.metrics import mse, psnr_db
+from hoir_ray.pictures.quality import mse, psnr_db
 from hoir_ray.tasks.random_interpolation import native
 from hoir_ray.tasks.random_interpolation.config import RandomInterpolationConfig, RandomInterpolationData
 from hoir_ray.tasks.random_interpolation.folder import PictureStream, find_pictures, read_all

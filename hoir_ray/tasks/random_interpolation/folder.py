@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from hoir_ray.errors import DataError
-from hoir_ray.pictures import SAMPLE_PREFIX, SAMPLES, check_unusable, file_stamps, load_square
+from hoir_ray.pictures.load import SAMPLE_PREFIX, SAMPLES, check_unusable, file_stamps, load_square
 from hoir_ray.tasks.random_interpolation.config import SAMPLE_PHOTOS
 
 SUFFIXES = (".jpg", ".jpeg", ".png")

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hoir_ray.networks import compiler
+from hoir_ray.machine import compiler
 
 _POINTERS = ("steps", "relative", "table", "colours")
 _NUMBERS = ("side", "num", "num_axes", "per_picture", "num_pictures", "num_slots", "steps_per_pixel", "flips")

@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hoir_ray.pictures import contact_sheet, load_square
+from hoir_ray.pictures.load import load_square
+from hoir_ray.pictures.save import contact_sheet
 from hoir_ray.tasks.random_interpolation.config import RandomInterpolationConfig, RandomInterpolationData, RenderOptions
 from hoir_ray.tasks.random_interpolation.data import RandomPixels
 from hoir_ray.tasks.random_interpolation.sampling import NeighbourSampler, mix, salt_for

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 
 from hoir_ray.config import Config, InputPaths
 from hoir_ray.networks.config import LayerConfig, NetworkConfig
-from hoir_ray.task import TaskConfig
+from hoir_ray.tasks.contract import TaskConfig
 
 HASHING = "hashing"
 SAMPLE_PHOTOS = "sample:photos"

@@ -16,8 +16,8 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from hoir_ray.errors import DataError
-from hoir_ray.metrics import mse, psnr_db
-from hoir_ray.pictures import file_stamps
+from hoir_ray.pictures.load import file_stamps
+from hoir_ray.pictures.quality import mse, psnr_db
 from hoir_ray.tasks.text_to_image.config import SAMPLE_PHOTOS, TextToImageConfig, TextToImageData
 from hoir_ray.tasks.text_to_image.dictionary import Entry, read_entries
 from hoir_ray.tasks.text_to_image.embedding import check_size, embed

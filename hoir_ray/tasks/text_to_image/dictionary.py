@@ -14,7 +14,7 @@ from pyarrow import parquet
 from torch import Tensor
 
 from hoir_ray.errors import DataError
-from hoir_ray.pictures import check_unusable, decode_picture, load_picture
+from hoir_ray.pictures.load import check_unusable, decode_picture, load_picture
 from hoir_ray.tasks.text_to_image.config import SAMPLE_PHOTOS, TextToImageData
 
 ROWS_AT_A_TIME = 16

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hoir_ray.coordinates import pixel_positions
 from hoir_ray.errors import RequestError
-from hoir_ray.pictures import contact_sheet
+from hoir_ray.pictures.coordinates import pixel_positions
+from hoir_ray.pictures.save import contact_sheet
 from hoir_ray.tasks.text_to_image.config import RenderOptions, TextToImageConfig, TextToImageData
 from hoir_ray.tasks.text_to_image.data import Pixels, dictionary_of
 from hoir_ray.tasks.text_to_image.embedding import embed

@@ -16,10 +16,10 @@ import sys
 import time
 from pathlib import Path
 
-WORKER = "hoir_ray.sweep.worker"
+WORKER = "hoir_ray.trials.worker"
 
 
-def break_it(fault, job):
+def break_it(fault, attempt):
     do = fault["do"]
     if do == "raise":
         raise RuntimeError(fault.get("message", "injected"))
@@ -40,7 +40,7 @@ def break_it(fault, job):
     elif do == "allocate":
         import torch
 
-        samples = job.config["training"]["batch_size"] if fault.get("per_sample") else 1
+        samples = attempt.config["training"]["batch_size"] if fault.get("per_sample") else 1
         torch.ones(fault["size_bytes"] * samples, dtype=torch.uint8)
     else:
         os.kill(os.getpid(), getattr(signal, do))
@@ -52,28 +52,28 @@ def faulty(module):
     train, train_worker = module.train, module.train_worker
     present = []
 
-    def faulty_worker(job, report, **options):
-        present[:] = [job, options["seat"].rank if options else 0]
-        return train_worker(job, report, **options)
+    def faulty_worker(attempt, report, **options):
+        present[:] = [attempt, options["worker"].rank if options else 0]
+        return train_worker(attempt, report, **options)
 
     def faulty_train(*arguments, on_epoch, **options):
-        job, rank = present
+        attempt, rank = present
         mine = [
             f
             for f in faults
-            if f["trial"] in ("*", job.trial)
-            and job.attempt in f.get("attempts", range(1000))
+            if f["trial"] in ("*", attempt.trial)
+            and attempt.attempt in f.get("attempts", range(1000))
             and rank == f.get("rank", rank)
         ]
 
         def break_or_go_on(epoch):
             for fault in mine:
                 if fault.get("epoch") in (None, epoch.epoch):
-                    break_it(fault, job)
+                    break_it(fault, attempt)
             go_on = on_epoch(epoch)
             if rank == 0:
                 with Path(plan["epochs"]).open("a") as file:
-                    file.write(f"{job.trial} {job.attempt} {epoch.epoch} {socket.gethostname()}\n")
+                    file.write(f"{attempt.trial} {attempt.attempt} {epoch.epoch} {socket.gethostname()}\n")
             return go_on
 
         return train(*arguments, on_epoch=break_or_go_on, **options)

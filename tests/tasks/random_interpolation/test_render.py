@@ -7,7 +7,7 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from hoir_ray.pictures import load_square
+from hoir_ray.pictures.load import load_square
 from hoir_ray.tasks.random_interpolation import TASK
 from hoir_ray.tasks.random_interpolation.config import RandomInterpolationConfig, RenderOptions
 from hoir_ray.tasks.random_interpolation.render import redraw

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hoir_ray.coordinates import pixel_positions
+from hoir_ray.pictures.coordinates import pixel_positions
 from hoir_ray.tasks.random_interpolation.config import RandomInterpolationData
 from hoir_ray.tasks.random_interpolation.sampling import NeighbourSampler, mix, radial_steps, salt_for
 

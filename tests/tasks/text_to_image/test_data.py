@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 from pyarrow import parquet
 
-from hoir_ray.coordinates import pixel_positions
 from hoir_ray.errors import DataError
+from hoir_ray.pictures.coordinates import pixel_positions
 from hoir_ray.tasks.text_to_image import TASK
 from hoir_ray.tasks.text_to_image.config import TextToImageConfig
 from hoir_ray.tasks.text_to_image.data import dictionary_of

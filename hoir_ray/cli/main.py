@@ -1,0 +1,72 @@
+"""The command line: the table of commands, and errors as one line and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+from hoir_ray.cli import machine, packs, remote, results, sweeps
+from hoir_ray.cli.terminal.console import fail, fail_unexpectedly
+from hoir_ray.errors import HoirError
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="hoir",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Find the best small network for a picture, a caption book or a folder of images.\n\n"
+    "A sweep YAML goes in; the best networks, and the pictures to judge them by, come out. "
+    "Start with [bold]hoir sweep sweeps/quickstart.yaml[/bold].",
+    epilog="Exit codes: 0 done, 1 the work failed, 2 the request was wrong, 3 some trials failed, 4 storage, "
+    "130 interrupted (the same command resumes).",
+)
+
+COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Sweeps": (sweeps.sweep, sweeps.validate),
+    "Results": (
+        results.trials,
+        results.best,
+        results.explain,
+        results.report,
+        results.dashboard,
+        results.pull,
+        results.sync,
+    ),
+    "Model packs": (packs.train, packs.render, packs.evaluate),
+    "Clusters": (remote.submit, remote.status, remote.logs, remote.stop, remote.list_sweeps),
+    "This machine": (machine.tasks, machine.doctor),
+}
+NAMES: dict[Callable[..., None], str] = {remote.list_sweeps: "list"}
+# The flags of `hoir render` are those of the pack's task, known once the pack is loaded.
+SETTINGS: dict[Callable[..., None], dict[str, Any]] = {
+    packs.render: {"allow_extra_args": True, "ignore_unknown_options": True}
+}
+
+for panel, commands in COMMANDS.items():
+    for command in commands:
+        app.command(NAMES.get(command), rich_help_panel=panel, context_settings=SETTINGS.get(command))(command)
+
+
+def main() -> None:
+    """Entry point of the `hoir` command: errors become one line on stderr and an exit code."""
+    code: Any = 0
+    try:
+        code = app(standalone_mode=False)
+    except HoirError as error:
+        fail(str(error))
+        code = error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        fail("interrupted")
+        code = INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = 1
+    except Exception as error:
+        code = fail_unexpectedly(error)
+    sys.exit(code if isinstance(code, int) else 0)

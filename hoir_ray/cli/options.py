@@ -1,0 +1,50 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hoir_ray.errors import RequestError
+
+SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="The sweep YAML.", show_default=False)]
+SweepPlace = Annotated[
+    str,
+    typer.Argument(metavar="SWEEP", help="A name under ./hoir-runs, a folder, or an s3:// URI.", show_default=False),
+]
+PackFolder = Annotated[Path, typer.Argument(metavar="PACK", help="A model pack's folder.", show_default=False)]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="A.B=C", help="Override one value, such as budget.max_trials=4. Repeatable."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Where = Annotated[
+    str | None, typer.Option("--where", help="Only trials for which this holds: 'num_parameters <= 30000'.")
+]
+Endpoint = Annotated[
+    str | None, typer.Option("--endpoint-url", help="Of an S3-compatible server, for s3:// sweeps.", show_default=False)
+]
+SweepName = Annotated[str, typer.Argument(metavar="SWEEP", help="The sweep's name.", show_default=False)]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        help="The cluster's dashboard, such as http://head:8265.",
+        show_default="RAY_API_SERVER_ADDRESS, or http://127.0.0.1:8265",
+    ),
+]
+AddTrials = Annotated[int, typer.Option(min=0, help="Trials beyond those the sweep has had.")]
+Force = Annotated[bool, typer.Option("--force", help="Take over a lock that another process holds.")]
+MaxShip = Annotated[
+    str, typer.Option(metavar="SIZE", help="How much data may be copied into storage for machines that lack it.")
+]
+
+
+def size_option(size: str) -> int:
+    from hoir_ray.spec.units import size_bytes
+
+    try:
+        return size_bytes(size)
+    except ValueError as error:
+        raise RequestError(f"--max-ship {size}: {error}") from None

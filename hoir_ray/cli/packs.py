@@ -1,0 +1,75 @@
+"""Commands over one network: `hoir train`, `hoir render`, `hoir evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hoir_ray.cli.options import AsJson, Overrides, PackFolder
+from hoir_ray.cli.terminal.bars import EpochBar
+from hoir_ray.cli.terminal.packs import print_fit, print_metrics, print_written
+
+if TYPE_CHECKING:
+    pass
+
+
+def train(
+    task: Annotated[str, typer.Argument(metavar="TASK", help="One of 'hoir tasks'.", show_default=False)],
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[A.B=C]...", help="Config values: data.image=photo.jpg network.hidden.width=32."),
+    ] = None,
+    more_settings: Overrides = None,
+    to: Annotated[
+        Path | None, typer.Option(help="Folder for the model pack.", show_default="hoir-runs/train/TASK-TIME")
+    ] = None,
+    tracker: Annotated[
+        list[str] | None, typer.Option("--tracker", help="tensorboard, jsonl, ...; repeatable.", show_default=False)
+    ] = None,
+) -> None:
+    """Train one network, without a sweep and without Ray, and leave its model pack."""
+    from hoir_ray.packs.train import train_pack
+
+    pack, fit = train_pack(
+        task, [*(settings or []), *(more_settings or [])], to=to, trackers=tracker or [], show=EpochBar()
+    )
+    print_fit(pack, fit)
+
+
+def render(
+    context: typer.Context,
+    pack: PackFolder,
+    out: Annotated[
+        Path,
+        typer.Option("--out", help="Picture: .png .jpg, or .gif .webp that move.", show_default=False),
+    ],
+) -> None:
+    """Draw what a network has learned, at any size.
+
+    Further flags are the task's own, and 'hoir tasks' lists them: image takes --size 1024x768; neighborhood
+    --input photo.jpg --num-frames 12 --alpha 0.75; text_to_image --caption "a cat"; random_interpolation --input noise.
+    """
+    from hoir_ray.packs.pack import load_pack
+    from hoir_ray.packs.render import draw, read_flags
+
+    loaded = load_pack(pack)
+    print_written(draw(loaded, read_flags(context.args, loaded.task), out=out))
+
+
+def evaluate(
+    pack: PackFolder,
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[data.X=Y]...", help="Other data to evaluate on, such as data.image=x.jpg."),
+    ] = None,
+    image: Annotated[str | None, typer.Option(help="Short for data.image=...", show_default=False)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a model pack on its own data, or on other data."""
+    from hoir_ray.packs.evaluate import measure
+    from hoir_ray.packs.pack import load_pack
+
+    data = [*(settings or []), *([f"data.image={image}"] if image is not None else [])]
+    print_metrics(measure(load_pack(pack), data), as_json=as_json)

@@ -1,0 +1,100 @@
+"""Commands that run a sweep or check one: `hoir sweep`, `hoir validate`."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hoir_ray.cli.options import AddTrials, AsJson, Force, MaxShip, Overrides, SweepFile, size_option
+from hoir_ray.cli.terminal.bars import ByteProgress
+from hoir_ray.cli.terminal.console import fail, progress, warn
+from hoir_ray.cli.terminal.plan import print_plan
+from hoir_ray.cli.terminal.results import print_outcome
+from hoir_ray.errors import StorageError
+
+if TYPE_CHECKING:
+    from hoir_ray.results.sweep_results import SweepResults
+    from hoir_ray.sweep.driver import Driver
+
+SOME_FAILED = 3
+
+
+def sweep(
+    file: SweepFile,
+    settings: Overrides = None,
+    address: Annotated[
+        str | None, typer.Option(help="A running Ray cluster: auto, or host:port. Without it Ray starts here.")
+    ] = None,
+    add_trials: AddTrials = 0,
+    force: Force = False,
+    max_ship: MaxShip = "2GB",
+) -> None:
+    """Run a sweep; the same command again goes on where it stopped.
+
+    Ctrl-C once stops in order and keeps everything; twice stops at once.
+    """
+    from hoir_ray.spec.load import load_spec
+    from hoir_ray.sweep.plan import plan_sweep
+
+    spec, document = load_spec(file, overrides=settings or [])
+    plan = plan_sweep(spec, document)
+    warn(plan.warnings)
+    progress("starting Ray")
+    from hoir_ray.cli.terminal.live import watcher
+    from hoir_ray.sweep.run import run_sweep
+
+    with watcher() as watch:
+        opened, driver = run_sweep(
+            plan,
+            watch=watch,
+            address=address,
+            add_trials=add_trials,
+            force=force,
+            show=ByteProgress(),
+            max_ship=size_option(max_ship),
+        )
+    command = os.environ.get("HOIR_COMMAND") or f"hoir sweep {file}"
+    print_outcome(opened, stop_reason=driver.stop_reason, command=command)
+    if driver.storage_problem:
+        from hoir_ray.results.unsaved import UNSAVED
+
+        fail(f"{driver.storage_problem}; what was not saved is in ./{UNSAVED}, '{command}' saves it")
+    raise typer.Exit(_sweep_exit_code(opened, driver))
+
+
+def validate(
+    file: SweepFile,
+    settings: Overrides = None,
+    build: Annotated[
+        bool, typer.Option("--build", help="Also load the data, and build and run the smallest and largest network.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check a sweep YAML without starting anything: paths, types, ranges, conditions, network sizes."""
+    from hoir_ray.search.warm_start import preview_warm_start
+    from hoir_ray.spec.load import load_spec
+    from hoir_ray.sweep.plan import plan_sweep
+
+    spec, document = load_spec(file, overrides=settings or [])
+    plan = plan_sweep(spec, document)
+    warm_start = preview_warm_start(plan.spec, plan.space, document=document)
+    measured = None
+    if build:
+        progress("loading the data and building two networks")
+        from hoir_ray.sweep.rehearsal import rehearse
+
+        measured = rehearse(plan)
+    print_plan(plan, warm_start=warm_start, measured=measured, file=file, as_json=as_json)
+
+
+def _sweep_exit_code(opened: SweepResults, driver: Driver) -> int:
+    if driver.storage_problem:
+        return StorageError.exit_code
+    if driver.stop_code:
+        return driver.stop_code
+    failed = [r for r in opened.records if r.state in ("FAILED", "TIMEOUT", "OOM")]
+    if not opened.leaderboard():
+        return 1
+    return SOME_FAILED if failed else 0

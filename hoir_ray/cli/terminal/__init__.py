@@ -1,0 +1,1 @@
+"""Printed output of the commands. The only home of rich."""

@@ -1,0 +1,67 @@
+"""Progress bars of trainings, uploads and waiting."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from hoir_ray import wording
+
+if TYPE_CHECKING:
+    from hoir_ray.training.loop import Epoch
+from hoir_ray.cli.terminal.console import errors, progress
+
+
+class EpochBar:
+    """Progress of one training: a bar on a screen, a line per tenth of the epochs in a log."""
+
+    def __init__(self) -> None:
+        self._progress: Any = None
+        self._bar: Any = None
+
+    def __call__(self, epoch: Epoch, max_epochs: int) -> None:
+        shown = "  ".join(f"{k} {wording.number(v)}" for k, v in epoch.metrics.items() if k.startswith("val_"))
+        if not errors.is_terminal:
+            if epoch.epoch in (1, max_epochs) or epoch.epoch % max(1, max_epochs // 10) == 0:
+                errors.print(f"epoch {epoch.epoch}/{max_epochs}  {shown}")
+            return
+        if self._progress is None:
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+            self._progress = Progress(*columns, console=errors)
+            self._bar = self._progress.add_task("", total=max_epochs)
+            self._progress.start()
+        self._progress.update(self._bar, completed=epoch.epoch, description=shown)
+        if epoch.epoch >= max_epochs:
+            self._progress.stop()
+
+
+class ByteProgress:
+    """How far a file is read or stored, said when that takes more than a moment."""
+
+    def __init__(self) -> None:
+        self._what, self._said_at = "", 0.0
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if what != self._what:
+            self._what, self._said_at = what, now
+        elif now - self._said_at < (1.0 if errors.is_terminal else 10.0):
+            return
+        elif done < total:
+            self._said_at = now
+            progress(f"{what}: {wording.size(done)} of {wording.size(total)}")
+
+
+class StopProgress:
+    """That a sweep is still stopping, said at the start and then every ten seconds."""
+
+    def __init__(self, sweep: str) -> None:
+        self._sweep, self._said_at_s = sweep, -10.0
+
+    def __call__(self, elapsed_s: float) -> None:
+        if elapsed_s - self._said_at_s >= 10:
+            so_far = f", for {wording.duration(elapsed_s)} now" if self._said_at_s >= 0 else ""
+            self._said_at_s = elapsed_s
+            progress(f"{self._sweep} is saving what it has{so_far}")

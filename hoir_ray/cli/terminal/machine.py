@@ -1,0 +1,48 @@
+"""Tasks and this machine: the listings of `hoir tasks` and `hoir doctor`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+
+if TYPE_CHECKING:
+    from hoir_ray.cluster.doctor import Finding
+    from hoir_ray.tasks.contract import Task
+from hoir_ray.cli.terminal.console import console, print_json
+
+
+def print_tasks(tasks: Sequence[Task[Any]], *, as_json: bool) -> None:
+    """Each task with its data settings and its flags of `hoir render`."""
+    rows = [
+        {
+            "task": task.name,
+            "summary": task.summary,
+            "data": [f"data.{name}" for name in _data_fields(task)],
+            "metrics": sorted(task.metrics),
+            "render": [f"--{name.replace('_', '-')}" for name in task.render_options.model_fields],
+        }
+        for task in tasks
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    for row in rows:
+        console.print(f"[bold]{row['task']}[/bold]  {row['summary']}")
+        for key in ("data", "metrics", "render"):
+            console.print(f"  {key:<8} {', '.join(row[key])}")
+
+
+def print_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
+    if as_json:
+        print_json([vars(f) for f in findings])
+        return
+    for finding in findings:
+        mark = "[green]ok[/green]  " if finding.ok else "[red]bad[/red] "
+        console.print(f"{mark} {finding.what:<20} {escape(finding.detail)}")
+
+
+def _data_fields(task: Task[Any]) -> list[str]:
+    data: Any = task.config.model_fields["data"].annotation
+    return list(data.model_fields)

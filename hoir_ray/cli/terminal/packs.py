@@ -1,0 +1,35 @@
+"""Model packs: the outcome of a training, metrics, and files written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hoir_ray import wording
+
+if TYPE_CHECKING:
+    from hoir_ray.training.loop import Fit
+from hoir_ray.cli.terminal.console import console, print_json, print_pairs
+
+
+def print_fit(pack: Path, fit: Fit) -> None:
+    """What one training came to."""
+    stopped = " (stopped early)" if fit.stopped_early else ""
+    console.print(f"best epoch {fit.best_epoch} of {fit.epochs}{stopped}")
+    print_metrics(fit.best_metrics, as_json=False)
+    console.print(f"model pack: {pack}")
+    console.print(f"next: hoir render {pack} --out picture.png")
+
+
+def print_written(written: tuple[Path, tuple[int, int, int]]) -> None:
+    out, (frames, height, width) = written
+    many = f", {frames} frames" if frames > 1 else ""
+    console.print(f"wrote {out}: {width} x {height} pixels{many}")
+
+
+def print_metrics(metrics: Mapping[str, float], *, as_json: bool) -> None:
+    if as_json:
+        print_json(dict(metrics))
+    else:
+        print_pairs({name: wording.number(value) for name, value in metrics.items()})

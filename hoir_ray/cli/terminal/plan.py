@@ -1,0 +1,65 @@
+"""The plan of a checked sweep, as `hoir validate` prints it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hoir_ray import wording
+
+if TYPE_CHECKING:
+    from hoir_ray.search.warm_start import WarmStartData
+    from hoir_ray.sweep.plan import Plan
+from hoir_ray.cli.terminal.console import console, print_json, print_pairs, warn
+
+
+def print_plan(
+    plan: Plan, *, warm_start: WarmStartData, measured: dict[str, dict[str, float]] | None, file: Path, as_json: bool
+) -> None:
+    """What a checked sweep amounts to."""
+    spec = plan.spec
+    facts: dict[str, Any] = {
+        "sweep": spec.name,
+        "task": spec.task,
+        "method": spec.method,
+        "metrics": [m.model_dump() for m in spec.metrics],
+        "parameters": sorted({d.path for d in plan.space.dimensions}),
+        "smallest_network": plan.smallest.num_parameters,
+        "largest_network": plan.largest.num_parameters,
+        "grid_size": plan.grid_size,
+        "max_trials": spec.budget.max_trials,
+        "wall_clock_s": spec.budget.wall_clock,
+        "storage": spec.storage.uri,
+        "warm_start": {
+            "points": len(warm_start.points),
+            "observed": len(warm_start.observed),
+            "left_out": list(warm_start.left_out),
+        },
+        "warnings": list(plan.warnings),
+        "measured": measured,
+    }
+    if as_json:
+        print_json(facts)
+        return
+    warn([*plan.warnings, *(f"warm_start: {line}" for line in warm_start.left_out)])
+    console.print(f"[green]{file} is a valid sweep[/green]")
+    goals = ", ".join(f"{m.goal} {m.name}" for m in spec.metrics)
+    budget = [f"{spec.budget.max_trials} trials"] if spec.budget.max_trials else []
+    budget += [wording.duration(spec.budget.wall_clock)] if spec.budget.wall_clock else []
+    searched = sorted({d.path for d in plan.space.dimensions if len(d.corners()) > 1})
+    rows = {
+        "sweep": f"{spec.name}, task {spec.task}",
+        "search": f"{spec.method}: {goals}",
+        "searched": ", ".join(map(wording.short_name, searched)),
+        "networks": f"{plan.smallest.num_parameters:,} to {plan.largest.num_parameters:,} parameters",
+        "budget": " or ".join(budget),
+        "storage": spec.storage.uri,
+    }
+    if plan.grid_size is not None:
+        rows["grid"] = f"{plan.grid_size:,} points"
+    if spec.warm_start is not None:
+        evidence = f", {len(warm_start.observed)} results as evidence" if spec.warm_start.mode == "observe" else ""
+        rows["warm start"] = f"{len(warm_start.points)} points of {spec.warm_start.source} tried first{evidence}"
+    for name, numbers in (measured or {}).items():
+        rows[name] = f"built, {numbers['num_parameters']:,} parameters, first step {numbers['step_ms']:.0f} ms"
+    print_pairs(rows)

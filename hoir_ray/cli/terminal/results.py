@@ -1,0 +1,161 @@
+"""Results of a sweep: tables of trials and leaders, the outcome, and the next command to type."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+from rich.text import Text
+
+from hoir_ray import wording
+
+if TYPE_CHECKING:
+    from hoir_ray.results.record import TrialRecord
+    from hoir_ray.results.seeds import Spread
+    from hoir_ray.results.sweep_results import SweepResults
+    from hoir_ray.spec.conditions import Condition
+    from hoir_ray.spec.schema import SweepSpec
+from hoir_ray.cli.terminal.console import console, errors, print_json, print_table, relative_path
+
+
+def print_trials(opened: SweepResults, *, where: Condition | None, as_json: bool) -> None:
+    """Every trial in the order of creation."""
+    from hoir_ray.results.summary import table_rows
+
+    records = opened.records if where is None else [r for r in opened.records if r.best and where.holds(r.best)]
+    if as_json:
+        print_json(table_rows(records))
+        return
+    metrics = [m.name for m in opened.spec.metrics]
+    rows: list[Sequence[str | Text]] = []
+    for record in records:
+        best = record.best or {}
+        values = [wording.number(best[m]) if m in best else "-" for m in metrics]
+        state = Text(record.state, style=wording.STATE_STYLES.get(record.state, "red"))
+        rows.append(
+            [record.trial, state, str(record.epochs), *values, wording.settings(record.parameters), record.reason]
+        )
+    print_table(["trial", "state", "epochs", *metrics, "settings", "reason"], rows)
+
+
+def print_best(opened: SweepResults, *, pareto: bool, where: Condition | None, top: int, as_json: bool) -> None:
+    """The leaderboard, or the Pareto front."""
+    from hoir_ray.errors import RequestError
+    from hoir_ray.results.summary import table_rows
+
+    leaders = opened.front(where) if pareto else opened.leaderboard(where)
+    if not leaders:
+        condition = f" for which {where.text}" if where else ""
+        raise RequestError(f"sweep '{opened.spec.name}' has no finished trial{condition} yet")
+    shown = leaders if pareto else leaders[:top]
+    if as_json:
+        print_json(table_rows(shown))
+        return
+    _print_leaders(opened, shown)
+    console.print(
+        f"\nnext: hoir pull {escape(sweep_address(opened))} --trial {shown[0].trial} --to {shown[0].trial}-model"
+    )
+
+
+def print_outcome(opened: SweepResults, *, stop_reason: str | None, command: str) -> None:
+    """The end of a sweep: the leaderboard, what went wrong, the best picture, and what to type next."""
+    from collections import Counter
+
+    leaders = opened.leaderboard()
+    counts = Counter(r.state for r in opened.records)
+    console.print()
+    if leaders:
+        _print_leaders(opened, leaders[:5])
+        console.print()
+    summary = ", ".join(f"{n} {state.lower()}" for state, n in sorted(counts.items())) or "no trials"
+    console.print(f"[bold]{opened.spec.name}[/bold]: {len(opened.records)} trials: {summary}")
+    causes = Counter(r.reason for r in opened.records if r.state in ("FAILED", "TIMEOUT", "OOM"))
+    for cause, count in causes.most_common(5):
+        console.print(f"[red]{count} x {escape(cause)}[/red]")
+    if stop_reason is not None:
+        console.print(f"[yellow]stopped: {escape(stop_reason)}[/yellow]")
+        if any(not r.ended for r in opened.records):
+            console.print(f"go on with: {escape(command)}")
+    if not leaders:
+        return
+    best, place = leaders[0], sweep_address(opened)
+    if not opened.storage.uri.startswith("s3://"):
+        console.print(
+            f"best picture: {escape(str(relative_path(Path(opened.storage.uri, 'trials', best.trial, 'render.png'))))}"
+        )
+    console.print(f"next: hoir pull {escape(place)} --to {opened.spec.name}-model")
+    console.print(f"then: hoir render {opened.spec.name}-model --out {opened.spec.name}.png")
+
+
+def print_story(record: TrialRecord, spec: SweepSpec, *, as_json: bool) -> None:
+    """All that is known of one trial."""
+    from hoir_ray.cli.terminal.story import tell
+
+    if as_json:
+        print_json(record.model_dump(mode="json"))
+        return
+    for line in tell(record, spec):
+        console.print(escape(line))
+
+
+def print_sent(num_runs: int) -> None:
+    console.print(f"sent {num_runs} run{'s' if num_runs != 1 else ''} to W&B" if num_runs else "nothing left to send")
+
+
+def print_pulled(record: TrialRecord, to: Path) -> None:
+    console.print(f"pulled {record.trial} to {to}: {record.reason}")
+    console.print(f"next: hoir render {to} --out picture.png")
+
+
+def print_report(out: Path) -> None:
+    console.print(f"wrote {escape(str(out))}: {out.stat().st_size / 1e6:.1f} MB; open it in a browser")
+
+
+def print_watching(address: str) -> None:
+    errors.print(f"the report is at {address} and follows the sweep; Ctrl-C ends it")
+
+
+def print_dashboard(address: str) -> None:
+    errors.print(f"Optuna's dashboard is at {address} and shows the sweep as it was just now; Ctrl-C ends it")
+
+
+def _print_leaders(opened: SweepResults, leaders: Sequence[TrialRecord]) -> None:
+    from hoir_ray.results.front import knee
+    from hoir_ray.results.metrics import metrics_of
+    from hoir_ray.results.seeds import spreads, ties
+
+    names = list(dict.fromkeys([*(m.name for m in opened.spec.metrics), "num_parameters"]))
+    seeds = {name: spreads(opened.records, metric=name) for name in names[: len(opened.spec.metrics)]}
+    bend = knee(opened.front(), metrics=opened.spec.metrics)
+    seeds.pop("num_parameters", None)  # no seed changes it
+    over = [f"{name} over seeds" for name, known in seeds.items() if known]
+    rows: list[Sequence[str | Text]] = []
+    for place, record in enumerate(leaders, start=1):
+        best = metrics_of(record)
+        values = [wording.number(best[m]) if m in best else "-" for m in names]
+        values += [_spread(known.get(record.trial)) for known in seeds.values() if known]
+        epoch = wording.number(best.get("epoch", 0))
+        name = f"{record.trial} knee" if bend is not None and record.trial == bend.trial else record.trial
+        rows.append([str(place), name, *values, epoch, wording.settings(record.parameters)])
+    print_table(["", "trial", *names, *over, "epoch", "settings"], rows)
+    same = ties(leaders, opened.records, metric=names[0])
+    if same:
+        console.print(f"{leaders[0].trial} and {', '.join(same)} cannot be told apart by {names[0]} over their seeds")
+
+
+def _spread(over_seeds: Spread | None) -> str:
+    if over_seeds is None:
+        return "-"
+    return wording.mean_over_seeds(over_seeds.mean, over_seeds.deviation, num_seeds=over_seeds.num_seeds)
+
+
+def sweep_address(opened: SweepResults) -> str:
+    """What to type for this sweep, from where the user stands."""
+    uri = opened.storage.uri
+    if uri.startswith("s3://"):
+        return uri
+    if Path(uri) == Path("hoir-runs", opened.spec.name).absolute():
+        return opened.spec.name
+    return str(relative_path(Path(uri)))

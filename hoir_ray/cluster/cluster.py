@@ -1,0 +1,164 @@
+"""Ray: a private one on this machine or a running cluster, and how many trials it holds at a time."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from hoir_ray.cluster.local_ray import local_ray
+from hoir_ray.errors import RequestError
+from hoir_ray.spec.schema import Resources
+
+LOOK_EVERY_S = 2.0
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What Ray has at a moment: CPUs and GPUs of each node."""
+
+    nodes: tuple[Mapping[str, float], ...]
+
+    def slots(self, resources: Resources) -> int:
+        """How many trials fit at the same time, each worker on one node."""
+        return sum(_fitting(node, resources) for node in self.nodes) // resources.workers
+
+    def __str__(self) -> str:
+        kinds = Counter((n.get("CPU", 0.0), n.get("GPU", 0.0)) for n in self.nodes)
+        nodes = [f"{count} x " * (count > 1) + f"{c:g} CPUs, {g:g} GPUs" for (c, g), count in sorted(kinds.items())]
+        return "; ".join(nodes) or "no nodes"
+
+
+class Cluster:
+    """A running Ray, whose machines come and go.
+
+    Args:
+        look: Tells what there is at the moment.
+    """
+
+    def __init__(self, look: Callable[[], Capacity]) -> None:
+        self._look, self._capacity, self._looked_at = look, Capacity(()), float("-inf")
+
+    def capacity(self) -> Capacity:
+        """What there is, a few seconds old at most; nodes that are about to go do not count."""
+        if time.monotonic() - self._looked_at >= LOOK_EVERY_S:
+            self._capacity, self._looked_at = self._look(), time.monotonic()
+        return self._capacity
+
+    def slots(self, resources: Resources) -> int:
+        """Trials to ask Ray for: as many as it has room for, or may start machines for, and no more than allowed."""
+        limit = resources.concurrent_trials
+        if resources.autoscaled and limit != "auto":
+            return limit
+        slots = self.capacity().slots(resources)
+        return slots if limit == "auto" else min(slots, limit)
+
+    def refuse_unplaceable(self, resources: Resources) -> None:
+        """Raises RequestError if not even one trial fits, naming what is asked and what there is."""
+        if self.slots(resources) < 1:
+            raise RequestError(
+                f"resources: a trial needs {needs(resources)}, which fits nowhere; Ray has {self.capacity()}"
+            )
+
+
+def needs(resources: Resources) -> str:
+    """What one trial asks of Ray, for a message."""
+    return f"{resources.workers} worker(s) with {resources.cpus:g} CPU(s) and {resources.gpus:g} GPU(s) each"
+
+
+def _fitting(node: Mapping[str, float], resources: Resources) -> int:
+    by_cpu = node.get("CPU", 0.0) / resources.cpus
+    by_gpu = node.get("GPU", 0.0) / resources.gpus if resources.gpus else float("inf")
+    return int(min(by_cpu, by_gpu) + 1e-9)
+
+
+def _look() -> Capacity:
+    import ray
+
+    from hoir_ray.cluster.placement import draining_nodes
+
+    nodes: Any = ray.nodes()  # type: ignore[no-untyped-call]
+    leaving = draining_nodes()
+    alive = tuple(dict(n["Resources"]) for n in nodes if n["Alive"] and n["NodeID"] not in leaving)
+    return Capacity(alive)
+
+
+@contextmanager
+def connect(address: str | None = None) -> Iterator[Cluster]:
+    """Ray for the time of a sweep.
+
+    Without an address a private one starts here, listening on loopback only, and ends with the sweep, even if a
+    cluster happens to run on this machine.
+
+    Args:
+        address: Of a running cluster (`auto`, `host:port` or `ray://host:port`).
+
+    Raises:
+        RequestError: If there is no cluster at the address.
+    """
+    _quiet()
+    with local_ray() if address is None else _joined(address):
+        import ray
+
+        ray._private.worker.print_to_stdstream = _say_nothing  # what raylets notice; no setting turns it off
+        yield Cluster(_look)
+
+
+@contextmanager
+def _joined(address: str) -> Iterator[None]:
+    import ray
+
+    if "://" in address:
+        raise RequestError(
+            f"--address {address}: the driver of a sweep joins the cluster itself, so run this on one of its machines "
+            f"with --address auto; from elsewhere: hoir submit SWEEP.yaml --address http://HEAD:8265"
+        )
+    try:
+        try:
+            ray.init(address=address, logging_level=logging.CRITICAL, log_to_driver=False)
+        except Exception as error:  # Ray has a class for each of the many ways
+            raise RequestError(_why_not(address, error)) from None
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _why_not(address: str, error: Exception) -> str:
+    """Ray says of a refused token that it could not connect, or that nothing is there."""
+    text = " ".join(str(error).split())[:400]
+    if "ersion mismatch" in text:
+        return f"--address {address}: {text}"
+    return (
+        f"--address {address}: {text}. Either no Ray cluster answers there, or it refuses this process's token: "
+        "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH, a file, must be those of its machines"
+    )
+
+
+def _say_nothing(data: dict[str, str], ignore_prefix: bool) -> None:
+    """In the place of Ray's printing."""
+
+
+def _quiet() -> None:
+    defaults = {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AIR_NEW_OUTPUT": "0",
+        "RAY_TRAIN_V2_ENABLED": "1",
+        "RAY_DEDUP_LOGS": "0",
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",
+        "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+        "TUNE_WARN_THRESHOLD_S": "30",
+        "TUNE_GLOBAL_CHECKPOINT_S": "86400",
+        # How long a warm process waits for the trial before to leave, which may still be uploading.
+        "TUNE_FUNCTION_THREAD_TIMEOUT_S": "120",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+    for name in ("ray", "ray.tune", "ray.train", "ray.data"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # failures are told from the ledger, in one line each

@@ -1,0 +1,60 @@
+"""Files that are replaced whole or not at all, and what an operating system's error means for a user."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+RESERVED = ".hoir-"  # begins the names of unfinished files
+UNFINISHED = f"{RESERVED}part-"
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file that takes the place of `path` when the block ends well, and leaves no trace when it does not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f"{UNFINISHED}{uuid.uuid4().hex}"
+    try:
+        with temporary.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _fsync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def reason(error: OSError) -> str:
+    """The cause of a failed file operation in a few words, with what mends it."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return "the disk is full or its quota is used up; free some space and run the same command again"
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return f"permission denied for {error.filename}; choose a folder that this user may write"
+    if error.errno in {errno.ENOTDIR, errno.EEXIST}:
+        path = Path(error.filename)
+        file = next((p for p in (path, *path.parents) if p.is_file()), path)
+        return f"{file} is a file where a folder is needed"
+    if error.errno == errno.EISDIR:
+        return f"{error.filename} is a folder, not an object"
+    return f"{error.strerror} ({error.filename})"
+
+
+def _fsync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some network file systems refuse it; the rename itself is atomic there too
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def to_json(value: object) -> bytes:
+    """Indented JSON with sorted keys kept in the order given, ending in a newline."""
+    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()

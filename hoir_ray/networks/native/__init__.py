@@ -1,0 +1,1 @@
+"""Layers compiled for the CPU: C kernels and the autograd functions that call them."""

@@ -1,0 +1,1 @@
+"""Sweeps and model packs from Python and in notebooks."""

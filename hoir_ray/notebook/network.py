@@ -1,0 +1,93 @@
+"""A model pack in a notebook: a torch module that shows its picture."""
+
+from __future__ import annotations
+
+import base64
+import html
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor, nn
+
+from hoir_ray import wording
+from hoir_ray.packs.pack import PREVIEW, Pack, load_pack
+
+if TYPE_CHECKING:
+    pass
+
+
+class Representation(nn.Module):
+    """A trained network with its picture: call it with positions, draw it at any size, or let a notebook show it."""
+
+    def __init__(self, pack: Pack) -> None:
+        super().__init__()
+        self.network = pack.network
+        self.pack = pack
+
+    def forward(self, positions: Float[Tensor, "positions 2"], *more: Tensor) -> Tensor:
+        """Colours at positions (x, y) in [-1, 1], from the picture's left and top to its right and bottom.
+
+        Returns:
+            Red, green and blue in [0, 1] for the task `image`. The networks of other tasks take inputs of their own,
+            one or several, and answer as they were trained to: in [-1, 1].
+        """
+        if self.pack.task.name != "image":
+            return self.network(positions, *more)
+        return ((self.network(self._axes(positions)) + 1) / 2).clamp(0, 1)
+
+    def render(self, size: str | tuple[int, int] | None = None, **options: object) -> Image.Image:
+        """The picture as `hoir render` draws it.
+
+        Args:
+            size: `<width>x<height>` or (width, height) in pixels; None draws it as large as it was trained.
+            options: The task's other flags of `hoir render`, such as `caption`; the first frame is returned.
+
+        Raises:
+            pydantic.ValidationError: For an option that the task does not have or a value that it refuses.
+        """
+        if size is not None:
+            options["size"] = size if isinstance(size, str) else f"{size[0]}x{size[1]}"
+        chosen = self.pack.task.render_options.model_validate(options)
+        with torch.inference_mode():
+            frame = self.pack.task.render(self.network, self.pack.config, self.pack.facts, chosen)[0]
+        return Image.fromarray(frame.mul(255).round().to(torch.uint8).numpy())
+
+    def _axes(self, positions: Tensor) -> Tensor:
+        """Rotated axes at positions, scaled as those of the picture's own pixels were."""
+        config: Any = self.pack.config
+        width, height = (int(self.pack.facts[side]) - 1 for side in ("width", "height"))  # type: ignore[arg-type]
+        wide, high = width / max(width, height), height / max(width, height)
+        x, y = positions[:, 0] * wide, positions[:, 1] * high
+        axes = []
+        for rotation in range(config.data.num_rotations):
+            angle = math.pi / 2 * rotation / config.data.num_rotations
+            cos, sin = math.cos(angle), math.sin(angle)
+            axes.append((cos * x + sin * y) / (cos * wide + sin * high))
+            axes.append((cos * y - sin * x) / (cos * high + sin * wide))
+        return torch.stack(axes, dim=1)
+
+    def _repr_png_(self) -> bytes:
+        return (self.pack.folder / PREVIEW).read_bytes()
+
+    def _repr_html_(self) -> str:
+        encoded = "data:image/png;base64," + base64.b64encode(self._repr_png_()).decode()
+        rows = {"task": self.pack.task.name, **{k: wording.number(v) for k, v in self.pack.metrics.items()}}
+        return f'<img alt="what the network draws" src="{encoded}"><br>{html_table(rows)}'
+
+
+def load(pack: str | Path) -> Representation:
+    """The network of a model pack, on the CPU.
+
+    Raises:
+        PackError: If the pack is damaged or missing.
+    """
+    return Representation(load_pack(Path(pack)))
+
+
+def html_table(rows: dict[str, str]) -> str:
+    cells = (f"<tr><th>{html.escape(k)}</th><td>{html.escape(str(v))}</td></tr>" for k, v in rows.items())
+    return f"<table>{''.join(cells)}</table>"

@@ -1,0 +1,31 @@
+"""Metrics of a model pack on its own data or on other data: `hoir evaluate`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hoir_ray.errors import RequestError
+from hoir_ray.packs.pack import Pack
+from hoir_ray.tasks.contract import read_config
+from hoir_ray.training.predict import predict
+
+
+def measure(pack: Pack, settings: Sequence[str]) -> dict[str, float]:
+    """A pack's metrics on its own validation data, or on other data given as `data.x=y`.
+
+    Raises:
+        RequestError: If a setting is not about data.
+        DataError: If the data cannot be loaded.
+    """
+    for text in settings:
+        if not text.startswith("data."):
+            raise RequestError(f"'{text}': only the data can be another, such as data.image=photo.jpg")
+    start = {"network": pack.config.network.model_dump(), "training": pack.config.training.model_dump()}
+    data_fields = {f"data.{k}": v for k, v in pack.config.model_dump()["data"].items()}
+    overridden = {text.partition("=")[0] for text in settings}
+    config = read_config(
+        pack.task, settings, start={**start, **{k: v for k, v in data_fields.items() if k not in overridden}}
+    )
+    data = pack.task.data(config)
+    prediction, target = predict(pack.network, data.val)
+    return pack.task.score(prediction, target, data)

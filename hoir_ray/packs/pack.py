@@ -1,0 +1,196 @@
+"""Model packs: a folder of five files from which a network is rebuilt, and in which no damage goes unnoticed."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from jaxtyping import Float
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from hoir_ray import __version__
+from hoir_ray.errors import PackError, SpecError, StorageError
+from hoir_ray.pictures.save import save_picture
+from hoir_ray.tasks import load_task
+from hoir_ray.tasks.contract import Task, TaskConfig
+from hoir_ray.training.data import Facts
+
+FORMAT = 1
+WEIGHTS, CONFIG, METRICS, PREVIEW, MANIFEST = (
+    "model.safetensors",
+    "config.json",
+    "metrics.json",
+    "preview.png",
+    "manifest.json",
+)
+FILES = (WEIGHTS, CONFIG, METRICS, PREVIEW)
+_MAX_MANIFEST_BYTES = 65_536
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pack:
+    """A model pack in memory: the network holds the pack's weights, on the CPU, ready to draw.
+
+    Attributes:
+        folder: The pack's folder, or its one file.
+        missing: Dotted paths of the config that the pack does not know, such as `data.image` of a file for sharing.
+    """
+
+    task: Task[Any]
+    config: TaskConfig
+    network: nn.Module
+    facts: Facts
+    metrics: Mapping[str, float]
+    folder: Path
+    missing: tuple[str, ...] = ()
+
+
+def write_pack(
+    folder: Path,
+    *,
+    task: Task[Any],
+    config: TaskConfig,
+    facts: Facts,
+    state: Mapping[str, Tensor],
+    metrics: Mapping[str, float],
+    preview: Float[Tensor, "height width 3"],
+) -> None:
+    """Write a model pack; the manifest comes last, so that half a pack is none.
+
+    Raises:
+        StorageError: If the folder cannot be written.
+    """
+    about = {
+        "format": FORMAT,
+        "task": task.name,
+        "config": config.model_dump(mode="json"),
+        "facts": dict(facts),
+        "versions": {"hoir_ray": __version__, "torch": torch.__version__},
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / MANIFEST).unlink(missing_ok=True)
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+        _write(folder / WEIGHTS, safetensors.torch.save(weights))
+        _write(folder / CONFIG, _to_json(about))
+        _write(folder / METRICS, _to_json(dict(metrics)))
+        save_picture(preview, folder / PREVIEW)
+        entries = {name: _entry((folder / name).read_bytes()) for name in FILES}
+        _write(folder / MANIFEST, _to_json({"format": FORMAT, "files": entries}))
+    except OSError as error:
+        raise StorageError(f"{folder}: the model pack could not be written: {error.strerror or error}") from error
+
+
+def verify_pack(folder: Path) -> None:
+    """Compare every file of a pack with its manifest.
+
+    Raises:
+        PackError: Naming the first file that is missing, or of another size or content than the manifest says.
+    """
+    _read(folder)
+
+
+def load_pack(folder: Path) -> Pack:
+    """The network and all that is known of it, from the folder alone; the training data is not needed.
+
+    Raises:
+        PackError: As `verify_pack`; or if the pack's task or format is not known here.
+    """
+    files = _read(folder)
+    about = _from_json(files[CONFIG], folder / CONFIG)
+    _check_format(about, folder / CONFIG)
+    try:
+        task = load_task(str(about.get("task")))
+        config = task.config.model_validate(about["config"])
+        facts = {name: tuple(v) if isinstance(v, list) else v for name, v in about["facts"].items()}
+    except (SpecError, ValidationError, KeyError, AttributeError) as error:
+        reason = str(error).replace("\n", "; ")
+        raise PackError(f"{folder / CONFIG}: cannot be used by hoir_ray {__version__}: {reason}") from error
+    network = task.network(config)
+    try:
+        network.load_state_dict(safetensors.torch.load(files[WEIGHTS]))
+    except Exception as error:  # safetensors and torch each raise their own kinds
+        raise PackError(f"{folder / WEIGHTS}: does not fit the network of {CONFIG}: {error}") from error
+    metrics = _from_json(files[METRICS], folder / METRICS)
+    return Pack(task=task, config=config, network=network.eval(), facts=facts, metrics=metrics, folder=folder)
+
+
+def _read(folder: Path) -> dict[str, bytes]:
+    """Every file's bytes, checked; what is used later is what was checked, even if the folder changes."""
+    if not folder.is_dir():
+        raise PackError(f"{folder}: no such model pack")
+    path = folder / MANIFEST
+    manifest = _from_json(_read_file(path, max_bytes=_MAX_MANIFEST_BYTES), path)
+    _check_format(manifest, path)
+    entries = manifest.get("files")
+    # Names other than the pack's own are refused, so that no manifest can point outside its folder.
+    if not isinstance(entries, dict) or sorted(entries) != sorted(FILES):
+        raise PackError(f"{path}: must list exactly {', '.join(FILES)}")
+    files = {}
+    for name in FILES:
+        entry = entries[name]
+        if not isinstance(entry, dict) or not isinstance(entry.get("size_bytes"), int):
+            raise PackError(f"{path}: the entry of '{name}' must have size_bytes and sha256")
+        content = _read_file(folder / name, max_bytes=entry["size_bytes"])
+        if _entry(content) != entry:
+            what = f"{entry['size_bytes']} bytes" if len(content) != entry["size_bytes"] else "other content"
+            raise PackError(f"{folder / name}: damaged; the manifest has {what}, got {len(content)} bytes")
+        files[name] = content
+    return files
+
+
+def _read_file(path: Path, *, max_bytes: int) -> bytes:
+    if path.is_symlink():
+        raise PackError(f"{path}: is a link; a model pack holds its files itself")
+    try:
+        with path.open("rb") as file:
+            content = file.read(max_bytes + 1)
+    except OSError as error:
+        raise PackError(f"{path}: missing or unreadable: {error.strerror or error}") from error
+    if len(content) > max_bytes:
+        raise PackError(f"{path}: damaged; longer than the {max_bytes} bytes it may have")
+    return content
+
+
+def _check_format(document: Mapping[str, Any], path: Path) -> None:
+    if document.get("format") != FORMAT:
+        raise PackError(
+            f"{path}: format {document.get('format')!r}, and hoir_ray {__version__} reads {FORMAT}; "
+            "a newer one is read by a newer hoir_ray"
+        )
+
+
+def _entry(content: bytes) -> dict[str, Any]:
+    return {"size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def _to_json(document: Mapping[str, Any]) -> bytes:
+    return (json.dumps(document, indent=2, allow_nan=False) + "\n").encode()
+
+
+def _from_json(content: bytes, path: Path) -> dict[str, Any]:
+    try:
+        document = json.load(io.BytesIO(content))
+    except (ValueError, RecursionError) as error:
+        raise PackError(f"{path}: not valid JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise PackError(f"{path}: must be a JSON object, got a {type(document).__name__}")
+    return document
+
+
+def _write(path: Path, content: bytes) -> None:
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,65 @@
+"""Pictures drawn from a model pack, with the task's own flags: `hoir render`."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+
+from hoir_ray.config import Config, explain, nearest
+from hoir_ray.errors import RequestError
+from hoir_ray.packs.pack import Pack
+from hoir_ray.pictures.save import save_frames
+from hoir_ray.tasks.contract import Task
+
+
+def read_flags(arguments: Sequence[str], task: Task[Any]) -> Config:
+    """`--size 64x48 --all-random` as the task's render options.
+
+    Raises:
+        RequestError: For a flag that the task does not have, one without its value, or a value that it refuses.
+    """
+    model = task.render_options
+    given: dict[str, Any] = {}
+    waiting = deque(arguments)
+    while waiting:
+        word, equals, value = waiting.popleft().partition("=")
+        name = word.removeprefix("--").replace("-", "_")
+        if not word.startswith("--") or name not in model.model_fields:
+            raise RequestError(_unknown_flag(word, task))
+        if model.model_fields[name].annotation is bool and not equals:
+            value = "true"
+        elif not equals and not waiting:
+            raise RequestError(f"{word}: needs a value")
+        given[name] = value if equals or value else waiting.popleft()
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        lines = [f"--{path.replace('_', '-')}: {complaint}" for path, complaint in explain(error)]
+        raise RequestError("\n".join(lines)) from None
+
+
+def flag_names(task: Task[Any]) -> list[str]:
+    """The task's flags of `hoir render`, as they are typed."""
+    return [f"--{name.replace('_', '-')}" for name in task.render_options.model_fields]
+
+
+def draw(pack: Pack, options: Config, *, out: Path) -> tuple[Path, tuple[int, int, int]]:
+    """Draw with a pack's network and write the picture; returns the file, and (frames, height, width).
+
+    Raises:
+        RequestError: For an unknown kind of picture file.
+    """
+    with torch.inference_mode():
+        frames = pack.task.render(pack.network, pack.config, pack.facts, options)
+    save_frames(frames, out)
+    return out, (frames.shape[0], frames.shape[1], frames.shape[2])
+
+
+def _unknown_flag(word: str, task: Task[Any]) -> str:
+    known = flag_names(task)
+    return f"{word}: task '{task.name}' does not take it.{nearest(word, known)} It takes: {', '.join(known)}"

@@ -1,0 +1,80 @@
+"""One network without a sweep: the same config, loop and model pack, and no Ray."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+from hoir_ray.config import flatten
+from hoir_ray.errors import RequestError
+from hoir_ray.machine.interrupt import on_interrupt
+from hoir_ray.packs.pack import write_pack
+from hoir_ray.tasks import load_task
+from hoir_ray.tasks.contract import read_config
+from hoir_ray.trackers import build_trackers, check_tracker
+from hoir_ray.training.loop import Epoch, Fit, train
+
+
+def train_pack(
+    name: str,
+    settings: Sequence[str],
+    *,
+    to: Path | None,
+    trackers: Sequence[str],
+    show: Callable[[Epoch, int], None],
+) -> tuple[Path, Fit]:
+    """Train one network and write its model pack; returns the pack's folder."""
+    task = load_task(name)
+    config = read_config(task, settings)
+    folder = to or Path("hoir-runs", "train", f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RequestError(f"--to {folder}: exists and is not an empty folder; choose another")
+    for tracker in trackers:
+        check_tracker(tracker, {})
+    data = task.data(config)
+    torch.manual_seed(config.training.seed)
+    network = task.network(config)
+    parameters = flatten(config.model_dump(mode="json", exclude_unset=True))
+    watchers = build_trackers(
+        {t: {} for t in trackers}, directory=folder / "trackers", sweep="train", trial=name, parameters=parameters
+    )
+    interrupted = threading.Event()
+    with on_interrupt(lambda _: _set_once(interrupted), signals=(signal.SIGINT,)):
+
+        def on_epoch(epoch: Epoch) -> bool:
+            show(epoch, config.training.max_epochs)
+            return not interrupted.is_set()
+
+        fit = train(
+            network,
+            data,
+            config.training,
+            score=task.score,
+            pictures=task.pictures,
+            trackers=watchers,
+            metric="val_loss",
+            goal="minimize",
+            on_epoch=on_epoch,
+            hyperparameters=config.model_dump(mode="json"),
+        )
+    write_pack(
+        folder,
+        task=task,
+        config=config,
+        facts=data.facts,
+        state=fit.state,
+        metrics={"epoch": float(fit.best_epoch), **fit.best_metrics},
+        preview=task.pictures(network, data)["preview"],
+    )
+    return folder, fit
+
+
+def _set_once(interrupted: threading.Event) -> bool:
+    was_set = interrupted.is_set()
+    interrupted.set()
+    return not was_set

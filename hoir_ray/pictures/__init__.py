@@ -1,0 +1,1 @@
+"""Pictures: loaded, saved, their coordinates and their quality."""

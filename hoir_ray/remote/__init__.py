@@ -1,0 +1,1 @@
+"""Sweeps on a cluster of somebody else, over Ray's Jobs API."""

@@ -1,0 +1,1 @@
+"""A sweep's results: records, ledger, ranking, front, summary and download. No torch."""

@@ -1,0 +1,98 @@
+"""The record of one trial: its parameters, state, curve and history, as the ledger keeps them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Literal
+
+from pydantic import AliasChoices, ConfigDict, Field
+
+from hoir_ray.config import Config
+from hoir_ray.spec.parameters import Scalar
+
+State = Literal["PENDING", "RUNNING", "FINISHED", "PRUNED", "FAILED", "TIMEOUT", "OOM"]
+
+
+ENDED: frozenset[State] = frozenset(("FINISHED", "PRUNED", "FAILED", "TIMEOUT", "OOM"))
+
+
+def now() -> str:
+    """The present moment, in UTC, as ISO 8601 with milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+class TrialRecord(Config):
+    """What is known of one trial.
+
+    Attributes:
+        trial: Its name, such as `t0012`; also its folder in storage.
+        parameters: Dotted path -> value, as drawn.
+        reason: Why it is in its state, for a person to read.
+        attempt: How often it was started.
+        num_failures: How many of its attempts ended by the trial's own fault.
+        num_preemptions: How many ended because their machine was lost, which is nobody's fault.
+        curve: One row per validated epoch: `epoch` and its metrics.
+        best: The row of the best epoch by the sweep's first metric.
+        replicate_of: The trial whose settings it runs again with another seed; such a trial is no part of the search.
+        history: What happened to it, in order, each line with its time.
+    """
+
+    # NaN belongs into a curve: it is why a trial failed. The aliases are the names that version 0.1 wrote.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=True, validate_by_name=True)
+
+    trial: str
+    number: int
+    parameters: dict[str, Scalar]
+    state: State = "PENDING"
+    reason: str = ""
+    attempt: int = 0
+    num_failures: int = Field(default=0, validation_alias=AliasChoices("num_failures", "charged"))
+    num_preemptions: int = Field(default=0, validation_alias=AliasChoices("num_preemptions", "losses"))
+    seed: int = 0
+    replicate_of: str | None = None
+    node: str = ""
+    num_parameters: int | None = None
+    batch_size: int | None = None
+    curve: tuple[dict[str, float], ...] = ()
+    best: dict[str, float] | None = None
+    created_at: str = ""
+    started_at: str | None = None
+    ended_at: str | None = None
+    error: str | None = None
+    model: str | None = None
+    history: tuple[str, ...] = ()
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDED
+
+    @property
+    def epochs(self) -> int:
+        """Epochs trained so far."""
+        return int(self.curve[-1]["epoch"]) if self.curve else 0
+
+    def change(self, event: str = "", **fields: object) -> TrialRecord:
+        """A copy with `fields` changed and `event` written into its history."""
+        if event:
+            fields["history"] = (*self.history, f"{now()} {event}")
+        return self.model_copy(update=fields)
+
+
+def progress(record: TrialRecord) -> tuple[int, int, int]:
+    """Grows with every change of a record; of two versions, the one with more is the newer."""
+    return (record.attempt, len(record.history), len(record.curve))
+
+
+def better(value: float, than: float, *, goal: str) -> bool:
+    return value > than if goal == "maximize" else value < than
+
+
+def best_row(curve: Iterable[Mapping[str, float]], *, metric: str, goal: str) -> dict[str, float] | None:
+    """The row of a curve in which `metric` is best; rows without it, or where it is NaN, do not count."""
+    best: dict[str, float] | None = None
+    for row in curve:
+        value = row.get(metric)
+        if value is not None and value == value and (best is None or better(value, best[metric], goal=goal)):
+            best = dict(row)
+    return best

@@ -1,0 +1,59 @@
+"""What storage did not take: kept in a folder beside the user, under the same keys, until the same command saves it."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from hoir_ray.errors import StorageError
+from hoir_ray.results.ledger import LEDGER, key_of, to_bytes
+from hoir_ray.results.record import TrialRecord, progress
+from hoir_ray.storage import MissingObjectError, Storage, open_storage
+
+UNSAVED = "hoir-unsaved"
+
+
+def unsaved_folder(storage: Storage, *, sweep: str) -> Path:
+    """Where a sweep's unsaved results are kept; one folder for each storage that has a sweep of this name."""
+    return Path.cwd() / UNSAVED / f"{sweep}-{hashlib.sha256(storage.uri.encode()).hexdigest()[:8]}"
+
+
+def keep_records(records: Iterable[TrialRecord], *, folder: Path) -> None:
+    """Put records aside.
+
+    Raises:
+        StorageError: If the folder cannot be written either.
+    """
+    local = open_storage(str(folder))
+    for record in records:
+        local.put(key_of(record), to_bytes(record))
+
+
+def upload_unsaved(folder: Path, storage: Storage) -> list[str]:
+    """Save what was put aside, and remove it here; returns the keys. Records that storage has newer are left out.
+
+    Raises:
+        StorageError: If storage still does not take it; what is left stays in the folder.
+    """
+    local = open_storage(str(folder))
+    keys = [o.key for o in local.list()]
+    # Manifests after what they vouch for, records after the models that they name.
+    keys.sort(key=lambda key: (key.startswith(f"{LEDGER}/"), key.endswith("manifest.json")))
+    for key in keys:
+        data = local.get(key)
+        if not key.startswith(f"{LEDGER}/") or _is_newer(data, storage, key):
+            storage.put(key, data)
+    shutil.rmtree(folder, ignore_errors=True)
+    return keys
+
+
+def _is_newer(data: bytes, storage: Storage, key: str) -> bool:
+    try:
+        there = TrialRecord.model_validate_json(storage.get(key))
+    except MissingObjectError:
+        return True
+    except ValueError as error:
+        raise StorageError(f"{storage.uri}/{key}: not a trial record: {error}") from None
+    return progress(TrialRecord.model_validate_json(data)) > progress(there)

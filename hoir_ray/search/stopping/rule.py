@@ -1,0 +1,33 @@
+"""The contract of early stopping: pure rules over curves, so that resume and simulation replay them exactly."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Protocol
+
+from hoir_ray.spec.schema import MetricSpec
+
+Row = Mapping[str, float]
+
+
+class StoppingRule(Protocol):
+    def decide(self, trial: str, *, epoch: int, value: float, row: Row | None = None) -> str | None:
+        """Why the trial should stop now, or None to go on. Every value given is remembered.
+
+        Args:
+            value: Of the first metric.
+            row: All metrics of the epoch, for a rule that looks at several.
+        """
+
+
+class NeverStop:
+    """Every trial runs to its own end."""
+
+    def decide(self, trial: str, *, epoch: int, value: float, row: Row | None = None) -> str | None:
+        return None
+
+
+def loss_of(value: float, metric: MetricSpec) -> float:
+    """Less is better; NaN, as for a metric that is missing, is the worst there is."""
+    return math.inf if value != value else -value if metric.goal == "maximize" else value

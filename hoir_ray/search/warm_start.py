@@ -1,0 +1,144 @@
+"""What an earlier sweep gives a new one: points to try first and, where the two agree, results as evidence."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from hoir_ray.errors import RequestError, SpecError, StorageError
+from hoir_ray.machine.files import to_json
+from hoir_ray.results.record import TrialRecord
+from hoir_ray.results.sweep_results import SweepResults, open_sweep
+from hoir_ray.spec.document import Document
+from hoir_ray.spec.parameters import Scalar
+from hoir_ray.spec.schema import SweepSpec
+from hoir_ray.spec.space import Dimension, Space
+from hoir_ray.storage import MissingObjectError, Storage, open_storage
+
+FILE = "warm_start.json"
+
+
+@dataclass(frozen=True)
+class WarmStartData:
+    """Points and results of an earlier sweep.
+
+    Attributes:
+        points: Values by path, of the earlier sweep's best trials; what is not in them is drawn as usual.
+        observed: Ended trials of the earlier sweep, known to the sampler and tried by nobody.
+        left_out: Trials and settings that do not fit, and why, one line each.
+    """
+
+    points: tuple[Mapping[str, Scalar], ...] = ()
+    observed: tuple[TrialRecord, ...] = ()
+    left_out: tuple[str, ...] = field(default=(), compare=False)
+
+
+def load_warm_start(spec: SweepSpec, space: Space, *, own: Storage, document: Document | None = None) -> WarmStartData:
+    """Read the earlier sweep, or what was taken from it when this one began.
+
+    Raises:
+        SpecError: If there is no earlier sweep, it is of another task, or it has no finished trial.
+    """
+    if spec.warm_start is None:
+        return WarmStartData()
+    try:
+        return _from_json(own.get(FILE))
+    except MissingObjectError:
+        pass
+    try:
+        return warm_start_from(open_sweep(spec.warm_start.source, endpoint_url=spec.storage.endpoint_url), spec, space)
+    except RequestError as error:
+        place = f" ({document.place('warm_start', 'from')})" if document else ""
+        raise SpecError(f"warm_start.from: {error}{place}") from None
+
+
+def preview_warm_start(spec: SweepSpec, space: Space, *, document: Document) -> WarmStartData:
+    """What a sweep would start from; its own storage is looked into only where it asks for an earlier one."""
+    if spec.warm_start is None:
+        return WarmStartData()
+    root = open_storage(spec.storage.uri, endpoint_url=spec.storage.endpoint_url)
+    return load_warm_start(spec, space, own=root.child(spec.name), document=document)
+
+
+def save_warm_start(warm_start: WarmStartData, storage: Storage) -> None:
+    """Keep warm-start data, so that a resumed sweep starts from the same, whatever became of the source."""
+    if warm_start.points or warm_start.observed:
+        observed = [r.model_dump(mode="json", exclude_none=True) for r in warm_start.observed]
+        storage.put(
+            FILE, to_json({"points": [dict(p) for p in warm_start.points], "observed": observed}), if_absent=True
+        )
+
+
+def warm_start_from(source: SweepResults, spec: SweepSpec, space: Space) -> WarmStartData:
+    """The best points of `source` as far as they fit `space`, and its results as far as they can be compared."""
+    assert spec.warm_start is not None
+    if source.spec.task != spec.task:
+        raise SpecError(
+            f"sweep '{source.spec.name}' is of task '{source.spec.task}', this one of '{spec.task}'; "
+            "only sweeps of one task can learn from each other"
+        )
+    leaders = (source.front() if len(source.spec.metrics) > 1 else source.leaderboard())[: spec.warm_start.top_k]
+    if not leaders:
+        raise SpecError(f"sweep '{source.spec.name}' has no finished trial to start from")
+    points, left_out = [], dict[str, None]()
+    for leader in leaders:
+        point = {d.path: leader.parameters[d.path] for d in _fitting(leader, space)}
+        left_out.update(dict.fromkeys(_misfits(leader, space, point)))
+        if point:
+            points.append(point)
+    observed: list[TrialRecord] = []
+    if spec.warm_start.mode == "observe":
+        obstacles = list(_obstacles(source.spec, spec))
+        left_out.update(dict.fromkeys(obstacles))
+        observed = [] if obstacles else _comparable(source, space)
+        others = sum(r.state in ("FINISHED", "PRUNED") and r.replicate_of is None for r in source.records) - len(
+            observed
+        )
+        if others and not obstacles:
+            left_out[f"{others} of its trials are no evidence here: their points lie outside this sweep's space"] = None
+    return WarmStartData(tuple(points), tuple(observed), tuple(left_out))
+
+
+def _comparable(source: SweepResults, space: Space) -> list[TrialRecord]:
+    """Trials whose points lie wholly inside the space."""
+    candidates = [r for r in source.records if r.state in ("FINISHED", "PRUNED") and r.replicate_of is None]
+    return [r for r in candidates if _is_whole(r, space)]
+
+
+def _is_whole(record: TrialRecord, space: Space) -> bool:
+    applying = {d.path for d in space.dimensions if d.applies(record.parameters)}
+    return applying == set(record.parameters) == {d.path for d in _fitting(record, space)}
+
+
+def _fitting(record: TrialRecord, space: Space) -> Iterator[Dimension]:
+    """Dimensions that apply to the trial's point and have its value among their own."""
+    for dimension in space.dimensions:
+        given = dimension.path in record.parameters and dimension.applies(record.parameters)
+        if given and dimension.holds(record.parameters[dimension.path]):
+            yield dimension
+
+
+def _misfits(record: TrialRecord, space: Space, point: Mapping[str, Scalar]) -> Iterator[str]:
+    known = {d.path for d in space.dimensions}
+    for path, value in record.parameters.items():
+        if path not in known:
+            yield f"{path} is not searched here"
+        elif path not in point:
+            yield f"{path}: {value} is not among the values searched here"
+
+
+def _obstacles(before: SweepSpec, after: SweepSpec) -> Iterator[str]:
+    """Why results of the one sweep say nothing about points of the other."""
+    if before.data != after.data:
+        yield "its results are no evidence here: it was about other data"
+    if before.metrics != after.metrics:
+        yield "its results are no evidence here: it was searched by other metrics"
+
+
+def _from_json(content: bytes) -> WarmStartData:
+    try:
+        data = json.loads(content)
+        return WarmStartData(tuple(data["points"]), tuple(TrialRecord.model_validate(r) for r in data["observed"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise StorageError(f"{FILE}: cannot be read: {error}") from error

@@ -1,0 +1,215 @@
+"""The sweep YAML as frozen models: what to represent, what to search, with which resources and budget."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, field_validator, model_validator
+
+from hoir_ray.config import Config
+from hoir_ray.spec.conditions import parse_condition
+from hoir_ray.spec.parameters import ParameterCase
+from hoir_ray.spec.units import Duration, Size
+
+
+class MetricSpec(Config):
+    """A metric to search by, and whether more or less of it is better."""
+
+    name: str
+    goal: Literal["minimize", "maximize"] = "minimize"
+
+
+class AshaSpec(Config):
+    """Asynchronous successive halving: at epochs `min_iter * eta**k` only the best 1/`eta` so far go on."""
+
+    type: Literal["asha"]
+    min_iter: int = Field(default=1, ge=1)
+    max_iter: int | None = Field(default=None, ge=1)
+    eta: int = Field(default=3, ge=2)
+
+
+class MoAshaSpec(AshaSpec):
+    """As `asha`, with the trials at a rung ranked by all metrics: by non-domination, then by distance to others."""
+
+    type: Literal["mo_asha"]  # type: ignore[assignment]
+
+
+class MedianSpec(Config):
+    """Stop a trial whose best value is worse than the median of the others' means up to the same epoch."""
+
+    type: Literal["median"]
+    min_iter: int = Field(default=1, ge=1)
+    min_trials: int = Field(default=5, ge=1)
+
+
+class NoStopSpec(Config):
+    type: Literal["none"] = "none"
+
+
+class Resources(Config):
+    """What one trial gets: `workers` processes with `cpus` and `gpus` each; `concurrent_trials: auto` fills Ray.
+
+    Attributes:
+        autoscaled: Ray starts machines for what waits, so `concurrent_trials` are asked for, whatever there is now.
+    """
+
+    workers: int = Field(default=1, ge=1, le=4096)
+    cpus: float = Field(default=1, gt=0, le=4096)
+    gpus: float = Field(default=0, ge=0, le=64)
+    concurrent_trials: int | Literal["auto"] = "auto"
+    autoscaled: bool = False
+
+    @model_validator(mode="after")
+    def _shareable(self) -> Resources:
+        if self.gpus > 1:
+            raise ValueError(
+                f"gpus is for each worker, which trains on one GPU at most: got gpus {self.gpus:g}; for a trial on "
+                f"several GPUs use workers: {self.gpus:g} with gpus: 1"
+            )
+        if self.workers > 1 and 0 < self.gpus < 1:
+            raise ValueError(
+                f"workers of one trial cannot share a GPU (NCCL refuses it): got workers {self.workers} with gpus "
+                f"{self.gpus}; use whole GPUs, or workers: 1"
+            )
+        if self.autoscaled and self.concurrent_trials == "auto":
+            raise ValueError("autoscaled: concurrent_trials must be a number, or Ray would not know how far to grow")
+        if isinstance(self.concurrent_trials, int) and self.concurrent_trials < 1:
+            raise ValueError(f"concurrent_trials must be at least 1 or 'auto', got {self.concurrent_trials}")
+        return self
+
+
+class Budget(Config):
+    """When the sweep ends: after so many trials, or so much time, whichever comes first."""
+
+    max_trials: int | None = Field(default=None, ge=1, le=1_000_000)
+    wall_clock: Duration | None = None
+
+    @model_validator(mode="after")
+    def _some_end(self) -> Budget:
+        if self.max_trials is None and self.wall_clock is None:
+            raise ValueError("needs max_trials or wall_clock (or both)")
+        return self
+
+
+class Failures(Config):
+    """What is done when trials fail, and what counts as failing.
+
+    Attributes:
+        max_retries: How often a trial that failed by its own fault is tried again; a lost machine is not its fault.
+        trial_timeout: How long one attempt at a trial may take.
+        hang_timeout: How long a trial may be silent; longer than its slowest validated epoch takes.
+        placement_timeout: How long a trial may wait for Ray to find its CPUs and GPUs before the sweep is given up.
+        memory_limit: How much memory a trial (each of its workers) may take, so that only the guilty one fails.
+        on_oom: What is done with a trial that ran out of memory.
+        abort_if_failed_fraction: The sweep is given up when more than this share of its trials has failed.
+    """
+
+    max_retries: int = Field(default=2, ge=0)
+    trial_timeout: Duration | None = None
+    hang_timeout: Duration | None = 3600.0
+    placement_timeout: Duration | None = 1800.0
+    memory_limit: Size | None = None
+    on_oom: Literal["fail", "halve_batch"] = "halve_batch"
+    abort_if_failed_fraction: float = Field(default=0.5, gt=0, le=1)
+
+
+class ReplicateTop(Config):
+    """After the search, the best trials are run again with other seeds, and compared by the mean of those runs."""
+
+    num_trials: int = Field(default=3, ge=1, le=100)
+    num_seeds: int = Field(default=3, ge=1, le=100)
+
+
+class WarmStart(Config):
+    """An earlier sweep to learn from: its best points are tried first; `observe` also tells the sampler its results."""
+
+    model_config = ConfigDict(serialize_by_alias=True, validate_by_name=True, validate_by_alias=True)
+
+    source: str = Field(alias="from", min_length=1)
+    top_k: int = Field(default=8, ge=1, le=1000)
+    mode: Literal["enqueue", "observe"] = "enqueue"
+
+
+class StorageSpec(Config):
+    """Where results are kept: a folder, or `s3://bucket/prefix`."""
+
+    uri: str = "hoir-runs"
+    endpoint_url: str | None = None
+
+
+# The sha256 of an input's manifest, and the name of the file or folder: where it lies below the storage's `inputs/`.
+InputKey = Annotated[str, Field(pattern=r"^[0-9a-f]{64}/[^/\x00]{1,255}$")]
+
+
+class SweepSpec(Config):
+    """A sweep, as its YAML says it.
+
+    Attributes:
+        inputs: Files and folders of `data` that were copied into storage: path as in `data` -> where they are. Written
+            by the program, when trials are to run where the path does not exist.
+    """
+
+    name: str
+    task: str
+    data: dict[str, Any] = {}
+    method: Literal["bayes", "random", "grid", "nsga2", "gp"] = "bayes"
+    metrics: tuple[MetricSpec, ...] = Field(min_length=1)
+    constraints: tuple[str, ...] = ()
+    parameters: dict[str, tuple[ParameterCase, ...]] = Field(min_length=1)
+    early_terminate: AshaSpec | MoAshaSpec | MedianSpec | NoStopSpec = Field(default=NoStopSpec(), discriminator="type")
+    replicate_top: ReplicateTop | None = None
+    warm_start: WarmStart | None = None
+    inputs: dict[str, InputKey] = {}
+    resources: Resources = Resources()
+    budget: Budget
+    failures: Failures = Failures()
+    storage: StorageSpec = StorageSpec()
+    trackers: dict[str, dict[str, Any]] = {"tensorboard": {}, "jsonl": {}}
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    provenance: dict[str, str] | None = None
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_a_folder(cls, name: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name) or ".." in name:
+            raise ValueError(
+                "must be 1 to 100 letters, digits, '.', '_' or '-', starting with a letter or digit, without '..': "
+                "it names a folder in storage"
+            )
+        return name
+
+    @model_validator(mode="after")
+    def _mo_asha_has_a_front(self) -> SweepSpec:
+        if isinstance(self.early_terminate, MoAshaSpec) and len(self.metrics) < 2:
+            raise ValueError("early_terminate: mo_asha ranks by several metrics, and there is one; use asha")
+        return self
+
+    @model_validator(mode="after")
+    def _grid_starts_cold(self) -> SweepSpec:
+        if self.warm_start is not None and self.method == "grid":
+            raise ValueError("warm_start: a grid tries every point anyway; use another method")
+        return self
+
+    @field_validator("parameters", mode="before")
+    @classmethod
+    def _cases_are_lists(cls, parameters: object) -> object:
+        if not isinstance(parameters, Mapping):
+            return parameters
+        return {path: case if isinstance(case, (list, tuple)) else (case,) for path, case in parameters.items()}
+
+    @field_validator("constraints")
+    @classmethod
+    def _constraints_parse(cls, constraints: tuple[str, ...]) -> tuple[str, ...]:
+        for text in constraints:
+            try:
+                parse_condition(text)
+            except Exception as error:
+                raise ValueError(str(error)) from None
+        return constraints
+
+    @property
+    def metric(self) -> MetricSpec:
+        """The first metric: it steers early stopping, and the search when it is the only one."""
+        return self.metrics[0]

@@ -1,0 +1,47 @@
+"""Which model packs are kept: all with one metric; with several, those of the front."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hoir_ray.results.record import TrialRecord
+from hoir_ray.storage import Storage
+from hoir_ray.sweep.driver import Driver
+
+
+class FrontPacks:
+    """Removes packs of trials that have left the front; a listener of the driver.
+
+    Args:
+        delete: Deletes a folder of the storage, by then or later, so that the driver need not wait for it.
+    """
+
+    def __init__(self, driver: Driver, storage: Storage, *, delete: Callable[[str], object] | None = None) -> None:
+        self._driver, self._storage = driver, storage
+        self._delete = delete or storage.delete_all
+        self._kept = {r.trial for r in driver.records.values() if r.model is not None}
+        self._remove_unreferenced()
+        self._trim()
+
+    def changed(self, record: TrialRecord, event: str) -> None:
+        if event == "ended" and record.model is not None:
+            self._kept.add(record.trial)
+            self._trim()
+
+    def _trim(self) -> None:
+        for name in sorted(self._kept - {r.trial for r in self._driver.leaders}):
+            model = self._driver.records[name].model
+            assert model is not None
+            # The ledger first: a pack that nobody names is removed at the next start, one that is named and gone
+            # would be an error for whoever pulls it.
+            self._driver.model_removed(name, why="not on the front")
+            self._delete(model)
+            self._kept.remove(name)
+
+    def _remove_unreferenced(self) -> None:
+        """What a driver that was killed between the two steps left behind."""
+        named = {o.key.split("/")[1] for o in self._storage.list("models")}
+        for name in named:
+            record = self._driver.records.get(name)
+            if record is not None and record.ended and record.model is None:
+                self._storage.delete_all(f"models/{name}")

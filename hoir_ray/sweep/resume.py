@@ -1,0 +1,76 @@
+"""Resuming a sweep: the spec that is kept in its storage, and refusal of another spec under the same name."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import hoir_ray
+from hoir_ray.errors import RequestError
+from hoir_ray.spec.schema import SweepSpec
+
+# Parts of a spec that may differ when a sweep goes on: they change how much is done and where, not what is searched.
+CHANGEABLE = frozenset(
+    {"budget", "resources", "failures", "trackers", "storage", "provenance", "replicate_top", "inputs"}
+)
+
+
+_log = logging.getLogger(__name__)
+COMMIT = "HOIR_COMMIT"  # names the commit of code that is run away from its repository
+
+
+def refuse_other_spec(before: SweepSpec, after: SweepSpec, *, where: str) -> None:
+    """Only budget, resources and the like may change under a sweep's name.
+
+    Raises:
+        RequestError: Showing each difference.
+    """
+    old, new = (s.model_dump(mode="json", exclude=set(CHANGEABLE)) for s in (before, after))
+    differences = [f"  {key}: was {old[key]!r}, is {new[key]!r}" for key in old if old[key] != new[key]]
+    differences += [
+        f"  data: {path} has another content than when the sweep began"
+        for path, key in before.inputs.items()
+        if after.inputs.get(path, key) != key
+    ]
+    if differences:
+        raise RequestError(
+            f"name: {where} already holds a sweep '{before.name}' with another spec; give this one another name\n"
+            + "\n".join(differences)
+        )
+
+
+def resolved(spec: SweepSpec) -> dict[str, Any]:
+    """The spec with defaults filled in and the versions that ran it, ready to be written as YAML and run again."""
+    data = spec.model_dump(mode="json", exclude_none=True, exclude={"parameters", "provenance", "replicate_top"})
+    if not spec.inputs:
+        del data["inputs"]
+    data["parameters"] = {
+        path: [c.model_dump(mode="json", exclude_unset=True) for c in cases]
+        if len(cases) > 1
+        else cases[0].model_dump(mode="json", exclude_unset=True)
+        for path, cases in spec.parameters.items()
+    }
+    data["provenance"] = _provenance()
+    return data
+
+
+def _provenance() -> dict[str, str]:
+    versions = {"hoir-ray": hoir_ray.__version__, "python": platform.python_version()}
+    for package in ("torch", "lightning", "ray", "optuna"):
+        versions[package] = importlib.metadata.version(package)
+    try:
+        command = ["git", "-C", str(Path(hoir_ray.__file__).parent), "rev-parse", "HEAD"]
+        commit = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)  # noqa: S603
+        found = commit.stdout.strip() if commit.returncode == 0 else ""
+    except (OSError, subprocess.SubprocessError) as error:
+        _log.debug("no commit: %s", error)
+        found = ""
+    # Code that was shipped to a cluster left its repository behind.
+    if commit_of := found or os.environ.get(COMMIT, ""):
+        versions["commit"] = commit_of
+    return versions

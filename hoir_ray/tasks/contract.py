@@ -1,0 +1,97 @@
+"""The contract of a task: a record of functions, so that a new task is one folder and no task owns a training loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from pydantic import ValidationError
+
+from hoir_ray.config import Config, absolute_paths, config_paths, explain, nest
+from hoir_ray.errors import SpecError
+from hoir_ray.networks.config import NetworkConfig
+from hoir_ray.spec.load import parse_override
+from hoir_ray.training.config import TrainingConfig
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from hoir_ray.training.data import Facts, TaskData
+
+# Measured by the training loop for every task; the rest of a task's metrics come from its `score`.
+TRAINING_METRICS = frozenset({"train_loss", "num_parameters", "train_time_s", "samples_per_s", "lr"})
+
+
+class TaskConfig(Config):
+    """The parts that every task's config has; a task adds its own `data`."""
+
+    network: NetworkConfig = NetworkConfig()
+    training: TrainingConfig = TrainingConfig()
+
+
+C = TypeVar("C", bound=TaskConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task(Generic[C]):
+    """Everything the rest of the program knows about a task.
+
+    Attributes:
+        name: As in `task:` of a sweep YAML; also the name of its folder.
+        summary: One line for `hoir tasks`.
+        config: Network, training and the task's own data fields.
+        data: Loads the data. Raises DataError for data that is missing or unusable.
+        network: A module with `network(*inputs)` shaped like the target.
+        num_parameters: Trainable parameters of that network, without building it.
+        metrics: Names of everything that is known of a validated epoch, the training loop's own included.
+        score: (prediction, target, data) over the whole validation split -> metrics, among them `val_loss`.
+        pictures: (network, data) -> name -> (H, W, 3) in [0, 1], to watch training by; must have `preview`.
+        render_options: The flags of `hoir render` that this task understands, with their defaults.
+        render: (network, config, facts, options) -> frames (num_frames, H, W, 3) in [0, 1], from a pack alone.
+    """
+
+    name: str
+    summary: str
+    config: type[C]
+    data: Callable[[C], TaskData]
+    network: Callable[[C], nn.Module]
+    num_parameters: Callable[[C], int]
+    metrics: frozenset[str]
+    score: Callable[[Tensor, Tensor, TaskData], dict[str, float]]
+    pictures: Callable[[nn.Module, TaskData], Mapping[str, Tensor]]
+    render_options: type[Config]
+    render: Callable[[nn.Module, C, Facts, Any], Tensor]
+
+
+def deferred(package: str, target: str) -> Callable[..., Any]:
+    """The function `target`, written `module:name` below `package`, imported when it is first called.
+
+    A task's record stays light with it: checking a sweep YAML needs a task's config and not torch.
+    """
+    module, _, name = target.partition(":")
+
+    def call(*arguments: Any) -> Any:
+        return getattr(import_module(f"{package}.{module}"), name)(*arguments)
+
+    return call
+
+
+def read_config(task: Task[Any], settings: Sequence[str], *, start: dict[str, Any] | None = None) -> TaskConfig:
+    """A task's config from `a.b=c` settings laid over `start`; relative paths start where the user stands.
+
+    Raises:
+        SpecError: One line for each thing that is wrong.
+    """
+    flat = {**(start or {}), **dict(parse_override(text) for text in settings)}
+    nested = nest(flat)
+    data_type: Any = task.config.model_fields["data"].annotation
+    if isinstance(nested.get("data"), dict):
+        nested["data"] = absolute_paths(data_type, nested["data"], base=Path.cwd())
+    try:
+        return task.config.model_validate(nested)
+    except ValidationError as error:
+        known = config_paths(task.config)
+        raise SpecError("\n".join(f"{path}: {complaint}" for path, complaint in explain(error, known=known))) from None

@@ -1,0 +1,156 @@
+"""Whether W&B can be reached with the user's key, asked in bounded time before its SDK gets to wait or to prompt."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import logging
+import netrc
+import os
+import threading
+import time
+import urllib.error
+import urllib.request
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from hoir_ray.errors import RequestError
+from hoir_ray.trackers.wandb.config import Config
+
+_REMEMBERED_S = 300.0
+_WHO = "query Viewer { viewer { id } }"
+_TAIL = """query RunResumeStatus($project: String, $entity: String, $name: String!) {
+  model(name: $project, entityName: $entity) { bucket(name: $name, missingOk: true) { historyTail } }
+}"""
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Access:
+    """How runs will be recorded, and why not as asked for, where that is so.
+
+    Attributes:
+        has_no_key: Whether there is none to ask with.
+        is_refused: Whether there is one that W&B does not take.
+    """
+
+    mode: Literal["online", "offline"]
+    reason: str | None = None
+    has_no_key: bool = False
+    is_refused: bool = False
+
+
+_lock = threading.Lock()
+_found: dict[tuple[str, str | None], tuple[float, Access]] = {}
+
+
+def import_sdk() -> Any:
+    """The SDK, which reads these switches from the environment alone: no reports to its makers, nothing printed."""
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    os.environ.setdefault("WANDB_SILENT", "true")
+    import wandb
+
+    return wandb
+
+
+def find_access(config: Config, *, timeout_s: float = 5.0) -> Access:
+    """Ask W&B who we are. The answer is remembered for some minutes: in an outage, few trials wait for it."""
+    if config.mode != "online" or os.environ.get("WANDB_MODE") in {"offline", "dryrun", "disabled"}:
+        return Access("offline")
+    url = _server()
+    key = _api_key(url)
+    with _lock:
+        seen, access = _found.get((url, key), (0.0, Access("offline")))
+        if not seen or time.monotonic() - seen > _REMEMBERED_S:
+            access = _ask(url, key, timeout_s=timeout_s)
+            _found[url, key] = (time.monotonic(), access)
+    return access
+
+
+def forget() -> None:
+    """Ask anew the next time."""
+    with _lock:
+        _found.clear()
+
+
+def check(config: Config) -> None:
+    """Before a sweep: refuse to start with a key that W&B does not take, and say so where there is none.
+
+    An outage of W&B is nobody's mistake and is said too.
+
+    Raises:
+        RequestError: Saying what to do about the key.
+    """
+    access = find_access(config, timeout_s=10.0)
+    if access.is_refused:
+        raise RequestError(f"trackers.wandb: {access.reason}; mend that, or use mode: offline and `hoir sync` later")
+    if access.reason is not None:
+        _log.warning("W&B: %s. Runs are kept with the sweep, `hoir sync` sends them.", access.reason)
+
+
+def ask_for_last_step(*, entity: str, project: str, run: str) -> int:
+    """The last step of a run's history that W&B tells of; -1 where there is none, or no answer."""
+    url = _server()
+    variables = {"entity": entity, "project": project, "name": run}
+    try:
+        bucket = _query(url, _api_key(url) or "", _TAIL, variables, timeout_s=5.0)["model"]["bucket"]
+        return int(json.loads(json.loads(bucket["historyTail"])[-1])["_step"])
+    except urllib.error.HTTPError as error:
+        error.close()
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError, IndexError) as error:
+        _log.debug("no last step of %s: %r", run, error)
+    return -1
+
+
+def remember_outage(reason: str) -> None:
+    """Let the next trials of this process go offline at once, after the SDK has failed where the question succeeded."""
+    url = _server()
+    with _lock:
+        _found[url, _api_key(url)] = (time.monotonic(), Access("offline", reason))
+
+
+def _ask(url: str, key: str | None, *, timeout_s: float) -> Access:
+    if key is None:
+        return Access("offline", f"no key for {url}; set WANDB_API_KEY or run `wandb login`", has_no_key=True)
+    try:
+        viewer = _query(url, key, _WHO, {}, timeout_s=timeout_s)["viewer"]
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code in {401, 403}:
+            return Access("offline", f"{url} refused the key ({error.code})", is_refused=True)
+        return Access("offline", f"{url} answered {error.code}")
+    except (OSError, http.client.HTTPException):
+        return Access("offline", f"{url} cannot be reached, or did not answer within {timeout_s:g} s")
+    except (ValueError, KeyError, TypeError):
+        return Access("offline", f"{url} did not answer as W&B does")
+    return Access("online") if viewer else Access("offline", f"{url} does not know the key", is_refused=True)
+
+
+def _query(url: str, key: str, query: str, variables: dict[str, str], *, timeout_s: float) -> dict[str, Any]:
+    token = base64.b64encode(f"api:{key}".encode()).decode()
+    headers = {"Content-Type": "application/json", "Authorization": f"Basic {token}"}
+    question = json.dumps({"query": query, "variables": variables}).encode()
+    request = urllib.request.Request(f"{url}/graphql", data=question, headers=headers)  # noqa: S310  # http(s) only
+    with urllib.request.urlopen(request, timeout=timeout_s) as answer:  # noqa: S310
+        return json.load(answer)["data"]
+
+
+def _server() -> str:
+    url = str(import_sdk().setup().settings.base_url).rstrip("/")
+    return url if url.startswith(("http://", "https://")) else "https://api.wandb.ai"
+
+
+def _api_key(url: str) -> str | None:
+    if key := os.environ.get("WANDB_API_KEY"):
+        return key
+    files = [os.environ["NETRC"]] if os.environ.get("NETRC") else ["~/.netrc", "~/_netrc"]
+    for file in files:
+        with suppress(OSError, netrc.NetrcParseError):
+            found = netrc.netrc(str(Path(file).expanduser())).authenticators(urlsplit(url).netloc)
+            if found and found[2]:
+                return found[2]
+    return None

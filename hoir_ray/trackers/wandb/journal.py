@@ -1,0 +1,111 @@
+"""What a run is to hold, as plain files, from the moment it is told until W&B has all of it.
+
+W&B's own offline files are written by a process of its own and may end in the middle of a record when a trial ends
+before that process has caught up. A journal is whole whenever it is looked at, and needs nothing of W&B's.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_RUN, _ROWS, _PICTURES, _SUMMARY = "run.json", "rows.jsonl", "pictures", "summary.json"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One epoch, with what was measured and drawn in it."""
+
+    epoch: int
+    metrics: Mapping[str, float]
+    pictures: Mapping[str, Path]
+
+
+class Journal:
+    """One run's folder, which appears with the first thing that is noted.
+
+    Args:
+        run: The run's project, entity, tags, id, name, group, job_type and config; None where the folder has them.
+    """
+
+    def __init__(self, folder: Path, *, run: Mapping[str, Any] | None = None) -> None:
+        self.folder = folder
+        self.run: dict[str, Any] = dict(run) if run is not None else json.loads((folder / _RUN).read_text())
+        self._is_open = False
+        self.last_epoch = max((entry.epoch for entry in self.entries()), default=-1)
+
+    def add_config(self, values: Mapping[str, Any]) -> None:
+        self.run["config"] = {**self.run["config"], **values}
+        self._is_open = False
+        self._open()
+
+    def add_row(self, epoch: int, metrics: Mapping[str, float]) -> bool:
+        """Whether it is new: a trial that goes on from a checkpoint tells some epochs again."""
+        if epoch <= self.last_epoch:
+            return False
+        self._open()
+        with (self.folder / _ROWS).open("a") as file:
+            file.write(json.dumps({"epoch": epoch, **metrics}) + "\n")
+        self.last_epoch = epoch
+        return True
+
+    def add_pictures(self, epoch: int, pictures: Mapping[str, Tensor]) -> Entry:
+        from hoir_ray.pictures.save import save_picture  # here, because `hoir sync` needs no torch
+
+        self._open()
+        files = {name: self._picture(epoch, name) for name in pictures}
+        for name, path in files.items():
+            save_picture(pictures[name], path)
+        return Entry(epoch, {}, files)
+
+    def add_summary(self, summary: Mapping[str, Any]) -> None:
+        self._open()
+        (self.folder / _SUMMARY).write_text(json.dumps(summary))
+
+    def entries(self) -> Iterator[Entry]:
+        """Every epoch so far, in order; a line that a killed process did not finish is left out."""
+        for row in map(json.loads, self._lines()):
+            epoch = int(row.pop("epoch"))
+            found = sorted((self.folder / _PICTURES / f"{epoch:06d}").glob("*.png"))
+            yield Entry(epoch, row, {path.stem: path for path in found})
+
+    def summary(self) -> dict[str, Any] | None:
+        with suppress(OSError):
+            return json.loads((self.folder / _SUMMARY).read_text())
+        return None
+
+    def remove(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _open(self) -> None:
+        if self._is_open:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name, text in ((_ROWS, "".join(self._lines())), (_RUN, json.dumps(self.run))):
+            part = self.folder / f"{name}.part"
+            part.write_text(text)
+            part.replace(self.folder / name)
+        self._is_open = True
+
+    def _lines(self) -> list[str]:
+        try:
+            lines = (self.folder / _ROWS).read_text().splitlines(keepends=True)
+        except OSError:
+            return []
+        return [line for line in lines if line.endswith("\n")]
+
+    def _picture(self, epoch: int, name: str) -> Path:
+        return self.folder / _PICTURES / f"{epoch:06d}" / f"{name}.png"
+
+
+def find_journals(directory: Path) -> list[Journal]:
+    """Of all runs anywhere below `directory` that W&B has not got, or not completely."""
+    return [Journal(path.parent) for path in sorted(directory.rglob(f"wandb/*/{_RUN}"))]

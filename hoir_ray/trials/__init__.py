@@ -1,0 +1,1 @@
+"""One trial as Ray runs it: attempt, workers, checkpoints, messages and failure."""

@@ -1,0 +1,35 @@
+"""What a trial is told to do, as plain values that travel to whichever host runs it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from hoir_ray.config import Config
+
+
+class Attempt(Config):
+    """One attempt at one trial.
+
+    Attributes:
+        cpus: For each worker, as `gpus`.
+        inputs: Paths of the config that are in storage, as in the spec.
+        unsaved: A folder for what storage does not take.
+    """
+
+    sweep: str
+    trial: str
+    attempt: int
+    task: str
+    config: dict[str, Any]
+    inputs: dict[str, str] = {}
+    metric: str
+    goal: Literal["minimize", "maximize"]
+    storage_uri: str
+    endpoint_url: str | None
+    trackers: dict[str, dict[str, Any]]
+    parameters: dict[str, Any]
+    workers: int
+    cpus: float
+    gpus: float = 0
+    memory_limit: int | None
+    unsaved: str

@@ -1,0 +1,63 @@
+"""Publication of a trial's model pack and picture, its manifest last."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hoir_ray.errors import StorageError
+from hoir_ray.packs.pack import write_pack
+from hoir_ray.pictures.save import save_picture
+from hoir_ray.storage import BackgroundUploader, open_storage
+from hoir_ray.tasks.contract import Task, TaskConfig
+from hoir_ray.training.data import TaskData
+from hoir_ray.training.loop import Fit
+from hoir_ray.trials.attempt import Attempt
+
+PUBLISH_S = 600.0  # for the model of one that has finished
+
+
+def publish(
+    uploader: BackgroundUploader,
+    attempt: Attempt,
+    *,
+    task: Task[Any],
+    config: TaskConfig,
+    data: TaskData,
+    network: torch.nn.Module,
+    fit: Fit,
+    work: Path,
+) -> str | None:
+    """Write the best epoch's model pack into storage, its manifest last, and its picture beside the checkpoints.
+
+    Returns:
+        Why storage did not take it, in which case it was put aside on this machine; None if all is well.
+    """
+    pictures = task.pictures(network, data)
+    pack = work / "pack"
+    write_pack(
+        pack,
+        task=task,
+        config=config,
+        facts=data.facts,
+        state=fit.state,
+        metrics={"epoch": float(fit.best_epoch), **fit.best_metrics},
+        preview=pictures["preview"],
+    )
+    save_picture(pictures.get("comparison", pictures["preview"]), work / "render.png")
+
+    model, render = f"models/{attempt.trial}", f"trials/{attempt.trial}/render.png"
+    uploader.put_folder(model, pack)
+    uploader.put_file(render, work / "render.png")
+    with contextlib.suppress(StorageError):
+        uploader.flush(timeout_s=PUBLISH_S)
+    missing = [key for key in (model, render) if key in uploader.missing]
+    if not missing:
+        return None
+    aside = open_storage(attempt.unsaved)
+    aside.put_folder(model, pack)
+    aside.put_file(render, work / "render.png")
+    return str(uploader.failures.get(missing[0], f"'{missing[0]}' was not uploaded within {PUBLISH_S:g} s"))

@@ -1,0 +1,85 @@
+"""A trial's trackers, whose files go into storage: at once where it is a folder, at the trial's end where it is S3."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from hoir_ray.errors import HoirError
+from hoir_ray.results.front import pareto_front
+from hoir_ray.results.ranking import ranked
+from hoir_ray.results.record import TrialRecord
+from hoir_ray.results.summary import table_rows
+from hoir_ray.spec.schema import SweepSpec
+from hoir_ray.storage import Storage
+from hoir_ray.trackers import Tracker, build_trackers
+from hoir_ray.trials.attempt import Attempt
+
+TRACKERS = "trackers"
+_log = logging.getLogger(__name__)
+
+
+@contextmanager
+def trackers_of(
+    attempt: Attempt, storage: Storage, *, work: Path, curve: Sequence[Mapping[str, float]]
+) -> Iterator[Sequence[Tracker]]:
+    """The trackers of one attempt at a trial; a failure of theirs is logged and never the trial's.
+
+    Args:
+        curve: What the trial goes on from; told again where the files of the attempt before are not at hand.
+    """
+    in_bucket = storage.uri.startswith("s3://")
+    folder = work / TRACKERS if in_bucket else Path(storage.uri) / TRACKERS
+    trackers = build_trackers(
+        attempt.trackers, directory=folder, sweep=attempt.sweep, trial=attempt.trial, parameters=attempt.parameters
+    )
+    try:
+        if in_bucket:
+            _tell_again(trackers, curve)
+        yield trackers
+    finally:
+        if in_bucket:
+            _upload(folder, storage)
+
+
+def _tell_again(trackers: Sequence[Tracker], curve: Sequence[Mapping[str, float]]) -> None:
+    for tracker in trackers:
+        try:
+            for row in curve:
+                metrics = {name: value for name, value in row.items() if name != "epoch"}
+                tracker.logger.log_metrics(metrics, step=int(row["epoch"]))
+        except Exception as error:  # watching must never end what is watched
+            _log.warning("tracker %s failed, training goes on: %s", type(tracker).__name__, error)
+
+
+def summarize(spec: SweepSpec, storage: Storage, records: Sequence[TrialRecord]) -> None:
+    """One W&B run about the whole sweep: the table of its trials, the front, and where the models are."""
+    if "wandb" not in spec.trackers:
+        return
+    from hoir_ray.trackers.wandb import Config, summary_run
+
+    leaders = ranked(records, spec=spec)
+    with tempfile.TemporaryDirectory(prefix="hoir-summary-") as temp:
+        folder = Path(temp) if storage.uri.startswith("s3://") else Path(storage.uri) / TRACKERS
+        summary_run(
+            Config.model_validate(spec.trackers["wandb"]),
+            directory=folder,
+            sweep=spec.name,
+            trials=table_rows(records),
+            best=leaders[0].trial if leaders else None,
+            front=[r.trial for r in pareto_front(leaders, metrics=spec.metrics)],
+            packs={r.trial: f"{storage.uri}/{r.model}" for r in records if r.model},
+        )
+        if storage.uri.startswith("s3://"):
+            _upload(folder, storage)
+
+
+def _upload(folder: Path, storage: Storage) -> None:
+    try:
+        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+            storage.put_file(f"{TRACKERS}/{path.relative_to(folder).as_posix()}", path)
+    except (HoirError, OSError) as error:
+        _log.warning("files of the trackers were not uploaded: %s", error)

@@ -1,0 +1,165 @@
+"""Training of one trial on the machine that runs it: data, network, training, and the model pack that is published."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hoir_ray.errors import StorageError
+from hoir_ray.storage import BackgroundUploader, Storage, open_storage
+from hoir_ray.tasks import load_task
+from hoir_ray.tasks.localize import localize
+from hoir_ray.training.loop import Distributed, Epoch, train
+from hoir_ray.trials.attempt import Attempt
+from hoir_ray.trials.checkpoints import CHECKPOINT, Checkpoints, Resumed
+from hoir_ray.trials.memory_limit import memory_limit
+from hoir_ray.trials.publish import publish
+from hoir_ray.trials.trackers import trackers_of
+
+Report = Callable[[dict[str, Any]], str | None]
+
+
+FOLDER_EVERY_S, S3_EVERY_S = 2.0, 4.0  # an upload takes some 20 ms of the training's processor
+
+
+FLUSH_S = 60.0  # for the checkpoints of a trial that stops or fails
+
+
+def _keep(value: str | None) -> str | None:
+    return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worker:
+    """One of the workers that train a network together; that of rank 0 reports, draws, and writes to storage.
+
+    Attributes:
+        share: Gives every worker what the first one puts in.
+    """
+
+    rank: int = 0
+    num_workers: int = 1
+    distributed: Distributed | None = None
+    share: Callable[[str | None], str | None] = _keep
+
+
+SINGLE = Worker()
+
+
+def train_worker(attempt: Attempt, report: Report, *, worker: Worker = SINGLE) -> None:
+    """Train one network and publish it.
+
+    Args:
+        report: Gets one message per validated epoch and a last one when the model is in storage, from the first worker
+            only. It may raise SystemExit, when the sweep has decided to stop the trial, or return why the trial had
+            better go on elsewhere; then it is left with a checkpoint of this epoch.
+    """
+    torch.set_num_threads(max(1, int(attempt.cpus)))
+    task = load_task(attempt.task)
+    config = task.config.model_validate(attempt.config)
+    root = _open(attempt.storage_uri, attempt.endpoint_url)
+    storage = root.child(attempt.sweep)
+    is_first = worker.rank == 0
+    leaving: list[str] = []
+    with (
+        tempfile.TemporaryDirectory(prefix="hoir-trial-", ignore_cleanup_errors=True) as temp,
+        _uploads(storage) as uploader,
+        memory_limit(attempt.memory_limit),
+    ):
+        work = Path(temp)
+        checkpoints = Checkpoints(storage, trial=attempt.trial, attempt=attempt.attempt)
+        resumed = _resume(checkpoints, work / CHECKPOINT, worker)
+        curve = list(resumed.curve)
+        first = _first_words(resumed, worker, batch_size=config.training.batch_size)
+        data = task.data(localize(config, attempt.inputs, root))
+        torch.manual_seed(config.training.seed)
+        network = task.network(config)
+
+        def on_epoch(epoch: Epoch) -> bool:
+            row = {"epoch": float(epoch.epoch), **{name: float(value) for name, value in epoch.metrics.items()}}
+            curve.append(row)
+            message = {"row": row, **first}
+            first.clear()
+            reason = report(message) if is_first else None
+            leaving.extend([reason] if reason else [])
+            return not reason
+
+        with trackers_of(attempt, storage, work=work, curve=resumed.curve) if is_first else nullcontext(()) as trackers:
+            fit = train(
+                network,
+                data,
+                config.training,
+                score=task.score,
+                pictures=task.pictures,
+                trackers=trackers,
+                metric=attempt.metric,
+                goal=attempt.goal,
+                on_epoch=on_epoch,
+                checkpoint=work / CHECKPOINT,
+                checkpoint_every_s=S3_EVERY_S if storage.uri.startswith("s3://") else FOLDER_EVERY_S,
+                on_checkpoint=lambda path, epoch: checkpoints.save(uploader, path, epoch=epoch, curve=curve),
+                hyperparameters=config.model_dump(mode="json"),
+                distributed=worker.distributed,
+            )
+        if not is_first or (leaving and fit.epochs < config.training.max_epochs):
+            unsaved = None
+        else:
+            leaving.clear()  # it has come to its end, and publishing takes less than starting anew
+            unsaved = publish(
+                uploader, attempt, task=task, config=config, data=data, network=network, fit=fit, work=work
+            )
+            if unsaved is None:
+                with contextlib.suppress(StorageError):  # they were for a restart; what is left of them goes in the end
+                    checkpoints.keep_newest()
+    if not is_first:
+        return
+    if leaving:
+        report({"left": leaving[0], **first})
+        return
+    reason = f"best {attempt.metric} {fit.best_metrics[attempt.metric]:.6g} at epoch {fit.best_epoch} of {fit.epochs}"
+    early = ", stopped early" if fit.stopped_early else ""
+    report({"finished": reason + early, "model": f"models/{attempt.trial}", "unsaved": unsaved, **first})
+
+
+def _resume(checkpoints: Checkpoints, path: Path, worker: Worker) -> Resumed:
+    """Every worker goes on from the checkpoint that the first one found to be the newest good one."""
+    resumed = checkpoints.fetch(path) if worker.rank == 0 else Resumed()
+    name = worker.share(resumed.name)
+    if worker.rank > 0 and name is not None:
+        checkpoints.fetch_same(name, path)
+    return resumed
+
+
+def _first_words(resumed: Resumed, worker: Worker, *, batch_size: int) -> dict[str, Any]:
+    notes = list(resumed.notes)
+    if worker.num_workers > 1:
+        share = f"{batch_size / worker.num_workers:g}"
+        notes.append(f"{worker.num_workers} workers train on batches of {batch_size} together, {share} samples each")
+    return {"node": f"{socket.gethostname()}, process {os.getpid()}", "notes": notes, "curve": resumed.curve}
+
+
+@lru_cache(maxsize=4)
+def _open(uri: str, endpoint_url: str | None) -> Storage:
+    """Once per process: making an S3 client takes half a second of its processor."""
+    return open_storage(uri, endpoint_url=endpoint_url)
+
+
+@contextmanager
+def _uploads(storage: Storage) -> Iterator[BackgroundUploader]:
+    """An uploader that is given some time for its rest when the trial is stopped or fails."""
+    uploader = BackgroundUploader(storage)
+    try:
+        yield uploader
+    finally:
+        with contextlib.suppress(StorageError):
+            uploader.close(timeout_s=FLUSH_S)

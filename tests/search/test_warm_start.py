@@ -1,0 +1,170 @@
+"""Warm starts: leaders of an earlier sweep tried first, its results as evidence, and what does not fit named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hoir_ray.errors import SpecError
+from hoir_ray.results.sweep_results import SPEC, SweepResults, open_sweep
+from hoir_ray.search.warm_start import WarmStartData, load_warm_start, save_warm_start
+from hoir_ray.spec.document import dump_document, parse_document
+from hoir_ray.spec.load import build_spec
+from hoir_ray.spec.space import build_space
+from hoir_ray.storage import Storage, open_storage
+from hoir_ray.sweep.resume import resolved
+from hoir_ray.tasks.contract import TaskConfig
+from tests.report.made import made_sweep
+from tests.sweep.simulation import TEXT, driver_of, run
+
+
+@pytest.fixture
+def source(tmp_path):
+    storage = open_storage(str(tmp_path)).child("earlier")
+    driver = driver_of(storage, TEXT)
+    run(driver)
+    storage.put(SPEC, TEXT.encode())
+    return open_sweep(storage)
+
+
+def beside(source: SweepResults) -> Storage:
+    return open_storage(str(Path(source.storage.uri).parent)).child("own")
+
+
+def warm_start(source: SweepResults, text: str, *, own: Storage | None = None) -> WarmStartData:
+    document = parse_document(text, name="s.yaml")
+    spec = build_spec(document)
+    space = build_space(spec, TaskConfig, document)
+    return load_warm_start(spec, space, own=own or beside(source))
+
+
+def warm(source: SweepResults, *, mode: str = "enqueue", top_k: int = 2) -> str:
+    return f"warm_start: {{from: {source.storage.uri}, top_k: {top_k}, mode: {mode}}}\n"
+
+
+def test_the_leaders_are_tried_first(source):
+    text = TEXT + warm(source)
+    own = beside(source)
+    taken = warm_start(source, text)
+    driver = driver_of(own, text, warm_start=taken)
+    run(driver)
+    tried = [r.parameters for r in sorted(driver.records.values(), key=lambda r: r.number)]
+    assert tried[:2] == [r.parameters for r in source.leaderboard()[:2]]
+    assert len(tried) == 12
+    assert not taken.left_out
+
+
+def test_observed_results_are_evidence_and_no_trials(source):
+    text = TEXT + warm(source, mode="observe")
+    taken = warm_start(source, text)
+    assert len(taken.observed) == 12
+    driver = driver_of(beside(source), text, warm_start=taken)
+    assert len(driver._searcher.trials) == 12
+    assert not driver.records
+    run(driver)
+    assert len(driver.records) == 12
+    assert len(driver._searcher.trials) == 24
+
+
+def test_what_does_not_fit_is_named_and_drawn_anew(source):
+    narrow = TEXT.replace("network.hidden.width: {min: 4, max: 64}", "network.hidden.width: {min: 4, max: 5}")
+    narrow = narrow.replace("values: [continuous, fourier]", "values: [continuous, fourier, polynomial]")
+    text = narrow + warm(source, mode="observe")
+    taken = warm_start(source, text)
+    assert all("network.hidden.width" not in p for p in taken.points)
+    assert all("training.optimizer.lr" in p for p in taken.points)
+    assert any("network.hidden.width" in line and "not among the values" in line for line in taken.left_out)
+    assert any("no evidence here" in line for line in taken.left_out)
+    driver = driver_of(beside(source), text, warm_start=taken)
+    first = driver.next()
+    assert first is not None
+    assert first.parameters["training.optimizer.lr"] == source.leaderboard()[0].parameters["training.optimizer.lr"]
+    assert first.parameters["network.hidden.width"] in {4, 5}
+
+
+def test_results_about_other_data_or_metrics_are_no_evidence(source):
+    text = TEXT + warm(source, mode="observe") + "data: {image: other.png}\n"
+    taken = warm_start(source, text)
+    assert taken.points
+    assert not taken.observed
+    assert taken.left_out == ("its results are no evidence here: it was about other data",)
+
+
+def test_a_sweep_of_another_task_is_refused(source):
+    with pytest.raises(SpecError, match=r"'earlier'|'simulated'.*of task 'none', this one of 'image'"):
+        warm_start(source, TEXT.replace("task: none", "task: image") + warm(source))
+
+
+def test_a_sweep_that_is_not_there_or_has_nothing_is_refused(tmp_path, source):
+    with pytest.raises(SpecError, match=r"warm_start\.from: no sweep at"):
+        warm_start(source, TEXT + f"warm_start: {{from: {tmp_path}/nowhere}}\n")
+    empty = open_storage(str(tmp_path)).child("empty")
+    empty.put(SPEC, TEXT.encode())
+    with pytest.raises(SpecError, match="has no finished trial to start from"):
+        warm_start(source, TEXT + f"warm_start: {{from: {empty.uri}}}\n")
+
+
+def test_a_sweep_goes_on_from_what_it_took_even_when_the_source_is_gone(source):
+    own = beside(source)
+    text = TEXT + warm(source, mode="observe")
+    first = warm_start(source, text, own=own)
+    save_warm_start(first, own)
+    source.storage.delete_all("")
+    again = warm_start(source, text, own=own)
+    assert again == first
+
+
+def test_the_resolved_yaml_runs_again(source):
+    spec = build_spec(parse_document(TEXT + warm(source), name="s.yaml"))
+    text = dump_document(resolved(spec))
+    assert build_spec(parse_document(text, name="spec.yaml")).warm_start == spec.warm_start
+
+
+def test_a_grid_takes_no_warm_start(source):
+    with pytest.raises(SpecError, match="warm_start"):
+        build_spec(parse_document(TEXT + "method: grid\n" + warm(source), name="s.yaml"))
+
+
+MADE = """\
+name: own
+task: image
+data: {image: sample:astronaut, max_side: 24}
+metric: {name: val_psnr_db}
+parameters:
+  network.hidden.width: {min: 4, max: 9}
+budget: {max_trials: 4}
+"""
+
+
+def test_validate_says_what_will_be_carried_over_and_what_not(tmp_path, hoir):
+    made_sweep(tmp_path / "hoir-runs")
+    file = tmp_path / "s.yaml"
+    file.write_text(MADE + "warm_start: {from: made, top_k: 3, mode: observe}\n")
+    outcome = hoir("validate", file)
+    assert outcome.code == 0
+    assert "points of made tried first, 0 results as evidence" in outcome.out
+    assert "warning: warm_start: network.layer_type is not searched here" in outcome.err
+    assert "warning: warm_start: its results are no evidence here: it was searched by other metrics" in outcome.err
+    facts = json.loads(hoir("validate", file, "--json").out)["warm_start"]
+    assert facts["observed"] == 0
+    assert "network.layer_type is not searched here" in facts["left_out"]
+
+
+@pytest.mark.parametrize(
+    ("task", "source", "complaint"),
+    [
+        ("image", "mad", "no sweep at"),
+        ("neighborhood", "made", "sweep 'made' is of task 'image', this one of 'neighborhood'"),
+    ],
+)
+def test_validate_refuses_what_cannot_be_started_from(tmp_path, hoir, task, source, complaint):
+    made_sweep(tmp_path / "hoir-runs")
+    file = tmp_path / "s.yaml"
+    text = MADE if task == "image" else MADE.replace("task: image", f"task: {task}").replace("image: s", "images: s")
+    file.write_text(text + f"warm_start: {{from: {source}}}\n")
+    outcome = hoir("validate", file)
+    assert outcome.code == 2
+    assert f"warm_start.from: {complaint}" in outcome.err
+    assert "s.yaml:8" in outcome.err

@@ -1,0 +1,101 @@
+"""Sweep YAMLs that nobody meant: only our own error comes out, soon, and without filling the memory."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hoir_ray.errors import HoirError
+from hoir_ray.spec.document import parse_document
+from hoir_ray.spec.load import build_spec
+from tests.spec.test_spec import GOOD
+
+WORDS = st.sampled_from(
+    ["1e-3", "no", "12:30:45", ".nan", "-.inf", "~", "\0", "!!python/name:os.system", "&a", "*a", "<<", "[]", "{}", "?"]
+    + ["9" * 400, "0x" + "f" * 400, "1e999", "-", ":", "|", ">", "'", '"', "%", "@", "\t", "\u2028", "\ufeff", "\ud7ff"]
+)
+LINES = GOOD.splitlines()
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> str:
+    """A good sweep with lines doubled, dropped, indented, or with words put into them."""
+    lines = list(LINES)
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, len(lines) - 1))
+        act = draw(st.sampled_from(["double", "drop", "indent", "insert", "replace"]))
+        line = lines[at]
+        where = draw(st.integers(0, len(line)))
+        word = draw(st.one_of(WORDS, st.text(max_size=8)))
+        if act == "double":
+            lines.insert(at, line)
+        elif act == "drop" and len(lines) > 1:
+            del lines[at]
+        elif act == "indent":
+            lines[at] = f"  {line}"
+        elif act == "insert":
+            lines[at] = line[:where] + word + line[where:]
+        elif act == "replace":
+            lines[at] = line[:where] + word
+    return "\n".join(lines)
+
+
+@given(mutated())
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_whatever_became_of_a_sweep_only_our_error_names_it(text: str) -> None:
+    began, message = time.process_time(), "s.yaml"
+    try:
+        build_spec(parse_document(text, name="s.yaml"))
+    except HoirError as error:
+        message = str(error)
+    assert "s.yaml" in message
+    assert time.process_time() - began < 1
+
+
+BOMBS = {
+    "laughs": "a: &a [x]\n"
+    + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)),
+    "deep lists": "a: " + "[" * 99_000,
+    "deep maps": "a: " + "{a: " * 24_000,
+    "deep blocks": "\n".join("  " * n + f"k{n}:" for n in range(300)),
+    "many keys": "\n".join(f"k{n}: 1" for n in range(9_000)),
+    "a long word": "name: " + "x" * 99_000,
+    "a long number": "seed: " + "9" * 99_000,
+    "a large exponent": "seed: 1e999999999999",
+    "many documents": "---\na: 1\n" * 9_000,
+    "a large file": "a: 1\n" * 1_000_000,
+    "a tag": "a: !!python/object/apply:os.system ['touch exploded']",
+}
+CHILD = """
+import resource, sys, time
+from hoir_ray.spec.document import parse_document
+from hoir_ray.errors import HoirError
+from hoir_ray.spec.load import build_spec
+
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+began = time.process_time()
+try:
+    build_spec(parse_document(sys.stdin.read(), name="s.yaml"))
+except HoirError as error:
+    message = str(error)
+seconds = time.process_time() - began
+print(seconds, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024, "s.yaml" in message, len(message))
+"""
+
+
+@pytest.mark.parametrize("name", list(BOMBS))
+def test_bombs_cost_little(name: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD], input=BOMBS[name], capture_output=True, text=True, timeout=200, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    seconds, mib, is_named, length = done.stdout.split()
+    assert is_named == "True"
+    assert float(mib) < 200
+    assert float(seconds) < 5  # one second where nobody else uses the processor
+    assert int(length) < 10_000

@@ -1,0 +1,73 @@
+"""What is taken out of storage at the end, and limits of memory."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import UTC, datetime
+
+from hoir_ray.results.record import TrialRecord
+from hoir_ray.storage import StoredObject
+from hoir_ray.sweep.finish import unreferenced
+
+CHECKPOINT = ("last.ckpt", "curve.json", "manifest.json")
+
+
+def record(number: int, state: str, *, model: bool = False) -> TrialRecord:
+    name = f"t{number}"
+    return TrialRecord.model_validate(
+        {
+            "trial": name,
+            "number": number,
+            "parameters": {},
+            "state": state,
+            "model": f"models/{name}" if model else None,
+        }
+    )
+
+
+def listed(*keys: str) -> list[StoredObject]:
+    return [StoredObject(key=k, size_bytes=1, modified=datetime.now(UTC), etag=None) for k in keys]
+
+
+def test_only_what_no_trial_needs_is_removed():
+    records = {r.trial: r for r in (record(1, "FINISHED", model=True), record(2, "PRUNED"), record(3, "PENDING"))}
+    needed = [
+        "models/t1/manifest.json",
+        "models/t3/model.safetensors",  # may be half of what is written again
+        "trials/t1/render.png",
+        *(f"trials/t1/checkpoints/a002-e0000003/{f}" for f in CHECKPOINT),
+        *(f"trials/t3/checkpoints/a001-e0000001/{f}" for f in CHECKPOINT),
+    ]
+    useless = [
+        "models/t2/manifest.json",
+        "models/t9/manifest.json",
+        *(f"trials/t1/checkpoints/a001-e0000009/{f}" for f in CHECKPOINT),
+        "trials/t1/checkpoints/a003-e0000004/last.ckpt",  # no manifest: it was never complete
+        *(f"trials/t2/checkpoints/a001-e0000001/{f}" for f in CHECKPOINT),
+        "trials/t9/render.png",
+    ]
+    assert sorted(unreferenced(listed(*needed, *useless), records)) == sorted(useless)
+
+
+LIMITED = """
+import torch
+from hoir_ray.trials.memory_limit import is_out_of_memory, memory_limit
+
+with memory_limit(200 * 2**20):
+    torch.ones(100 * 2**20, dtype=torch.uint8)
+    for allocate in (lambda: torch.ones(400 * 2**20, dtype=torch.uint8), lambda: bytearray(400 * 2**20)):
+        try:
+            allocate()
+        except Exception as error:
+            assert is_out_of_memory(error), error
+        else:
+            raise SystemExit("it was not refused")
+assert torch.ones(400 * 2**20, dtype=torch.uint8).numel() == 400 * 2**20
+assert not is_out_of_memory(ValueError("no"))
+"""
+
+
+def test_memory_beyond_the_limit_is_refused_and_given_afterwards():
+    done = subprocess.run([sys.executable, "-c", LIMITED], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
