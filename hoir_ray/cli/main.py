@@ -38,7 +38,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
         results.pull,
         results.sync,
     ),
-    "Model packs": (packs.train, packs.render, packs.evaluate),
+    "Model packs": (packs.train, packs.render, packs.evaluate, packs.pack),
     "Clusters": (remote.submit, remote.status, remote.logs, remote.stop, remote.list_sweeps),
     "This machine": (machine.tasks, machine.doctor),
 }

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hoir_ray import wording
+from hoir_ray.cli.terminal.console import console, print_json, print_pairs, progress
 
 if TYPE_CHECKING:
+    from hoir_ray.packs.codec.form import Form
     from hoir_ray.training.loop import Fit
-from hoir_ray.cli.terminal.console import console, print_json, print_pairs
 
 
 def print_fit(pack: Path, fit: Fit) -> None:
@@ -33,3 +34,21 @@ def print_metrics(metrics: Mapping[str, float], *, as_json: bool) -> None:
         print_json(dict(metrics))
     else:
         print_pairs({name: wording.number(value) for name, value in metrics.items()})
+
+
+def show_form(form: Form) -> None:
+    """One of the stored forms that a search tries."""
+    progress(f"{form.size_bytes:,} bytes, {form.psnr_db:.2f} dB")
+
+
+def print_form(form: Form, *, out: Path, facts: Mapping[str, Any], as_json: bool) -> None:
+    """The stored form that was written."""
+    from hoir_ray.packs.codec.metrics import stored_metrics
+
+    metrics = stored_metrics(form, facts=facts)
+    if as_json:
+        print_json({"file": str(out), **metrics})
+        return
+    drawn = f", {metrics['stored_psnr_db']:.2f} dB" if "stored_psnr_db" in metrics else ""
+    rate = f" ({metrics['stored_bits_per_pixel']:.3f} bits per pixel)" if "stored_bits_per_pixel" in metrics else ""
+    console.print(f"wrote {out}: {form.size_bytes:,} bytes{rate}{drawn}")

@@ -49,7 +49,8 @@ def split(content: bytes, *, name: str) -> tuple[bytes, bytes]:
     number = content[len(MAGIC)]
     if number != FORMAT:
         raise PackError(
-            f"{name}: format {number}, and hoir_ray {__version__} reads {FORMAT}; a newer one is read by a newer hoir_ray"
+            f"{name}: format {number}, and hoir_ray {__version__} reads {FORMAT}; "
+            "a newer one is read by a newer hoir_ray"
         )
     inner = content[len(MAGIC) + 1 : -CHECKSUM_BYTES]
     length, start = _read_length(inner, name=name)

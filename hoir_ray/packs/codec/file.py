@@ -13,14 +13,14 @@ from pydantic import ValidationError
 from torch import nn
 
 from hoir_ray import __version__
-from hoir_ray.packs.pack import Pack
-from hoir_ray.config import explain, input_paths, map_paths
+from hoir_ray.config import Config, explain, input_paths, map_paths
 from hoir_ray.errors import PackError, SpecError
 from hoir_ray.packs.codec import container, facts, header, tensors
 from hoir_ray.packs.codec.steps import nearest_code, to_integers, to_weights
 from hoir_ray.packs.codec.tensors import QuantizedTensor
-from hoir_ray.tasks.contract import Task, TaskConfig
+from hoir_ray.packs.pack import Pack
 from hoir_ray.tasks import load_task
+from hoir_ray.tasks.contract import Task, TaskConfig
 
 SUFFIX = ".hoir"
 
@@ -79,7 +79,7 @@ def decode(content: bytes, *, path: Path) -> Pack:
         facts=facts.from_header(head.facts, arrays),
         metrics={},
         folder=path,
-        missing=tuple(f"data.{field}" for field in input_paths(type(config.data)) if field not in head.data),
+        missing=tuple(f"data.{field}" for field in input_paths(_data_type(type(config))) if field not in head.data),
     )
 
 
@@ -127,7 +127,11 @@ def _config(head: header.Header, *, name: str) -> tuple[Task[Any], TaskConfig]:
 
 def _without_files(config: type[TaskConfig], data: Mapping[str, Any]) -> dict[str, Any]:
     """The data's choices without the names of this machine's files and folders, which a reader would not have."""
-    data_type: Any = config.model_fields["data"].annotation
-    mapped = map_paths(data_type, data, lambda path: "")
+    mapped = map_paths(_data_type(config), data, lambda path: "")
     return {name: value for name, value in data.items() if mapped[name] == value}
 
+
+def _data_type(config: type[TaskConfig]) -> type[Config]:
+    """The task's own part of its config."""
+    data_type: Any = config.model_fields["data"].annotation
+    return data_type

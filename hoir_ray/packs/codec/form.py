@@ -1,17 +1,18 @@
-"""The stored form of a network: the file, its steps, and what it draws; by a size, by a quality, or by bits."""
+"""The stored form of a network: a file, the steps of its tensors, and the metrics of what it draws."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from hoir_ray.packs.pack import Pack
 from hoir_ray.errors import RequestError
 from hoir_ray.packs.codec.distortion import Distortion
 from hoir_ray.packs.codec.file import decode, encode
+from hoir_ray.packs.codec.goal import Goal
 from hoir_ray.packs.codec.output_layer import refit
 from hoir_ray.packs.codec.search import Codes, search_codes, set_weights, uniform_codes, weights_of
+from hoir_ray.packs.pack import Pack
 from hoir_ray.training.data import TaskData
 from hoir_ray.training.predict import predict
 
@@ -28,8 +29,8 @@ class Form:
     Attributes:
         content: The file; its length is the size.
         codes: The step of each tensor.
-        metrics: The task's metrics of what the decoded file draws, on the validation data.
-        trade: What a relative byte was taken to be worth, as in `search.search_codes`.
+        metrics: The task's metrics of what the decoded file draws on the validation data; empty without data.
+        trade: What a relative byte was taken to be worth, as in `search.search_codes`; 0 where nothing was searched.
     """
 
     content: bytes
@@ -38,94 +39,48 @@ class Form:
     trade: float
 
     @property
+    def size_bytes(self) -> int:
+        return len(self.content)
+
+    @property
     def psnr_db(self) -> float:
         return self.metrics["val_psnr_db"]
-
-    def __str__(self) -> str:
-        return f"{len(self.content):,} bytes, {self.psnr_db:.2f} dB"
 
 
 Show = Callable[[Form], None]
 
 
-class Former:
-    """Finds stored forms of one pack; the pack's network keeps its weights.
+def find_form(
+    pack: Pack, data: TaskData, *, goal: Goal, start: Form | None = None, show: Show = lambda form: None
+) -> Form:
+    """The stored form that meets the goal best; the pack's network keeps its weights.
 
-    Attributes:
-        pack: What is stored.
+    Args:
+        start: A form of nearly the same weights, whose steps the search begins with.
+        show: Gets every form that is tried.
+
+    Raises:
+        RequestError: If no form meets the goal; says the nearest that was found and its size.
     """
-
-    def __init__(self, pack: Pack, data: TaskData, *, show: Show = lambda form: None) -> None:
-        self.pack, self._data, self._show = pack, data, show
-        self._weights = weights_of(pack.network)
-        self._distortion = Distortion(pack.network, data.val)
-
-    def at(self, trade: float = USUAL_TRADE, *, start: Codes | None = None) -> Form:
-        """The form with steps searched for this trade between error and bytes, beginning with the steps of `start`."""
-        network = self.pack.network
-        try:
-            codes = search_codes(self._distortion, self._weights, trade=trade, start=start)
-            weights = weights_of(network)
-            if (name := refit(self._distortion, weights, code=None)) is not None:
-                refit(self._distortion, weights, code=codes[name])
-            set_weights(network, weights)
-            content = encode(self.pack, codes)
-        finally:
-            set_weights(network, self._weights)
-        form = Form(content=content, codes=codes, metrics=measure_file(content, self._data), trade=trade)
-        self._show(form)
-        return form
-
-    def within(self, max_bytes: int) -> Form:
-        """The form of the highest PSNR in at most `max_bytes`.
-
-        Raises:
-            RequestError: If none is so small; says the smallest that was found.
-        """
-        found = self._explore(lambda form: len(form.content) > max_bytes)
-        fitting = [form for form in found if len(form.content) <= max_bytes]
-        if not fitting:
-            nearest = min(found, key=lambda form: len(form.content))
-            raise RequestError(f"--max-bytes {max_bytes}: the smallest form found has {nearest}")
-        return max(fitting, key=lambda form: form.psnr_db)
-
-    def reaching(self, min_psnr_db: float) -> Form:
-        """The smallest form with at least `min_psnr_db`.
-
-        Raises:
-            RequestError: If none draws so well; says the best that was found.
-        """
-        found = self._explore(lambda form: form.psnr_db >= min_psnr_db)
-        good = [form for form in found if form.psnr_db >= min_psnr_db]
-        if not good:
-            nearest = max(found, key=lambda form: form.psnr_db)
-            raise RequestError(f"--min-psnr-db {min_psnr_db:g}: the best form found has {nearest}")
-        return min(good, key=lambda form: len(form.content))
-
-    def _explore(self, coarser: Callable[[Form], bool]) -> list[Form]:
-        """Forms on both sides of where `coarser` changes, closer and closer; trades double until it does."""
-        found = [self.at()]
-        rises = coarser(found[0])
-        inside = outside = found[0]  # of what `coarser` said of the first form
-        while coarser(outside) == rises and FINEST_TRADE < outside.trade < COARSEST_TRADE:
-            inside = outside
-            outside = self.at(inside.trade * (2 if rises else 0.5), start=inside.codes)
-            found.append(outside)
-        if coarser(outside) == rises:
-            return found
-        for _ in range(_NUM_BISECTIONS):
-            middle = self.at((inside.trade * outside.trade) ** 0.5, start=inside.codes)
-            found.append(middle)
-            inside, outside = (middle, outside) if coarser(middle) == rises else (inside, middle)
-        return found
+    former = _Former(pack, data, show=show)
+    if goal.bits is not None:
+        return former.uniform(goal.bits)
+    first = former.searched(start.trade if start else USUAL_TRADE, start=start)
+    found = [first] if goal.is_usual else former.explore(goal, first)
+    meeting = [form for form in found if goal.is_met(size_bytes=form.size_bytes, psnr_db=form.psnr_db)]
+    if not meeting:
+        nearest = min(found, key=lambda form: goal.distance(size_bytes=form.size_bytes, psnr_db=form.psnr_db))
+        raise RequestError(
+            f"{goal}: cannot be met; the nearest form found has {nearest.size_bytes:,} bytes "
+            f"and {nearest.psnr_db:.2f} dB"
+        )
+    return min(meeting, key=lambda form: goal.rank(size_bytes=form.size_bytes, psnr_db=form.psnr_db))
 
 
-def uniform_form(pack: Pack, data: TaskData | None, *, bits: float) -> Form:
-    """The form in which each tensor's range is cut into 2**bits - 1 steps; without data, nothing is measured."""
+def uniform_form(pack: Pack, *, bits: float) -> Form:
+    """The form in which each tensor's range is cut into 2**bits - 1 steps, for which no data is needed."""
     codes = uniform_codes(weights_of(pack.network), bits=bits)
-    content = encode(pack, codes)
-    form = Form(content=content, codes=codes, metrics={}, trade=0.0)
-    return form if data is None else replace(form, metrics=measure_file(content, data))
+    return Form(content=encode(pack, codes), codes=codes, metrics={}, trade=0.0)
 
 
 def measure_file(content: bytes, data: TaskData) -> dict[str, float]:
@@ -133,3 +88,54 @@ def measure_file(content: bytes, data: TaskData) -> dict[str, float]:
     pack = decode(content, path=_IN_MEMORY)
     prediction, target = predict(pack.network, data.val)
     return pack.task.score(prediction, target, data)
+
+
+class _Former:
+    def __init__(self, pack: Pack, data: TaskData, *, show: Show) -> None:
+        self._pack, self._data, self._show = pack, data, show
+        self._weights = weights_of(pack.network)
+        self._distortion = Distortion(pack.network, data.val)
+
+    def searched(self, trade: float, *, start: Form | None = None) -> Form:
+        """The form with steps searched for this trade, and its output layer solved again."""
+        network = self._pack.network
+        try:
+            codes = search_codes(self._distortion, self._weights, trade=trade, start=start.codes if start else None)
+            weights = weights_of(network)
+            if (name := refit(self._distortion, weights, code=None)) is not None:
+                refit(self._distortion, weights, code=codes[name])
+            set_weights(network, weights)
+            content = encode(self._pack, codes)
+        finally:
+            set_weights(network, self._weights)
+        return self._measured(content, codes, trade=trade)
+
+    def uniform(self, bits: float) -> Form:
+        form = uniform_form(self._pack, bits=bits)
+        return self._measured(form.content, form.codes, trade=form.trade)
+
+    def explore(self, goal: Goal, first: Form) -> list[Form]:
+        """Forms on both sides of where the goal begins to hold: trades double until it does, and are then halved."""
+
+        def goes_coarser(form: Form) -> bool:
+            return goal.leaves_room(size_bytes=form.size_bytes, psnr_db=form.psnr_db)
+
+        rises = goes_coarser(first)
+        found = [first]
+        inside = outside = first
+        while goes_coarser(outside) == rises and FINEST_TRADE < outside.trade < COARSEST_TRADE:
+            inside = outside
+            outside = self.searched(inside.trade * (2 if rises else 0.5), start=inside)
+            found.append(outside)
+        if goes_coarser(outside) == rises:
+            return found
+        for _ in range(_NUM_BISECTIONS):
+            middle = self.searched((inside.trade * outside.trade) ** 0.5, start=inside)
+            found.append(middle)
+            inside, outside = (middle, outside) if goes_coarser(middle) == rises else (inside, middle)
+        return found
+
+    def _measured(self, content: bytes, codes: Codes, *, trade: float) -> Form:
+        form = Form(content=content, codes=codes, metrics=measure_file(content, self._data), trade=trade)
+        self._show(form)
+        return form

@@ -16,22 +16,22 @@ _RAW_DEFLATE = -15
 # Part of the format: another text here makes every file unreadable. All defaults are written out in a header, so that
 # a file means the same when they change; what it shares with this text costs three bytes a run.
 _DICTIONARY = (
-    '"relu""linear""switch_discontinuous""fourier""polynomial_prod""discontinuous""layer_norm""none""max_'
-    'center""l2""segments":1,"num_nodes":5,"num_layers":3}["neighborhood",{},{"images":["sample:astronaut'
-    '"],"val_images":[],"max_side":null,"width":3,"outside":3,"stride":1,"val_fraction":0.1,"max_val_posi'
-    'tions":50000},0,{"num_train_positions":0,"num_held_out_positions":0}]["random_interpolation",{},{"fo'
-    'lder":"sample:photos","size":64,"num_feature_pixels":32,"num_rotations":2,"sampler":"radial","random'
-    '_flips":true,"train_fraction":0.8,"validate_on":"val","samples_per_picture":null,"val_samples_per_pi'
-    'cture":512,"cache_mb":1024},0,{"num_train_pictures":0,"num_val_pictures":0,"num_test_pictures":0}]["'
-    'text_to_image",{},{"files":["sample:photos"],"caption_column":"caption","image_column":"jpg_0","embe'
-    'dding_column":null,"max_images":100,"max_side":256,"num_rotations":1,"text_model":"all-MiniLM-L6-v2"'
-    ',"embedding_size":384,"allow_download":false,"val_pixels_per_picture":65536},0,{"captions":["a"],"si'
-    'zes":["256x256"],"embeddings_f32_base64":{"float32":384}}]["image",{"layer_type":"continuous","num_n'
-    'odes":3,"segments":2,"input":{"layer_type":null,"num_nodes":null,"segments":null},"hidden":{"layer_t'
-    'ype":null,"num_nodes":null,"segments":null,"width":40,"num_layers":1},"output":{"layer_type":null,"n'
-    'um_nodes":null,"segments":null},"normalization":"max_abs","periodicity":null},{"max_side":null,"num_'
-    'rotations":2},0,{"height":512,"width":768}]'
-).encode()
+    b'"relu""linear""switch_discontinuous""fourier""polynomial_prod""discontinuous""layer_norm""none""max_'
+    b'center""l2""segments":1,"num_nodes":5,"num_layers":3}["neighborhood",{},{"images":["sample:astronaut'
+    b'"],"val_images":[],"max_side":null,"width":3,"outside":3,"stride":1,"val_fraction":0.1,"max_val_posi'
+    b'tions":50000},0,{"num_train_positions":0,"num_held_out_positions":0}]["random_interpolation",{},{"fo'
+    b'lder":"sample:photos","size":64,"num_feature_pixels":32,"num_rotations":2,"sampler":"radial","random'
+    b'_flips":true,"train_fraction":0.8,"validate_on":"val","samples_per_picture":null,"val_samples_per_pi'
+    b'cture":512,"cache_mb":1024},0,{"num_train_pictures":0,"num_val_pictures":0,"num_test_pictures":0}]["'
+    b'text_to_image",{},{"files":["sample:photos"],"caption_column":"caption","image_column":"jpg_0","embe'
+    b'dding_column":null,"max_images":100,"max_side":256,"num_rotations":1,"text_model":"all-MiniLM-L6-v2"'
+    b',"embedding_size":384,"allow_download":false,"val_pixels_per_picture":65536},0,{"captions":["a"],"si'
+    b'zes":["256x256"],"embeddings_f32_base64":{"float32":384}}]["image",{"layer_type":"continuous","num_n'
+    b'odes":3,"segments":2,"input":{"layer_type":null,"num_nodes":null,"segments":null},"hidden":{"layer_t'
+    b'ype":null,"num_nodes":null,"segments":null,"width":40,"num_layers":1},"output":{"layer_type":null,"n'
+    b'um_nodes":null,"segments":null},"normalization":"max_abs","periodicity":null},{"max_side":null,"num_'
+    b'rotations":2},0,{"height":512,"width":768}]'
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,7 +38,9 @@ class NormalEquations:
         damped = self.gram + ridge * np.eye(len(self.gram))
         return np.linalg.solve(damped, self.moments + ridge * before)
 
-    def round(self, solution: Float64[np.ndarray, "features out"], *, step: float) -> Float64[np.ndarray, "features out"]:
+    def round(
+        self, solution: Float64[np.ndarray, "features out"], *, step: float
+    ) -> Float64[np.ndarray, "features out"]:
         """Whole steps near the solution, each weight in turn the one of least error given all the others'."""
         rounded = np.rint(solution / step) * step
         for _ in range(_SWEEPS):
@@ -49,7 +51,7 @@ class NormalEquations:
         return rounded
 
 
-def refit(distortion: Distortion, weights: dict[str, Float32[np.ndarray, "..."]], *, code: int | None) -> str | None:
+def refit(distortion: Distortion, weights: dict[str, Float32[np.ndarray, ...]], *, code: int | None) -> str | None:
     """Replace the output layer's weights in `weights` by those that fit the samples best, the rest being as it is.
 
     Args:
@@ -131,5 +133,5 @@ def _features(layer: Links | nn.Linear) -> nn.Module:
     return alone
 
 
-def _rows(weights: Float32[np.ndarray, "..."]) -> Float32[np.ndarray, "features out"]:
+def _rows(weights: Float32[np.ndarray, ...]) -> Float32[np.ndarray, "features out"]:
     return weights.T if weights.ndim == 2 else weights.reshape(-1, weights.shape[-1])

@@ -23,7 +23,7 @@ Codes = dict[str, int]
 Weights = Mapping[str, Float32[np.ndarray, "..."]]
 
 
-def weights_of(network: nn.Module) -> dict[str, Float32[np.ndarray, "..."]]:
+def weights_of(network: nn.Module) -> dict[str, Float32[np.ndarray, ...]]:
     """A copy of the network's tensors, by name."""
     return {name: tensor.detach().cpu().float().numpy().copy() for name, tensor in network.state_dict().items()}
 
@@ -45,7 +45,7 @@ def search_codes(
     set_weights(distortion.network, weights)
     search = _Search(distortion, weights, trade=trade, codes=dict(start or uniform_codes(weights, bits=START_BITS)))
     for _ in range(NUM_ROUNDS):
-        if not any([search.improve(name) for name in weights]):
+        if sum(search.improve(name) for name in weights) == 0:
             break
     return search.codes
 
@@ -63,7 +63,7 @@ class _Search:
     def improve(self, name: str) -> bool:
         """Move one tensor's step to the best of its neighbours on the ladder; False if it stays."""
         start = self.codes[name]
-        return any([self._try(name, start + stride) for stride in STRIDES])
+        return sum(self._try(name, start + stride) for stride in STRIDES) > 0
 
     def _try(self, name: str, code: int) -> bool:
         if not LOWEST_CODE <= code <= HIGHEST_CODE:
@@ -95,7 +95,7 @@ def set_weights(network: nn.Module, weights: Weights) -> None:
         state[name].copy_(torch.from_numpy(tensor))
 
 
-def estimated_bits(weights: Float32[np.ndarray, "..."], *, code: int) -> float:
+def estimated_bits(weights: Float32[np.ndarray, ...], *, code: int) -> float:
     """What a tensor will take, by the entropy of its integers or of their differences, whichever is less."""
     table = weights.reshape(as_links(weights.shape))
     every = max(1, table.size // _COUNTED)
@@ -106,5 +106,5 @@ def estimated_bits(weights: Float32[np.ndarray, "..."], *, code: int) -> float:
     return fewest * table.size / max(1, integers.size)
 
 
-def _largest(tensor: Float32[np.ndarray, "..."]) -> float:
+def _largest(tensor: Float32[np.ndarray, ...]) -> float:
     return float(np.abs(tensor).max(initial=0.0))

@@ -25,13 +25,13 @@ def nearest_code(step: float) -> int:
     return min(max(round(4 * math.log2(step)), LOWEST_CODE), HIGHEST_CODE)
 
 
-def to_integers(weights: Float32[np.ndarray, "..."], *, code: int) -> Int64[np.ndarray, "..."]:
+def to_integers(weights: Float32[np.ndarray, ...], *, code: int) -> Int64[np.ndarray, ...]:
     """Weights in whole steps, rounded to even, cut off at the largest integer that a file can hold."""
     scaled = np.rint(weights.astype(np.float64) / step_size(code))
     return np.clip(scaled, -LARGEST_INTEGER, LARGEST_INTEGER).astype(np.int64)
 
 
-def to_weights(integers: Int64[np.ndarray, "..."], *, code: int) -> Float32[np.ndarray, "..."]:
+def to_weights(integers: Int64[np.ndarray, ...], *, code: int) -> Float32[np.ndarray, ...]:
     """Whole steps as weights: one exact product and one rounding to float32, both as IEEE 754 has them."""
     with np.errstate(over="ignore"):
         return (integers.astype(np.float64) * step_size(code)).astype(np.float32)

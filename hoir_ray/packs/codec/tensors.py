@@ -29,7 +29,7 @@ class QuantizedTensor:
         code: The step's, as in `steps.step_size`.
     """
 
-    integers: Int64[np.ndarray, "..."]
+    integers: Int64[np.ndarray, ...]
     code: int
 
 
@@ -104,7 +104,7 @@ def best_leak(table: Int64[np.ndarray, "in V out"]) -> int:
     return min(range(WHOLE + 1), key=lambda leak: entropy_bits(differences(table, leak=leak)))
 
 
-def entropy_bits(integers: Int64[np.ndarray, "..."]) -> float:
+def entropy_bits(integers: Int64[np.ndarray, ...]) -> float:
     """Bits of the integers under their own frequencies, which adaptive models come near to."""
     if not integers.size:
         return 0.0
@@ -119,7 +119,7 @@ def _sums(table: Int64[np.ndarray, "in V out"], *, leak: int) -> Int64[np.ndarra
     return table
 
 
-def _predicted(before: Int64[np.ndarray, "..."], *, leak: int) -> Int64[np.ndarray, "..."]:
+def _predicted(before: Int64[np.ndarray, ...], *, leak: int) -> Int64[np.ndarray, ...]:
     return leak * before + WHOLE // 2 >> 3
 
 

@@ -1,0 +1,64 @@
+"""One file from a model pack, as small or as good as asked for: `hoir pack`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from hoir_ray.errors import RequestError, StorageError
+from hoir_ray.machine.files import reason, replacing
+from hoir_ray.packs.codec.file import SUFFIX
+from hoir_ray.packs.codec.fine_tuning import fine_tune
+from hoir_ray.packs.codec.form import Form, Show, find_form, uniform_form
+from hoir_ray.packs.codec.goal import Goal
+from hoir_ray.packs.evaluate import data_of
+from hoir_ray.packs.pack import Pack
+from hoir_ray.training.data import TaskData
+
+
+def pack_file(
+    pack: Pack,
+    *,
+    out: Path,
+    goal: Goal,
+    settings: Sequence[str] = (),
+    fine_tuning: bool = False,
+    show: Show = lambda form: None,
+    say: Callable[[str], None] = lambda text: None,
+) -> Form:
+    """Write the pack as one file.
+
+    Args:
+        settings: Other data to measure on, as `data.x=y`; the pack's own is taken otherwise.
+        fine_tuning: Train on under rounding, which changes the network of `pack`.
+        show: Gets every form that is tried.
+        say: Gets what takes longer than a search.
+
+    Raises:
+        RequestError: If the goal cannot be met, or the file's name has another ending.
+        DataError: If the data is needed and cannot be loaded.
+        StorageError: If the file cannot be written.
+    """
+    if out.suffix != SUFFIX:
+        raise RequestError(f"--out {out}: must end in {SUFFIX}")
+    if goal.bits is not None and not (fine_tuning or settings):
+        form = uniform_form(pack, bits=goal.bits)
+    else:
+        form = _fitted(pack, data_of(pack, settings), goal=goal, fine_tuning=fine_tuning, show=show, say=say)
+    try:
+        with replacing(out) as file:
+            file.write(form.content)
+    except OSError as error:
+        raise StorageError(f"{out}: could not be written: {reason(error)}") from error
+    return form
+
+
+def _fitted(
+    pack: Pack, data: TaskData, *, goal: Goal, fine_tuning: bool, show: Show, say: Callable[[str], None]
+) -> Form:
+    form = find_form(pack, data, goal=goal, show=show)
+    if not fine_tuning:
+        return form
+    say("fine-tuning under rounding")
+    fine_tune(pack.network, data, form.codes, training=pack.config.training)
+    return find_form(pack, data, goal=goal, start=form, show=show)
