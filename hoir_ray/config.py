@@ -114,7 +114,7 @@ def _did_you_mean(path: str, known: Iterable[str]) -> str:
 
 
 def config_paths(config: type[BaseModel], *, prefix: str = "") -> list[str]:
-    """Every dotted path to a plain value in `config`, through optional parts and all members of a union."""
+    """List the dotted paths to plain values in `config`, through optional parts and all members of a union."""
     paths: list[str] = []
     for name, info in config.model_fields.items():
         models = list(_models(info.annotation))

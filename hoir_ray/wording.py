@@ -1,4 +1,4 @@
-"""How trials are put into words and small tables: the same in the live view, the event lines and the commands."""
+"""Words for trials: the same in the live view, the event lines and the commands."""
 
 from __future__ import annotations
 

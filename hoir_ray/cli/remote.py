@@ -54,7 +54,7 @@ def submit(
         bool, typer.Option("--any-version", help="Go on where the cluster runs another Ray or Python.")
     ] = False,
 ) -> None:
-    """Hand a sweep to a Ray cluster, which then runs it by itself; the same again joins it or goes on with it.
+    """Submit a sweep to a Ray cluster, which then runs it by itself; the same command joins it or resumes it.
 
     This package, the YAML and the files it names go there. Credentials do not: the cluster's machines have their own.
 
@@ -90,7 +90,7 @@ def submit(
 
 
 def status(sweep: SweepName, address: Address = None, as_json: AsJson = False) -> None:
-    """Tell how a submitted sweep is doing: its driver, its trials, the best so far, and what runs where."""
+    """Show a submitted sweep: its driver, its trials, the best so far, and the machines that run them."""
     from hoir_ray.remote.access import connect
     from hoir_ray.remote.jobs import open_results
 
@@ -128,7 +128,7 @@ def _follow(jobs: Jobs, job: SweepJob) -> int:
 
 
 def stop(sweep: SweepName, address: Address = None) -> None:
-    """Stop a submitted sweep in order: its trials save what they have, and the same 'hoir submit' goes on."""
+    """Stop a submitted sweep in order: its trials save their state, and the same 'hoir submit' resumes it."""
     from hoir_ray.remote.access import connect
 
     jobs = connect(address)

@@ -52,7 +52,7 @@ def explain(
     as_json: AsJson = False,
     endpoint_url: Endpoint = None,
 ) -> None:
-    """Tell a trial's story: its settings, its curve, what happened to it and why it ended as it did."""
+    """Show a trial's history: its settings, its curve, each attempt, and why it ended."""
     from hoir_ray.results.sweep_results import open_sweep
 
     opened = open_sweep(sweep, endpoint_url=endpoint_url)

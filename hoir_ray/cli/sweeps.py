@@ -31,7 +31,7 @@ def sweep(
     force: Force = False,
     max_ship: MaxShip = "2GB",
 ) -> None:
-    """Run a sweep; the same command again goes on where it stopped.
+    """Run a sweep; the same command resumes it where it stopped.
 
     Ctrl-C once stops in order and keeps everything; twice stops at once.
     """

@@ -20,12 +20,12 @@ LOOK_EVERY_S = 2.0
 
 @dataclass(frozen=True)
 class Capacity:
-    """What Ray has at a moment: CPUs and GPUs of each node."""
+    """CPUs and GPUs of each node of a Ray cluster at a moment."""
 
     nodes: tuple[Mapping[str, float], ...]
 
     def slots(self, resources: Resources) -> int:
-        """How many trials fit at the same time, each worker on one node."""
+        """Count the trials that fit at the same time, each worker on one node."""
         return sum(_fitting(node, resources) for node in self.nodes) // resources.workers
 
     def __str__(self) -> str:
@@ -45,7 +45,7 @@ class Cluster:
         self._look, self._capacity, self._looked_at = look, Capacity(()), float("-inf")
 
     def capacity(self) -> Capacity:
-        """What there is, a few seconds old at most; nodes that are about to go do not count."""
+        """Capacity of the cluster, a few seconds old at most; draining nodes do not count."""
         if time.monotonic() - self._looked_at >= LOOK_EVERY_S:
             self._capacity, self._looked_at = self._look(), time.monotonic()
         return self._capacity
@@ -67,7 +67,7 @@ class Cluster:
 
 
 def needs(resources: Resources) -> str:
-    """What one trial asks of Ray, for a message."""
+    """Format the resources of one trial for a message."""
     return f"{resources.workers} worker(s) with {resources.cpus:g} CPU(s) and {resources.gpus:g} GPU(s) each"
 
 
@@ -140,7 +140,7 @@ def _why_not(address: str, error: Exception) -> str:
 
 
 def _say_nothing(data: dict[str, str], ignore_prefix: bool) -> None:
-    """In the place of Ray's printing."""
+    """Discard what Ray would print."""
 
 
 def _quiet() -> None:

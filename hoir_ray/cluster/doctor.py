@@ -1,4 +1,4 @@
-"""Is this machine ready: the checks behind `hoir doctor`, each with how to mend what it finds."""
+"""Checks of this machine behind `hoir doctor`, each with the way to mend what it finds."""
 
 from __future__ import annotations
 

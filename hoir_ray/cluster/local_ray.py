@@ -1,4 +1,4 @@
-"""A Ray of this machine alone: on loopback, behind a token of its own, in a folder of its own, gone with its sweep."""
+"""A private Ray on localhost: on loopback, behind its own token, in a private folder, ended with its sweep."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from hoir_ray.cluster import reaper as guardian
+from hoir_ray.cluster import reaper
 from hoir_ray.errors import WorkError
 
 _MAX_FOLDER = 40  # Ray's socket names add 66 characters, and the system takes 107
@@ -23,7 +23,7 @@ _MAX_FOLDER = 40  # Ray's socket names add 66 characters, and the system takes 1
 def local_ray() -> Iterator[None]:
     """Ray for the time of the block. Its processes and files end with this process, even if it is killed."""
     home = Path(tempfile.mkdtemp(prefix="hoir-ray-", dir=_temporary_folder()))  # mode 0700: Ray opens its own to all
-    command = [sys.executable, "-S", "-E", guardian.__file__, str(home)]
+    command = [sys.executable, "-S", "-E", reaper.__file__, str(home)]
     guard = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603
     try:
         (home / "work").mkdir()
@@ -57,7 +57,7 @@ def _start(folder: Path) -> None:
             _temp_dir=str(folder),
             object_store_memory=256 * 2**20,
         )
-    except Exception as error:  # Ray has no class of its own for it
+    except Exception as error:  # Ray has no specific class for it
         text = " ".join(str(error).split())
         raise WorkError(f"Ray did not start on this machine, which may be overloaded or full: {text[:200]}") from None
 

@@ -36,7 +36,7 @@ def check_workers(root: Storage, *, endpoint_url: str | None) -> None:
 
 
 def find_missing(paths: Sequence[str]) -> list[str]:
-    """Those of this machine's `paths` that some machine of the cluster does not have, or not of the same size.
+    """List those of this machine's `paths` that some machine of the cluster lacks, or has with another size.
 
     Raises:
         StorageError: If a machine does not answer.
@@ -47,7 +47,7 @@ def find_missing(paths: Sequence[str]) -> list[str]:
 
 
 def _ask_machines(question: Callable[..., Any], *arguments: Any) -> Iterator[tuple[str, Any]]:
-    """What a process on each machine that will train answers, all asked at once."""
+    """Run a question on each machine that will train, all at once, and yield the answers."""
     import ray
     from ray.exceptions import GetTimeoutError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -72,7 +72,7 @@ def _ask_machines(question: Callable[..., Any], *arguments: Any) -> Iterator[tup
 
 
 def probe_storage(uri: str, endpoint_url: str | None, key: str) -> str | None:
-    """What keeps this process from working with the storage, or None."""
+    """Return the reason why this process cannot use the storage, or None."""
     try:
         storage = open_storage(uri, endpoint_url=endpoint_url)
         check_storage(storage)

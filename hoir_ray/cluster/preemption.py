@@ -12,7 +12,7 @@ LOOK_EVERY_S = 2.0
 
 
 class Preemption:
-    """Whether one of a trial's machines is about to go; asks Ray no more than every few seconds.
+    """Notice of preemption for a trial's machines; asks Ray no more than every few seconds.
 
     Attributes:
         told: Why this process itself is to leave, once somebody has said so.
@@ -34,7 +34,7 @@ class Preemption:
             self.watched = False
 
     def reason(self, nodes: Set[str]) -> str | None:
-        """Why a trial on these nodes, by Ray's ids, had better move, or None."""
+        """Return the reason to requeue a trial on these nodes, by Ray's ids, or None."""
         if self.told:
             return self.told
         if time.monotonic() - self._looked_at >= LOOK_EVERY_S:

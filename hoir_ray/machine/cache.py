@@ -1,4 +1,4 @@
-"""What may be made again on this machine, kept between processes in a folder of this user's own."""
+"""The cache folder: files that can be made again, kept between processes in a private folder of the user."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 def cache_folder() -> Path:
     """`~/.cache/hoir_ray`; where there is no home to write to, a temporary folder of this user.
 
-    Nobody else may write to it, since what lies there is loaded and run.
+    No other user may write to it, since libraries in it are loaded and run.
     """
     root = os.environ.get("XDG_CACHE_HOME")
     folder = (Path(root) if root else Path.home() / ".cache") / "hoir_ray"

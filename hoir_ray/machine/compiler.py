@@ -46,7 +46,7 @@ def load(source: Path, *, defines: tuple[str, ...] = ()) -> ctypes.CDLL | None:
 
 @functools.cache
 def _warn(reason: str) -> None:
-    """Once for each reason, not once for each file that it keeps from being compiled."""
+    """Log a reason once, not once for each file that it keeps from being compiled."""
     logger.warning("layers run in plain torch on the CPU, several times slower, for want of a C compiler: %s", reason)
 
 
@@ -62,7 +62,7 @@ def _compile(command: list[str], target: Path) -> None:
 
 @functools.cache
 def _processor() -> str:
-    """What -march=native depends on: the architecture and, where Linux lists them, the instruction sets."""
+    """Identify what -march=native depends on: the architecture and, on Linux, the instruction sets."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else [platform.processor()]
     named = ("flags", "Features", "model name", "CPU part")

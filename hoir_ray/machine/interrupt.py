@@ -15,7 +15,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 def on_interrupt(stop: Callable[[str], bool], *, signals: Sequence[signal.Signals] = SIGNALS) -> Iterator[None]:
     """Call `stop` with the name of a signal instead of ending the process.
 
-    Outside the main thread, where Python sets no handlers, nothing changes. Starting Ray sets a handler of its own for
+    Outside the main thread, where Python sets no handlers, nothing changes. Starting Ray sets its own handler for
     SIGTERM, so this is to be entered again afterwards.
 
     Args:

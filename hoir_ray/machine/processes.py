@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def process_start(pid: int) -> str | None:
-    """When a process of this machine started, in clock ticks since boot; None if there is no such process."""
+    """Return the start of a process on this machine in clock ticks since boot; None if there is no such process."""
     with contextlib.suppress(OSError, IndexError):
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return None if fields[0] == "Z" else fields[19]

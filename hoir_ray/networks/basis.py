@@ -18,7 +18,7 @@ FLOAT32_NODES = 64  # with more, products of distances leave the range of float3
 
 
 class Basis(Protocol):
-    """What a layer's links are made of.
+    """Functions of one variable of which a layer's links are weighted sums.
 
     Attributes:
         num_values: n, how many basis functions differ from zero at one input.

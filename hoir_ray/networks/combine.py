@@ -46,7 +46,7 @@ def combine(x: Tensor, table: Tensor, *, basis: Basis, join: Join, twice: bool =
 
 
 def evaluate(x: Tensor, table: Tensor, *, basis: Basis, join: Join) -> Tensor:
-    """As `combine`; a batch that needs more than about CHUNK_BYTES goes in chunks, computed again going backward."""
+    """Compute `combine` in chunks of about CHUNK_BYTES, which are computed again in the backward pass."""
     chunk = _chunk_rows(x, table, basis, join)
     if x.shape[0] <= chunk and _is_dense(basis):
         return combine(x, table, basis=basis, join=join)

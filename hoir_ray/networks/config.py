@@ -1,4 +1,4 @@
-"""What a network is made of: the layer type, nodes, segments and widths of its input, hidden and output layers."""
+"""The config of a network: layer type, nodes, segments and widths of its input, hidden and output layers."""
 
 from __future__ import annotations
 

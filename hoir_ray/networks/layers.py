@@ -35,7 +35,7 @@ class Links(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Every link a random constant, or for a piecewise sum a random line through the origin, as upstream starts."""
+        """Draw each link as a random constant, in a piecewise sum as a random line through the origin, as upstream."""
         if isinstance(self.basis, Identity):
             bound = 1 / math.sqrt(self.in_width)
             self.weight.uniform_(-bound, bound)
@@ -147,7 +147,7 @@ def _starts_as_lines(basis: Basis, join: Join) -> bool:
 
 
 def _node_positions(basis: Basis) -> Tensor:
-    """Where on [-1, 1] each row of a piecewise table is the link's value."""
+    """Positions on [-1, 1] at which the rows of a piecewise table are the link's values."""
     assert isinstance(basis, Piecewise)
     local = torch.tensor(nodes(basis.num_nodes, torch.float64), dtype=torch.float64)
     starts = torch.arange(basis.segments, dtype=torch.float64).unsqueeze(-1) * 2 / basis.segments - 1

@@ -1,4 +1,4 @@
-"""What a network config comes to: each layer with its fallbacks applied, its size, fields that change nothing."""
+"""Resolution of a network config: layers with their fallbacks applied, parameter count, unused fields."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from hoir_ray.notebook.network import Representation, html_table, load
 
 
 class NotebookSweep:
-    """What a sweep has found so far.
+    """Results of a sweep in a notebook, so far.
 
     Attributes:
         opened: The sweep as it lies in storage.

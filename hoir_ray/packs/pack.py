@@ -125,7 +125,7 @@ def load_pack(folder: Path) -> Pack:
 
 
 def _read(folder: Path) -> dict[str, bytes]:
-    """Every file's bytes, checked; what is used later is what was checked, even if the folder changes."""
+    """Read and verify every file's bytes, so that what is used is what was checked, even if the folder changes."""
     if not folder.is_dir():
         raise PackError(f"{folder}: no such model pack")
     path = folder / MANIFEST

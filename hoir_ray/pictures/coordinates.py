@@ -1,4 +1,4 @@
-"""Where pixels are: the inputs of every network that represents a picture."""
+"""Coordinates of pixels: the inputs of every network that represents a picture."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def load_picture(source: str | Path, *, max_side: int | None = None) -> UInt8[Te
 
 
 def decode_picture(encoded: bytes, *, name: str, max_side: int | None = None) -> UInt8[Tensor, "height width 3"]:
-    """As `load_picture`, from the bytes of a picture file; `name` says in errors which picture it was."""
+    """Decode the bytes of a picture file as `load_picture` does; `name` stands for it in errors."""
     if not encoded:
         raise DataError(f"{name}: empty, expected the bytes of a picture")
     return _decode(io.BytesIO(encoded), name=name, max_side=max_side)

@@ -1,4 +1,4 @@
-"""How near a picture is to another, and what a network costs; each with its unit in its name."""
+"""Quality of a picture against another, and cost of a network; each with its unit in its name."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def choose_address(given: str | None) -> str:
 
 
 def _is_web(parts: SplitResult) -> bool:
-    """Whether they name a host, a port that can be one, and nobody's password."""
+    """Return whether the parts name a host and a valid port, and no password."""
     with contextlib.suppress(ValueError):
         return (
             parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc and parts.port != 0
@@ -90,7 +90,7 @@ def connect(given: str | None) -> Jobs:
 
 
 def _quiet(name: str) -> None:
-    """Without what Ray's client tells of its own doings; its loggers have levels of their own."""
+    """Silence a logger of Ray's client; each has its own level."""
     for logger in [name, *logging.root.manager.loggerDict]:
         if logger.startswith(name):
             logging.getLogger(logger).setLevel(logging.WARNING)

@@ -19,7 +19,7 @@ from hoir_ray.storage import open_storage
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
 
-# A job's metadata, which whoever may reach the cluster can read.
+# A job's metadata, readable by anyone who can reach the cluster.
 SWEEP, STORAGE, ENDPOINT, OWNER, SPEC_DIGEST, SETTINGS_DIGEST = (
     f"hoir_{name}" for name in ("sweep", "storage", "endpoint_url", "owner", "spec", "settings")
 )
@@ -78,7 +78,7 @@ class Jobs:
         self.client, self.address = client, address
 
     def all(self) -> list[SweepJob]:
-        """Every job of every sweep that this cluster remembers, the newest first."""
+        """List the jobs of all sweeps that this cluster remembers, the newest first."""
         with reached(self.address):
             details = self.client.list_jobs()
         jobs = [_sweep_job(d) for d in details if (d.metadata or {}).get(SWEEP) and d.submission_id]
@@ -113,7 +113,7 @@ class Jobs:
             return _sweep_job(self.client.get_job_info(job.submission_id))
 
     def logs(self, job: SweepJob) -> str:
-        """What the driver has printed so far."""
+        """Return the driver's output so far."""
         with reached(self.address):
             return str(self.client.get_job_logs(job.submission_id))
 
@@ -211,7 +211,7 @@ def reached(address: str) -> Iterator[None]:
 
 
 def _last_line(error: Exception) -> str:
-    """Ray answers with the traceback of its own process, of which the last line says what happened."""
+    """Return the last line of the traceback that Ray answers with."""
     lines = [line.strip(" .") for line in str(error).splitlines() if line.strip(" .")]
     return lines[-1][:300] if lines else type(error).__name__
 

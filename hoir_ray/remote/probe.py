@@ -1,4 +1,4 @@
-"""What a cluster is like inside, as JSON on standard output. Runs there as text, before anything of ours is there.
+"""Probe of a cluster from inside, as JSON on standard output; it is sent as text, before this package is there.
 
 Its argument is JSON: packages to look for, and a folder and a file name in it that every machine is to find, or null.
 """

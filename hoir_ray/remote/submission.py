@@ -54,7 +54,7 @@ exec "${{python:-python}}" -P -m hoir_ray sweep "$sweep" --address auto "$@"
 
 @dataclass(frozen=True, kw_only=True)
 class Submitted:
-    """What became of a submission.
+    """Outcome of a submission.
 
     Attributes:
         joined: Whether the sweep was running already, so that nothing was shipped.
@@ -178,7 +178,7 @@ def _staged(sweep: dict[str, Any]) -> Iterator[Path]:
 
 
 def _start(jobs: Jobs, spec: SweepSpec, folder: Path, *, arguments: list[str], variables: dict[str, str]) -> Submitted:
-    # Looked at once more, in one listing with the number that is next: whoever submits after it takes the same number.
+    # Listed once more together with the next number: a concurrent submission would take the same number.
     past = [job for job in jobs.all() if job.sweep == spec.name]
     if (running := _running(past, spec)) is not None:
         return running

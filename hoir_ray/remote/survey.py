@@ -1,4 +1,4 @@
-"""What a cluster has, asked by a small job before a sweep is sent there."""
+"""Survey of a cluster by a small job, before a sweep is sent there."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PROBE_S = 180.0
 KEPT_S = 60.0
 
 # Finds the interpreter that runs Ray there. `python` on a job's PATH may be another one: Ray may run in an environment
-# that nobody activated. The raylet, two processes up, was told which.
+# that was never activated. The raylet, two processes up, knows which.
 FIND_PYTHON = r"""
 raylet=$(sed -n 's/^PPid:[[:space:]]*//p' /proc/$PPID/status 2>/dev/null)
 python=$(cat /proc/$raylet/cmdline 2>/dev/null | tr '\0' '\n' | sed -n 's/^--python_worker_command=\([^ ]*\) .*/\1/p')
@@ -35,7 +35,7 @@ python=$(cat /proc/$raylet/cmdline 2>/dev/null | tr '\0' '\n' | sed -n 's/^--pyt
 
 
 def check_cluster(jobs: Jobs, root: Storage) -> None:
-    """Are our dependencies installed there, and is a folder that is to be the storage the same for every machine?
+    """Check that our dependencies are installed there, and that a storage folder is the same on every machine.
 
     Raises:
         RequestError: Naming what is missing.

@@ -73,7 +73,7 @@ def axis(title: str, *, log: bool = False) -> dict[str, Any]:
 
 
 def spans_decades(values: Sequence[float]) -> bool:
-    """Whether a logarithmic axis shows the values better."""
+    """Return whether a logarithmic axis shows the values better."""
     return bool(values) and min(values) > 0 and max(values) / min(values) > 10
 
 

@@ -1,4 +1,4 @@
-"""What a sweep took: time, devices, and how much of it went into training."""
+"""Cost of a sweep: time, devices, and the share that went into training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much of the difference between trials one parameter explains alone, among the trials in which it applies.
+"""Share of the variance between trials that one parameter explains alone, where it applies.
 
 Most trials of a sweep are stopped early, so trials are compared by how far they came: longer before shorter, and by
 the metric among those that came equally far. A share of the variation of these places is given to each parameter by a

@@ -229,7 +229,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _embedded(charts: dict[str, Chart], album: Album, captions: dict[str, str]) -> str:
-    """What the script reads, as JSON in which no `<` can end the element that holds it."""
+    """Serialize the script's data as JSON in which no `<` can end the element that holds it."""
     data = {
         "figures": {name: c.figure for name, c in charts.items() if c.figure is not None},
         "pictures": album.shown,

@@ -87,7 +87,7 @@ def watch_report(
 def _handler(fresh: Freshness) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            # Another site's page could reach loopback under a name of its own; it is told nothing.
+            # Another site's page could reach loopback under its own name (DNS rebinding); it gets no answer.
             if self.headers.get("Host", "").rsplit(":", 1)[0] not in _NAMES:
                 self.send_error(421)
                 return

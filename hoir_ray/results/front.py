@@ -12,7 +12,7 @@ from hoir_ray.spec.schema import MetricSpec, SweepSpec
 
 
 def pareto_front(leaders: Sequence[TrialRecord], *, metrics: Sequence[MetricSpec]) -> list[TrialRecord]:
-    """Those of `leaders` that no other one beats in one metric without being beaten in another, best first."""
+    """Select the trials of `leaders` that no other one dominates, best first."""
     known = [(losses_of(r, metrics=metrics), r) for r in leaders]
     known = [(losses, r) for losses, r in known if not any(map(math.isnan, losses))]
     front: list[tuple[tuple[float, ...], TrialRecord]] = []
@@ -29,7 +29,7 @@ def losses_of(record: TrialRecord, *, metrics: Sequence[MetricSpec]) -> tuple[fl
 
 
 def beats(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
-    """Whether losses `a` are nowhere more than `b` and somewhere less."""
+    """Return whether losses `a` dominate `b`: nowhere more and somewhere less."""
     return a != b and all(x <= y for x, y in zip(a, b, strict=True))
 
 
@@ -60,7 +60,7 @@ def leaders(records: Iterable[TrialRecord], *, spec: SweepSpec) -> list[TrialRec
 
 
 def joined(front: list[TrialRecord], record: TrialRecord, *, spec: SweepSpec) -> list[TrialRecord]:
-    """What `leaders` would be once `record`, which has ended, is one of the records.
+    """Return the leaders once `record`, which has ended, is one of the records.
 
     Only for trials of the search: those that are run again with other seeds change the order of others.
     """

@@ -54,7 +54,7 @@ class Ledger:
             self._uploader.submit(key, put)
 
     def load(self) -> list[TrialRecord]:
-        """All records, by number.
+        """Read all records, by number.
 
         Raises:
             StorageError: If one cannot be read or is not a record.
@@ -91,7 +91,7 @@ class Ledger:
 
 
 def key_of(record: TrialRecord) -> str:
-    """Where a record lies in its sweep's storage."""
+    """Key of a record in its sweep's storage."""
     return f"{LEDGER}/{record.trial}.json"
 
 

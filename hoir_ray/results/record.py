@@ -23,7 +23,7 @@ def now() -> str:
 
 
 class TrialRecord(Config):
-    """What is known of one trial.
+    """Record of one trial.
 
     Attributes:
         trial: Its name, such as `t0012`; also its folder in storage.

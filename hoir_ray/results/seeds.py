@@ -37,7 +37,7 @@ def spreads(records: Iterable[TrialRecord], *, metric: str) -> dict[str, Spread]
 
 
 def tell_apart(a: Spread, b: Spread) -> bool | None:
-    """Whether the means differ by more than chance would explain (Welch's t-test, two-sided, at 5 %).
+    """Test whether the means differ by more than chance would explain (Welch's t-test, two-sided, at 5 %).
 
     None when one seed or none says nothing about the spread.
     """

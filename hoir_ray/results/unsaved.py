@@ -1,4 +1,4 @@
-"""What storage did not take: kept in a folder beside the user, under the same keys, until the same command saves it."""
+"""Results that could not be uploaded, kept in the working directory until the same command uploads them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ UNSAVED = "hoir-unsaved"
 
 
 def unsaved_folder(storage: Storage, *, sweep: str) -> Path:
-    """Where a sweep's unsaved results are kept; one folder for each storage that has a sweep of this name."""
+    """Folder of a sweep's unsaved results; one for each storage that has a sweep of this name."""
     return Path.cwd() / UNSAVED / f"{sweep}-{hashlib.sha256(storage.uri.encode()).hexdigest()[:8]}"
 
 

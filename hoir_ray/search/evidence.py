@@ -61,7 +61,7 @@ def representative_subset(records: Sequence[TrialRecord], *, spec: SweepSpec, co
 
 
 def _best_first(records: Sequence[TrialRecord], *, spec: SweepSpec) -> list[TrialRecord]:
-    """In the order of TPE: finished ones, stopped ones that came furthest, those that break constraints."""
+    """Sort as TPE does: finished trials, stopped ones that came furthest, those that break constraints."""
 
     def place(record: TrialRecord) -> tuple[float, ...]:
         known = losses_of(record, metrics=spec.metrics)
@@ -79,7 +79,7 @@ def _best_first(records: Sequence[TrialRecord], *, spec: SweepSpec) -> list[Tria
 
 
 def violations(record: TrialRecord, spec: SweepSpec) -> dict[str, float]:
-    """How far a finished trial is from meeting each constraint, so that the sampler learns where they hold."""
+    """Measure by how much a finished trial breaks each constraint, so that the sampler learns where they hold."""
     metrics = metrics_of(record)
     return {text: parse_condition(text).violation(metrics) for text in spec.constraints}
 

@@ -31,7 +31,7 @@ class Replicate:
 
 
 def next_replicate(spec: SweepSpec, records: Iterable[TrialRecord]) -> Replicate | None:
-    """The run that `replicate_top` asks for next; None while the search goes on, and once all were created."""
+    """Return the next run of `replicate_top`; None while the search is running, and once all were created."""
     if spec.replicate_top is None:
         return None
     everything = list(records)
@@ -48,7 +48,7 @@ def next_replicate(spec: SweepSpec, records: Iterable[TrialRecord]) -> Replicate
 
 
 def _leaders(spec: SweepSpec, search: list[TrialRecord]) -> list[TrialRecord]:
-    """By the search's own scores; with several metrics the front, its knee first."""
+    """Rank by the search's own scores; with several metrics the front, its knee first."""
     leaders = ranked(search, spec=spec)
     if len(spec.metrics) == 1:
         return leaders

@@ -1,4 +1,4 @@
-"""Which point to try next: Optuna's samplers over our space, fed with what the ledger knows."""
+"""The searcher: Optuna's samplers over our space, with the ledger's trials as evidence."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Searcher:
         return [t for t in self._study.get_trials(deepcopy=False) if not t.user_attrs.get("refused")]
 
     def _new_study(self) -> optuna.Study:
-        """What the sampler is to know, without the trials that are open."""
+        """Build a study of the sampler's evidence, without the trials that are open."""
         study = optuna.create_study(directions=[m.goal for m in self._spec.metrics], sampler=self._sampler)
         evidence = self._told
         if self._spec.method in BOUNDED and len(evidence) > MAX_EVIDENCE:
@@ -135,7 +135,7 @@ class Searcher:
             self._opened(record.trial, self._placed(record.parameters), dict(record.parameters))
 
     def tell(self, record: TrialRecord) -> None:
-        """How a trial ended."""
+        """Add an ended trial to the evidence."""
         optuna_trial, _ = self._open.pop(record.trial, (None, None))
         if optuna_trial is None:
             return

@@ -1,4 +1,4 @@
-"""Optuna's TPE, told which parameters our space has and which of its cases a point is about, and asked in less time."""
+"""TPE for a conditional space: samples active parameters only, and caches each trial's representation."""
 
 from __future__ import annotations
 
@@ -104,14 +104,14 @@ class ConditionalTPE(optuna.samplers.TPESampler):
     def _get_internal_repr(
         self, trials: Sequence[FrozenTrial], search_space: dict[str, BaseDistribution], study: optuna.Study
     ) -> dict[str, np.ndarray]:
-        """What those trials that have all of the search space have of it; Optuna's numbers for their values."""
+        """Represent the trials that have all of the search space by Optuna's numbers for their values."""
         rows = [row if (row := self._rows.get(t._trial_id)) is not None else self._read(t) for t in trials]
         values = self._table[rows][:, [self._columns[name] for name in search_space]]
         values = values[~np.isnan(values).any(axis=1)]
         return {name: values[:, i] for i, name in enumerate(search_space)}
 
     def _read(self, trial: FrozenTrial) -> int:
-        """Once per trial: one that runs has been given all its values before the next point is drawn."""
+        """Convert a trial once: a running one has all its values before the next point is drawn."""
         row = self._rows[trial._trial_id] = len(self._rows)
         if row == len(self._table):
             self._table = np.concatenate([self._table, np.full_like(self._table, math.nan)])
@@ -121,7 +121,7 @@ class ConditionalTPE(optuna.samplers.TPESampler):
 
 
 def place(trial: FrozenTrial, direction: StudyDirection) -> tuple[float, ...]:
-    """In TPE's order: finished trials by value, stopped ones that came furthest, those that break constraints."""
+    """Sort key of TPE: finished trials by value, stopped ones that came furthest, those that break constraints."""
     sign = 1 if direction == StudyDirection.MINIMIZE else -1
     if (violation := sum(v for v in trial.constraints.values() if v > 0)) > 0:
         return (2, violation)

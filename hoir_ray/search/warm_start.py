@@ -1,4 +1,4 @@
-"""What an earlier sweep gives a new one: points to try first and, where the two agree, results as evidence."""
+"""Warm start from an earlier sweep: points to try first and, where the two agree, results as evidence."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class WarmStartData:
 
     Attributes:
         points: Values by path, of the earlier sweep's best trials; what is not in them is drawn as usual.
-        observed: Ended trials of the earlier sweep, known to the sampler and tried by nobody.
+        observed: Ended trials of the earlier sweep: evidence for the sampler, not tried again.
         left_out: Trials and settings that do not fit, and why, one line each.
     """
 
@@ -54,7 +54,7 @@ def load_warm_start(spec: SweepSpec, space: Space, *, own: Storage, document: Do
 
 
 def preview_warm_start(spec: SweepSpec, space: Space, *, document: Document) -> WarmStartData:
-    """What a sweep would start from; its own storage is looked into only where it asks for an earlier one."""
+    """Return the warm-start data a sweep would begin with; storage is read only where an earlier sweep is named."""
     if spec.warm_start is None:
         return WarmStartData()
     root = open_storage(spec.storage.uri, endpoint_url=spec.storage.endpoint_url)
@@ -129,7 +129,7 @@ def _misfits(record: TrialRecord, space: Space, point: Mapping[str, Scalar]) -> 
 
 
 def _obstacles(before: SweepSpec, after: SweepSpec) -> Iterator[str]:
-    """Why results of the one sweep say nothing about points of the other."""
+    """List the reasons why results of one sweep are no evidence for the other."""
     if before.data != after.data:
         yield "its results are no evidence here: it was about other data"
     if before.metrics != after.metrics:

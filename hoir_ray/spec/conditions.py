@@ -33,7 +33,7 @@ class Condition:
     _tree: ast.expr
 
     def holds(self, metrics: Mapping[str, float]) -> bool:
-        """Whether it is true of `metrics`; False when one that it names is missing or NaN."""
+        """Return whether the condition is true of `metrics`; False when one that it names is missing or NaN."""
         if not self.names <= metrics.keys():
             return False
         try:
@@ -42,7 +42,7 @@ class Condition:
             return False
 
     def violation(self, metrics: Mapping[str, float]) -> float:
-        """How far the metrics are from meeting it, relative to the limit; 0 where they do, 1 where one is missing."""
+        """Measure the violation relative to the limit; 0 where the condition holds, 1 where a metric is missing."""
         if self.holds(metrics):
             return 0.0
         if not self.names <= metrics.keys():

@@ -31,7 +31,7 @@ class AshaSpec(Config):
 
 
 class MoAshaSpec(AshaSpec):
-    """As `asha`, with the trials at a rung ranked by all metrics: by non-domination, then by distance to others."""
+    """ASHA with the trials at a rung ranked by all metrics: by non-domination, then by distance to others."""
 
     type: Literal["mo_asha"]  # type: ignore[assignment]
 
@@ -49,7 +49,7 @@ class NoStopSpec(Config):
 
 
 class Resources(Config):
-    """What one trial gets: `workers` processes with `cpus` and `gpus` each; `concurrent_trials: auto` fills Ray.
+    """Resources of one trial: `workers` processes with `cpus` and `gpus` each; `concurrent_trials: auto` fills Ray.
 
     Attributes:
         autoscaled: Ray starts machines for what waits, so `concurrent_trials` are asked for, whatever there is now.
@@ -81,7 +81,7 @@ class Resources(Config):
 
 
 class Budget(Config):
-    """When the sweep ends: after so many trials, or so much time, whichever comes first."""
+    """Budget of the sweep: a number of trials, a time, or both; the first that is reached ends it."""
 
     max_trials: int | None = Field(default=None, ge=1, le=1_000_000)
     wall_clock: Duration | None = None
@@ -94,7 +94,7 @@ class Budget(Config):
 
 
 class Failures(Config):
-    """What is done when trials fail, and what counts as failing.
+    """Policy for failing trials: retries, time-outs, limits.
 
     Attributes:
         max_retries: How often a trial that failed by its own fault is tried again; a lost machine is not its fault.
@@ -133,7 +133,7 @@ class WarmStart(Config):
 
 
 class StorageSpec(Config):
-    """Where results are kept: a folder, or `s3://bucket/prefix`."""
+    """Storage of the results: a folder, or `s3://bucket/prefix`."""
 
     uri: str = "hoir-runs"
     endpoint_url: str | None = None

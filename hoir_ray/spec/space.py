@@ -53,7 +53,7 @@ class Dimension:
         return round(value) if self.is_int else value
 
     def holds(self, value: Scalar) -> bool:
-        """Whether the value is one that could have been drawn here."""
+        """Return whether the value is one that could have been drawn here."""
         if self.choices is not None:
             return _among(value, self.choices)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not self.low <= value <= self.high:
@@ -61,7 +61,7 @@ class Dimension:
         return math.isclose(float(self.snap(value) or 0), value, rel_tol=1e-9)
 
     def grid(self) -> list[Scalar]:
-        """Every value, lowest first; an error for a continuous range."""
+        """List every value, lowest first; an error for a continuous range."""
         if self.choices is not None:
             return list(self.choices)
         if not self.step:
@@ -95,7 +95,7 @@ class Space:
         return drawn
 
     def points(self, values: Callable[[Dimension], list[Scalar]]) -> Iterator[dict[str, Scalar]]:
-        """Every combination of each dimension's `values`, respecting conditions."""
+        """Yield every combination of each dimension's `values`, respecting conditions."""
 
         def extend(at: int, drawn: dict[str, Scalar]) -> Iterator[dict[str, Scalar]]:
             while at < len(self.dimensions):

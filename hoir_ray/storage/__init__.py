@@ -1,4 +1,4 @@
-"""Where sweeps are kept: one Storage over local folders and `s3://`, with locks, manifests and background uploads."""
+"""Storage of sweeps: local folders and `s3://` behind one class, with locks, manifests and background uploads."""
 
 from __future__ import annotations
 

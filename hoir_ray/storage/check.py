@@ -1,4 +1,4 @@
-"""Everything a sweep will do to its storage, done once to one small object before the first trial."""
+"""Check of a storage before the first trial: everything that a sweep does there, done once to one small object."""
 
 from __future__ import annotations
 

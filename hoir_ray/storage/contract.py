@@ -1,4 +1,4 @@
-"""What a storage backend must do, and the errors and records that every backend shares."""
+"""The contract of a storage backend, and the errors and records that all of them share."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Backend(Protocol):
     def exists(self, key: str) -> bool: ...
 
     def list(self, folder: str) -> list[StoredObject]:
-        """Everything below `folder` ("" for all), sorted by key."""
+        """List everything below `folder` ("" for all), sorted by key."""
 
     def delete(self, key: str) -> None:
         """Delete one object; not an error when there is none."""

@@ -1,4 +1,4 @@
-"""Who runs a sweep: one object with a lease that its holder renews, taken and taken over by conditional writes."""
+"""The lock of a sweep: one object with a lease that its holder renews, acquired by conditional writes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def acquire_lock(storage: Storage, *, owner: str, lease_s: float = 60.0, force: 
     on this very machine is taken over at once.
 
     Args:
-        owner: Shown to whoever finds the lock taken, such as user@host.
+        owner: Shown where the lock is found taken, such as user@host.
         force: Take it whoever holds it; the other notices at its next renewal.
 
     Raises:

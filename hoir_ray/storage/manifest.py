@@ -6,20 +6,33 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from hoir_ray.errors import PackError, RequestError
 from hoir_ray.machine.files import replacing
 from hoir_ray.storage.contract import MissingObjectError
 from hoir_ray.storage.keys import check_key
 
-if TYPE_CHECKING:
-    from hoir_ray.storage.store import Storage
-
 MANIFEST = "manifest.json"
 
 
-def put_folder(storage: Storage, prefix: str, folder: Path, *, if_absent: bool) -> bool:
+class Objects(Protocol):
+    """The part of a Storage that folders are made of."""
+
+    def describe(self) -> str: ...
+
+    def exists(self, key: str) -> bool: ...
+
+    def get(self, key: str) -> bytes: ...
+
+    def get_file(self, key: str, path: Path) -> None: ...
+
+    def put(self, key: str, data: bytes, *, if_absent: bool = False) -> bool: ...
+
+    def put_file(self, key: str, path: Path) -> None: ...
+
+
+def put_folder(storage: Objects, prefix: str, folder: Path, *, if_absent: bool) -> bool:
     """Upload every file of `folder` and then its manifest, which is made here unless the folder brings one.
 
     Raises:
@@ -39,7 +52,7 @@ def put_folder(storage: Storage, prefix: str, folder: Path, *, if_absent: bool) 
     return storage.put(f"{prefix}/{MANIFEST}", manifest, if_absent=if_absent)
 
 
-def get_folder(storage: Storage, prefix: str, folder: Path) -> None:
+def get_folder(storage: Objects, prefix: str, folder: Path) -> None:
     """Download into `folder`, whose manifest comes last, so that an interrupted download does not count either."""
     where = f"{storage.describe()}: '{prefix}'"
     try:

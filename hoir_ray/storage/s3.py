@@ -43,7 +43,7 @@ _BROKEN_OFF = (
 
 @dataclass(frozen=True, kw_only=True)
 class RetryPolicy:
-    """How long silence and errors are borne before a request counts as failed."""
+    """Timeouts and number of attempts of a request to S3."""
 
     attempts: int = 10
     connect_timeout_s: float = 5.0
@@ -166,7 +166,7 @@ class S3Backend:
         return removed
 
     def check_space(self, *, min_free_bytes: int) -> None:
-        """A bucket has no size of its own."""
+        """Do nothing: a bucket has no size limit."""
 
     @property
     def _client(self) -> S3Client:
@@ -218,7 +218,7 @@ class S3Backend:
         raise AssertionError("the last attempt returns or raises")
 
     def _is_absent(self, key: str) -> bool:
-        """Whether a listing proves that there is no such object; reading one may answer 403 then."""
+        """Return whether a listing proves that there is no such object; reading one may answer 403 then."""
         with contextlib.suppress(StorageError):
             return not self.exists(key)
         return False

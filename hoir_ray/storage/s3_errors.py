@@ -1,4 +1,4 @@
-"""What went wrong with S3, in one line: what, where, which right or setting mends it, and never a credential."""
+"""Errors of S3 in one line: the cause, the place, the right or setting that mends it, and never a credential."""
 
 from __future__ import annotations
 

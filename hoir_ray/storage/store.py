@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hoir_ray.storage import manifest as folders
+from hoir_ray.storage import manifest
 from hoir_ray.storage.contract import Backend, StoredObject
 from hoir_ray.storage.keys import check_folder, check_key, check_name
 
@@ -62,7 +62,7 @@ class Storage:
         return self.backend.exists(check_key(key))
 
     def list(self, prefix: str = "") -> list[StoredObject]:
-        """Everything below the folder `prefix`, sorted by key; empty when there is nothing."""
+        """List everything below the folder `prefix`, sorted by key; empty when there is nothing."""
         return self.backend.list(check_folder(prefix))
 
     def delete(self, key: str) -> None:
@@ -86,7 +86,7 @@ class Storage:
 
         A prefix is best written once: while a folder is being replaced in place, readers are refused the mixture.
         """
-        return folders.put_folder(self, prefix, folder, if_absent=if_absent)
+        return manifest.put_folder(self, prefix, folder, if_absent=if_absent)
 
     def get_folder(self, prefix: str, folder: Path) -> None:
         """Download what a manifest lists and verify it.
@@ -95,4 +95,4 @@ class Storage:
             MissingObjectError: If there is no manifest, whatever else there is.
             PackError: If an object is missing or is not what the manifest says.
         """
-        folders.get_folder(self, prefix, folder)
+        manifest.get_folder(self, prefix, folder)

@@ -13,7 +13,7 @@ from hoir_ray.storage.store import Storage
 
 
 class BackgroundUploader:
-    """Writes in the order given, while the caller goes on; a queued older version of a key is never uploaded.
+    """Writes in the order given, while the caller continues; a queued older version of a key is never uploaded.
 
     A key that fails stays failed until a later version of it succeeds, and `flush` says so. The files of a failed
     upload are kept, so that they can be uploaded by hand or by the next start.

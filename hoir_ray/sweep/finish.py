@@ -1,4 +1,4 @@
-"""The end of a sweep's run: everything into storage, what nobody refers to out of it, the rest kept beside the user."""
+"""The end of a run: everything into storage, unreferenced objects out of it, the rest into the working directory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which model packs are kept: all with one metric; with several, those of the front."""
+"""Model packs that are kept: all with one metric; with several, those of the front."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class FrontPacks:
             self._kept.remove(name)
 
     def _remove_unreferenced(self) -> None:
-        """What a driver that was killed between the two steps left behind."""
+        """Remove packs that a driver killed between the two steps left behind."""
         named = {o.key.split("/")[1] for o in self._storage.list("models")}
         for name in named:
             record = self._driver.records.get(name)

@@ -1,4 +1,4 @@
-"""What a sweep YAML amounts to, found out before anything starts: configs of trials, their sizes, and what is wrong."""
+"""The plan of a sweep, made before anything starts: configs of trials, network sizes, errors and warnings."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Plan:
         return trial_config(self.spec, self.task, point, batch_size=batch_size, seed=seed)
 
     def refuse(self, point: Mapping[str, Scalar]) -> str | None:
-        """Why `point` cannot become a trial: a constraint that its config alone breaks."""
+        """Return the constraint that the config of `point` alone breaks, in words, or None."""
         conditions = [c for c in self._conditions if c.names <= STATIC_METRICS]
         if not conditions:
             return None

@@ -14,7 +14,7 @@ import hoir_ray
 from hoir_ray.errors import RequestError
 from hoir_ray.spec.schema import SweepSpec
 
-# Parts of a spec that may differ when a sweep goes on: they change how much is done and where, not what is searched.
+# Parts of a spec that may differ when a sweep resumes: they change how much is done and where, not what is searched.
 CHANGEABLE = frozenset(
     {"budget", "resources", "failures", "trackers", "storage", "provenance", "replicate_top", "inputs"}
 )

@@ -12,7 +12,7 @@ from hoir_ray.tasks.contract import Task
 
 
 def task_names() -> list[str]:
-    """Every task's name, without importing any of them."""
+    """List every task's name, without importing any of them."""
     return sorted(folder.parent.name for folder in Path(__file__).parent.glob("*/__init__.py"))
 
 

@@ -37,7 +37,7 @@ C = TypeVar("C", bound=TaskConfig)
 
 @dataclass(frozen=True, kw_only=True)
 class Task(Generic[C]):
-    """Everything the rest of the program knows about a task.
+    """A task as the rest of the program knows it.
 
     Attributes:
         name: As in `task:` of a sweep YAML; also the name of its folder.

@@ -62,12 +62,12 @@ class HashedInput:
 
     @property
     def key(self) -> str:
-        """As the spec's `inputs` say it: the hash, and the name of the file or folder below it."""
+        """Key in the spec's `inputs`: the hash, and the name of the file or folder below it."""
         return f"{self.digest}/{self.input.path.name}"
 
 
 def input_paths(spec: SweepSpec, task: Task[Any]) -> list[str]:
-    """What the sweep's data names on a disk, as it is written in the spec; samples and addresses are left out."""
+    """List the paths in the sweep's data, as written in the spec; samples and addresses are left out."""
     found: dict[str, None] = {}
 
     def note(path: str) -> str:

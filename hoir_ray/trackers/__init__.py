@@ -33,7 +33,7 @@ class Tracker(Protocol):
 
 
 def tracker_names() -> list[str]:
-    """Every tracker's name, without importing any of them."""
+    """List every tracker's name, without importing any of them."""
     return sorted(m.name for m in iter_modules([str(Path(__file__).parent)]))
 
 
@@ -55,7 +55,7 @@ def tracker_config(name: str, options: Mapping[str, Any]) -> Config:
 
 
 def check_tracker(name: str, options: Mapping[str, Any]) -> None:
-    """Whether a tracker can be used as asked for, before anything is trained.
+    """Check that a tracker can be used as asked for, before anything is trained.
 
     Raises:
         SpecError: As `tracker_config`.

@@ -23,7 +23,7 @@ class Config(configuration.Config):
 
 
 class JsonlLogger(Logger):
-    """One line per epoch in `metrics.jsonl`; a trial that goes on from a checkpoint replaces what it repeats."""
+    """One line per epoch in `metrics.jsonl`; a trial that resumes from a checkpoint replaces what it repeats."""
 
     def __init__(self, folder: Path, *, trial: str) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class JsonlTracker:
             save_picture(image, self._images / f"{name}-{step:06d}.png")
 
     def close(self) -> None:
-        """Every line is already in its file."""
+        """Do nothing: every line is already in its file."""
 
 
 def build(config: Config, *, directory: Path, sweep: str, trial: str, parameters: Mapping[str, Any]) -> Tracker:

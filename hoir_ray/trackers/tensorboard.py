@@ -37,7 +37,7 @@ class _Logger(TensorBoardLogger):
 
 
 class TensorBoardTracker:
-    """Scalars and pictures of a trial in a folder of its own."""
+    """Scalars and pictures of a trial in a folder per trial."""
 
     def __init__(self, directory: Path, *, trial: str, about: str, config: Config) -> None:
         self._logger = _Logger(directory, trial=trial, about=about)

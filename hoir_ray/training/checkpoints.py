@@ -16,7 +16,7 @@ from hoir_ray.errors import PackError, WorkError
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """What a checkpoint holds, on the CPU.
+    """Read a checkpoint onto the CPU.
 
     Raises:
         PackError: If the file is an address, is damaged, or holds more than tensors and plain values.

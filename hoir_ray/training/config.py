@@ -1,4 +1,4 @@
-"""How a network is trained: epochs, batch size, optimizer, schedule and early stopping."""
+"""The config of training: epochs, batch size, optimizer, schedule and early stopping."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class EarlyStoppingConfig(Config):
 
 
 class TrainingConfig(Config):
-    """Everything about training that is the same for every task.
+    """Settings of training that are the same for every task.
 
     `batch_size` is the global one, over all workers of a trial. `val_every_epochs` spaces out validation, whose cost
     is that of a forward pass over the validation data; the last epoch is always validated.

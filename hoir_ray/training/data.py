@@ -29,12 +29,12 @@ class Samples(nn.Module, ABC):
         """
 
     def start_epoch(self, epoch: int) -> None:
-        """Told of every training epoch before its first batch; samples that are drawn at random change with it."""
+        """Prepare a training epoch before its first batch; samples that are drawn at random change with it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskData:
-    """What a task gives to training: two splits, and the facts of the data that a model pack must remember.
+    """A task's data for training: two splits, and the facts that a model pack must remember.
 
     `facts` are plain JSON values that drawing needs when the data is no longer at hand, such as the picture's
     height and width in pixels.

@@ -30,7 +30,7 @@ _PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {"32": "32-true", "64
 
 @dataclass(frozen=True, kw_only=True)
 class Distributed:
-    """How several workers train one network: a Lightning strategy and its plugins, such as Ray Train's."""
+    """Distributed training of one network: a Lightning strategy and its plugins, such as Ray Train's."""
 
     strategy: Any
     plugins: Sequence[Any] = ()
@@ -41,7 +41,7 @@ class Distributed:
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """What training left behind.
+    """Outcome of a training: weights, metrics and epochs.
 
     Attributes:
         epochs: How many were trained, over all attempts.
@@ -85,7 +85,7 @@ def train(
         on_epoch: Told of every validated epoch, while `network` still holds that epoch's weights. Returning False ends
             training with this epoch, its checkpoint written, so that it can go on another time; raising SystemExit ends
             it there. Called in every worker; what the first one's does holds for all.
-        checkpoint: Where to keep what a restart needs. If the file is there, training goes on from it, exactly.
+        checkpoint: File of the state that a restart needs. If it is there, training resumes from it, exactly.
         checkpoint_every_s: After so much training the next epoch's end is kept, or later where writing takes long;
             0 keeps every epoch's, whatever it takes.
         on_checkpoint: Told of each written file and its epoch, in the first worker only; may move the file away.

@@ -15,7 +15,7 @@ def cast(batch: Batch, dtype: torch.dtype) -> Batch:
 
 
 def device_and_dtype(network: nn.Module) -> tuple[torch.device, torch.dtype]:
-    """Where a network computes and in what precision, read from its first parameter."""
+    """Device and precision of a network, read from its first parameter."""
     parameter = next(network.parameters(), torch.empty(0))
     return parameter.device, parameter.dtype
 

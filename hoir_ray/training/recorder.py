@@ -1,4 +1,4 @@
-"""What is kept of a training as it goes: metrics, the best weights, early stopping, pictures and checkpoints."""
+"""Recording of a training as it runs: metrics, the best weights, early stopping, pictures and checkpoints."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Epoch:
 
 @dataclass(frozen=True, kw_only=True)
 class Watching:
-    """Who is told what while a network trains; see `train` for each."""
+    """Callbacks of a training; see `train` for each."""
 
     score: Score
     pictures: Pictures | None
@@ -57,7 +57,7 @@ class Watching:
 
 @dataclass(kw_only=True)
 class History:
-    """What training has found so far; tensors and plain values only, since it goes into the checkpoint."""
+    """State of a training so far; tensors and plain values only, since it goes into the checkpoint."""
 
     epochs: int = 0
     best_epoch: int = 0
@@ -71,7 +71,7 @@ class History:
 
 
 def improved(value: float, before: float | None, *, goal: Goal, by: float = 0.0) -> bool:
-    """Whether `value` is better than what was there before, by more than `by`."""
+    """Return whether `value` is better than `before` by more than `by`."""
     if before is None:
         return True
     return value > before + by if goal == "maximize" else value < before - by
@@ -147,7 +147,7 @@ class Recorder(Callback):
             self._report(Epoch(epoch=history.epochs, metrics=dict(metrics), is_best=is_best), trainer)
 
     def _report(self, epoch: Epoch, trainer: Trainer) -> None:
-        """What the first worker is told holds for all: a worker that stopped alone would leave the others waiting."""
+        """Share the first worker's answer with all: a worker that stopped alone would leave the others waiting."""
         assert self._watching.on_epoch is not None
         exit_now, go_on = None, None
         try:

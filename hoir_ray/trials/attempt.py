@@ -1,4 +1,4 @@
-"""What a trial is told to do, as plain values that travel to whichever host runs it."""
+"""One attempt at a trial, as plain values that travel to the host that runs it."""
 
 from __future__ import annotations
 

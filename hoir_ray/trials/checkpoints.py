@@ -21,7 +21,7 @@ _NAME = re.compile(r"a\d{3,}-e\d{7,}")
 
 @dataclass(frozen=True, kw_only=True)
 class Resumed:
-    """What a trial goes on from: the rows of its curve so far, and a note for each broken checkpoint passed over.
+    """State from which a trial resumes: its curve so far, and a note for each broken checkpoint passed over.
 
     Attributes:
         name: The checkpoint's; None if there is none.
@@ -118,7 +118,7 @@ class Checkpoints:
         self._remove([*self._useless, *self._good[:-1]])
 
     def _remove(self, names: Sequence[str]) -> None:
-        """In one request, since what is in them is known."""
+        """Delete checkpoints in one request, since their files are known."""
         files = (MANIFEST, CHECKPOINT, CURVE)  # without its manifest, the rest no longer counts
         self._storage.delete_keys([f"{self._folder}/{name}/{file}" for name in names for file in files])
 

@@ -27,14 +27,14 @@ def memory_limit(size_bytes: int | None) -> Iterator[None]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether Python, torch on the CPU or torch on a GPU says that there is no memory left."""
+    """Return whether an error of Python, torch on the CPU or torch on a GPU means out of memory."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     return any(sign in str(error) for sign in ("can't allocate memory", "std::bad_alloc", "CUDA out of memory"))
 
 
 def _data_bytes() -> int:
-    """What counts against RLIMIT_DATA by now."""
+    """Measure what counts against RLIMIT_DATA."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmData:"):
             return int(line.split()[1]) * 1024

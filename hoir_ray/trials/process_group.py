@@ -1,4 +1,4 @@
-"""How a trial's workers reach each other: torch's process group, on the addresses that Ray uses and on no other."""
+"""The process group of a trial's workers, on the addresses that Ray uses and on no other."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _store: TCPStore | None = None
 
 
 class NodeTorchConfig(TorchConfig):
-    """Ray's own opens torch's meeting point on every interface of the first worker's machine."""
+    """Backend of Ray Train whose rendezvous store listens on one address; Ray's own listens on every interface."""
 
     @property
     def backend_cls(self) -> type[Backend]:
@@ -57,7 +57,7 @@ class NodeBackend(Backend):
 
 
 def open_store(size: int) -> tuple[str, int]:
-    """Open the meeting point in this process; returns where it is."""
+    """Open the rendezvous store in this process; returns its host and port."""
     global _store
     host = _own_address()
     listener = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
@@ -80,7 +80,7 @@ def join(backend: str, rank: int, size: int, *, host: str, port: int) -> None:
 
 
 def name_ranks() -> None:
-    """As torchrun does; Lightning takes a process without them for one that is to start the others."""
+    """Set the variables that torchrun sets; without them Lightning would start the other workers itself."""
     context = ray.train.get_context()
     os.environ["RANK"], os.environ["WORLD_SIZE"] = str(context.get_world_rank()), str(context.get_world_size())
     os.environ["LOCAL_RANK"], os.environ["NODE_RANK"] = str(context.get_local_rank()), str(context.get_node_rank())

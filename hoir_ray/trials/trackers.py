@@ -29,7 +29,7 @@ def trackers_of(
     """The trackers of one attempt at a trial; a failure of theirs is logged and never the trial's.
 
     Args:
-        curve: What the trial goes on from; told again where the files of the attempt before are not at hand.
+        curve: Rows from which the trial resumes; logged again where the files of the attempt before are not at hand.
     """
     in_bucket = storage.uri.startswith("s3://")
     folder = work / TRACKERS if in_bucket else Path(storage.uri) / TRACKERS

@@ -38,7 +38,7 @@ class EpochBar:
 
 
 class ByteProgress:
-    """How far a file is read or stored, said when that takes more than a moment."""
+    """Progress of reading or uploading a file, shown when it takes more than a moment."""
 
     def __init__(self) -> None:
         self._what, self._said_at = "", 0.0
@@ -55,7 +55,7 @@ class ByteProgress:
 
 
 class StopProgress:
-    """That a sweep is still stopping, said at the start and then every ten seconds."""
+    """A line at the start and every ten seconds while a sweep stops."""
 
     def __init__(self, sweep: str) -> None:
         self._sweep, self._said_at_s = sweep, -10.0

@@ -50,7 +50,7 @@ def warn(messages: Iterable[str]) -> None:
 
 
 def progress(message: str) -> None:
-    """What is going on, before something that takes seconds."""
+    """Print what is being done, before something that takes seconds."""
     errors.print(f"[dim]{escape(message)} ...[/dim]")
 
 

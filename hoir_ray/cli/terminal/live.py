@@ -115,7 +115,7 @@ class LiveView:
 
 
 def _table(*names: str) -> Table:
-    """Every column but the last keeps its width: Rich narrows those that may wrap, and `_settings` does not wrap."""
+    """Make a table whose columns keep their width, but for the last: Rich narrows those that may wrap."""
     table = Table(box=None, pad_edge=False, show_header=True, header_style="dim")
     for name in names:
         table.add_column(name, no_wrap=name != names[-1])
@@ -123,7 +123,7 @@ def _table(*names: str) -> Table:
 
 
 def _settings(record: TrialRecord, driver: Driver) -> Text:
-    """In one line, cut off where the screen ends."""
+    """Render a trial's settings in one line, cut off at the screen's edge."""
     return Text(varied_settings(record, driver.space), no_wrap=True, overflow="ellipsis")
 
 

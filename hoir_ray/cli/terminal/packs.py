@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def print_fit(pack: Path, fit: Fit) -> None:
-    """What one training came to."""
+    """Print the outcome of one training."""
     stopped = " (stopped early)" if fit.stopped_early else ""
     console.print(f"best epoch {fit.best_epoch} of {fit.epochs}{stopped}")
     print_metrics(fit.best_metrics, as_json=False)

@@ -16,7 +16,7 @@ from hoir_ray.cli.terminal.console import console, print_json, print_pairs, warn
 def print_plan(
     plan: Plan, *, warm_start: WarmStartData, measured: dict[str, dict[str, float]] | None, file: Path, as_json: bool
 ) -> None:
-    """What a checked sweep amounts to."""
+    """Print a checked sweep: its search, its networks' sizes, its budget."""
     spec = plan.spec
     facts: dict[str, Any] = {
         "sweep": spec.name,

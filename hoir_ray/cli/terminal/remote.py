@@ -31,7 +31,7 @@ def write(text: str) -> None:
 
 
 def print_submitted(submitted: Submitted, *, address: str) -> None:
-    """What became of it, and what to type next."""
+    """Print the outcome of a submission, and the next command to type."""
     job = submitted.job
     if submitted.joined:
         since = f" since {_local(job.started_at)}" if job.started_at else ""

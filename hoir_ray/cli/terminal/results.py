@@ -21,7 +21,7 @@ from hoir_ray.cli.terminal.console import console, errors, print_json, print_tab
 
 
 def print_trials(opened: SweepResults, *, where: Condition | None, as_json: bool) -> None:
-    """Every trial in the order of creation."""
+    """Print every trial in the order of creation."""
     from hoir_ray.results.summary import table_rows
 
     records = opened.records if where is None else [r for r in opened.records if r.best and where.holds(r.best)]
@@ -90,7 +90,7 @@ def print_outcome(opened: SweepResults, *, stop_reason: str | None, command: str
 
 
 def print_story(record: TrialRecord, spec: SweepSpec, *, as_json: bool) -> None:
-    """All that is known of one trial."""
+    """Print a trial's record as lines of text."""
     from hoir_ray.cli.terminal.story import tell
 
     if as_json:
@@ -152,7 +152,7 @@ def _spread(over_seeds: Spread | None) -> str:
 
 
 def sweep_address(opened: SweepResults) -> str:
-    """What to type for this sweep, from where the user stands."""
+    """Address of this sweep as an argument, from the working directory."""
     uri = opened.storage.uri
     if uri.startswith("s3://"):
         return uri

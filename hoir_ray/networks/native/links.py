@@ -34,7 +34,7 @@ class _Plan(ctypes.Structure):
 
 
 def takes(x: Tensor, basis: Basis) -> bool:
-    """Whether `evaluate` can be called: on the CPU, where a compiler is or was, within float32's range."""
+    """Return whether `evaluate` can be called: on the CPU, with compiled kernels, within float32's range."""
     if x.device.type != "cpu" or x.dtype not in _TYPES:
         return False
     in_range = basis.num_values <= FLOAT32_NODES or x.dtype == torch.float64 or isinstance(basis, Fourier)

@@ -17,7 +17,7 @@ _DEFINES = {torch.float32: ("REAL=float", "REAL_BITS=32"), torch.float64: ("REAL
 
 
 def plain(x: Tensor) -> Tensor:
-    """In torch alone, for other devices and second derivatives; of equal magnitudes `max` picks the one to move."""
+    """Divide in torch alone, for other devices and second derivatives; of equal magnitudes `max` picks one."""
     return x / (x.abs().max(dim=1, keepdim=True)[0] + EPS)
 
 

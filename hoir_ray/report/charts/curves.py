@@ -44,7 +44,7 @@ def _points(record: TrialRecord, metric: str) -> list[tuple[float, float]]:
 
 
 def _lines(state: State, group: list[tuple[TrialRecord, list[tuple[float, float]]]]) -> dict[str, Any]:
-    """All lines of one state as one trace, with a gap between them: a trace each would take seconds to draw."""
+    """Join all lines of one state into one trace, with gaps: a trace each would take seconds to draw."""
     x: list[float | None] = []
     y: list[float | None] = []
     for _, points in group:

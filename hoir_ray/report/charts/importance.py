@@ -1,4 +1,4 @@
-"""Which parameters mattered, each among the trials in which it applies."""
+"""Importance of parameters, each among the trials in which it applies."""
 
 from __future__ import annotations
 

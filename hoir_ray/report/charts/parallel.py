@@ -21,7 +21,7 @@ MAX_AXES = 12
 
 @dataclass(frozen=True)
 class _Axis:
-    """Where a value lies between 0 and 1 on one axis, and the ticks beside it."""
+    """Scale of one axis: values to [0, 1], and the ticks beside it."""
 
     name: str
     places: dict[str, float]

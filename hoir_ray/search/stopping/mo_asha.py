@@ -79,7 +79,7 @@ class Fronts:
         return first
 
     def is_among(self, name: str, at: int, count: int) -> bool:
-        """Whether the point, on front `at`, is among the first `count`; within a front the least crowded lead."""
+        """Return whether the point, on front `at`, is among the first `count`; in a front the least crowded lead."""
         before = sum(map(len, self.members[:at]))
         front = self.members[at]
         if before + len(front) <= count or before >= count:

@@ -13,7 +13,7 @@ Row = Mapping[str, float]
 
 class StoppingRule(Protocol):
     def decide(self, trial: str, *, epoch: int, value: float, row: Row | None = None) -> str | None:
-        """Why the trial should stop now, or None to go on. Every value given is remembered.
+        """Return the reason to stop the trial now, or None. Every value given is remembered.
 
         Args:
             value: Of the first metric.
@@ -22,7 +22,7 @@ class StoppingRule(Protocol):
 
 
 class NeverStop:
-    """Every trial runs to its own end."""
+    """Rule that stops no trial."""
 
     def decide(self, trial: str, *, epoch: int, value: float, row: Row | None = None) -> str | None:
         return None

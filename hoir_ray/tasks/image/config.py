@@ -28,7 +28,7 @@ class ImageConfig(TaskConfig):
 
 
 class RenderOptions(Config):
-    """How the picture is drawn.
+    """Options of drawing a picture.
 
     Attributes:
         size: `<width>x<height>` in pixels; None draws it as large as the one it was trained on.

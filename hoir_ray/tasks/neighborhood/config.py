@@ -52,7 +52,7 @@ class NeighborhoodConfig(TaskConfig):
 
 
 class RenderOptions(Config):
-    """What the network is applied to, and how often.
+    """Options of applying the network to a picture, again and again.
 
     Attributes:
         input: A picture to start from (a file or `sample:<name>`), or `noise`.

@@ -76,7 +76,7 @@ def evolve(
 def redraw(
     network: nn.Module, frame: Float[Tensor, "height width 3"], *, config: NeighborhoodData
 ) -> Float[Tensor, "height width 3"]:
-    """Every block of the frame as the network draws it from its ring; the frame is mirrored at its borders.
+    """Redraw every block of the frame from its ring; the frame is mirrored at its borders.
 
     The blocks tile the plane so that whole patches do, from `outside` pixels above and left of the frame's corner.
     """

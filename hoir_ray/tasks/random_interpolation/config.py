@@ -54,7 +54,7 @@ class RandomInterpolationConfig(TaskConfig):
 
 
 class RenderOptions(Config):
-    """What is drawn anew from random pixels of itself, and how often.
+    """Options of redrawing a picture from random pixels of itself.
 
     Attributes:
         input: A picture to start from (a file or `sample:<name>`), or `noise`.

@@ -23,7 +23,7 @@ READ_AHEAD = 8 * NUM_THREADS
 
 
 def find_pictures(folder: str) -> list[str]:
-    """Every picture in the folder and below it, sorted.
+    """List the pictures in the folder and below it, sorted.
 
     Raises:
         DataError: If there is no such folder, or no picture in it.
@@ -42,7 +42,7 @@ def find_pictures(folder: str) -> list[str]:
 
 
 def read_all(paths: Sequence[str], *, side: int, where: str) -> UInt8[Tensor, "pictures bytes"]:
-    """All pictures as squares, those left out that cannot be read. The last two readings are kept for later trials.
+    """Read all pictures as squares, but for unreadable ones; the last two readings are kept for later trials.
 
     Raises:
         DataError: If more than a tenth cannot be read.

@@ -16,7 +16,7 @@ _NUMBERS = ("side", "num", "num_axes", "per_picture", "num_pictures", "num_slots
 
 
 class Plan(ctypes.Structure):
-    """What does not change from batch to batch; the same fields as in draw.c."""
+    """Constants of all batches; the same fields as in draw.c."""
 
     _fields_ = [*((name, ctypes.c_int64) for name in _NUMBERS), *((name, ctypes.c_void_p) for name in _POINTERS)]
 

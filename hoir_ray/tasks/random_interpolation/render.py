@@ -60,7 +60,7 @@ def _noise(side: int, generator: torch.Generator) -> Tensor:
 def redraw(
     network: nn.Module, frame: Float[Tensor, "side side 3"], *, config: RandomInterpolationData, salt: int
 ) -> Float[Tensor, "side side 3"]:
-    """Every pixel as the network guesses it from random others, in [-1, 1], on the CPU."""
+    """Redraw every pixel from random others, in [-1, 1], on the CPU."""
     side = len(frame)
     device = next(network.parameters()).device
     sampler = NeighbourSampler(config, side=side).to(device)

@@ -76,7 +76,7 @@ def _hash_each(hashed: Tensor, *, num: int) -> Tensor:
 def radial_steps(side: int, *, num: int) -> tuple[Int32[Tensor, " steps"], Int32[Tensor, " steps"]]:
     """Rows and columns of all steps, `num` rings of equal width from one pixel to half the side, the nearest first.
 
-    Each feature pixel has a ring of its own, so that what the network learns of it holds for one distance. Together
+    Each feature pixel has its own ring, so that what the network learns of it holds for one distance. Together
     the radii are uniform, as upstream's are. Those begin at 0 there and are cut off to whole pixels, so that in most
     samples the target was among its own features and the network had only to find it.
     """

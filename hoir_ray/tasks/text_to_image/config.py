@@ -60,14 +60,14 @@ class TextToImageConfig(TaskConfig):
 
     @property
     def mlp(self) -> NetworkConfig:
-        """What follows the sum of caption layer and position layer; its first layer is one more hidden layer."""
+        """Config of the network behind the sum of caption and position layers; its first layer is a hidden one."""
         hidden = self.network.hidden
         first = LayerConfig(layer_type=hidden.layer_type, num_nodes=hidden.num_nodes, segments=hidden.segments)
         return self.network.model_copy(update={"input": first})
 
 
 class RenderOptions(Config):
-    """What to draw.
+    """Options of drawing from captions.
 
     Attributes:
         caption: Any text; None draws every caption of the dictionary, one frame each.

@@ -54,7 +54,7 @@ class Pixels(Samples):
     chosen: Tensor | None
 
     def __init__(self, album: Album, *, num_rotations: int, per_picture: int | None = None) -> None:
-        """Every pixel, or no more than `per_picture` of each picture, evenly spread."""
+        """Index every pixel, or no more than `per_picture` of each picture, evenly spread."""
         super().__init__()
         self.album = album
         lengths = torch.tensor([height * width for height, width in album.sizes])
@@ -96,7 +96,7 @@ def _spread(start: int, stop: int, *, num: int) -> Tensor:
 
 
 def pixel_axes(height: int, width: int, *, num_rotations: int) -> Float[Tensor, "3 2*{num_rotations}"]:
-    """How positions follow from a column and a row counted from below the picture: factors of both, and an origin.
+    """Factors and origin by which positions follow from a column and a row counted from below the picture.
 
     The same positions as `coordinates.pixel_positions`, for pictures too many to keep all their positions.
     """
@@ -113,7 +113,7 @@ def pixel_axes(height: int, width: int, *, num_rotations: int) -> Float[Tensor, 
 
 
 def load(config: TextToImageConfig) -> TaskData:
-    """All pixels to train on, and evenly spread ones of each picture to validate with.
+    """Load all pixels to train on, and evenly spread ones of each picture to validate with.
 
     Raises:
         DataError: If the data or its embeddings are missing or broken.

@@ -80,7 +80,7 @@ def pictures(network: nn.Module, data: TaskData) -> dict[str, Tensor]:
 def draw(
     network: nn.Module, embedding: Float[Tensor, " embedding"], *, height: int, width: int, num_rotations: int
 ) -> Float[Tensor, "height width 3"]:
-    """What the network draws for an embedding, in [0, 1], on the CPU."""
+    """Draw the picture of an embedding, in [0, 1], on the CPU."""
     device = next(network.parameters()).device
     dictionary = embedding.unsqueeze(0).to(device)
     positions = pixel_positions(height, width, num_rotations=num_rotations)

@@ -1,4 +1,4 @@
-"""Whether W&B can be reached with the user's key, asked in bounded time before its SDK gets to wait or to prompt."""
+"""Access to W&B with the user's key, checked in bounded time before its SDK gets to wait or to prompt."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Access:
-    """How runs will be recorded, and why not as asked for, where that is so.
+    """Mode in which runs are recorded, and the reason where it is not the one asked for.
 
     Attributes:
         has_no_key: Whether there is none to ask with.
@@ -80,7 +80,7 @@ def forget() -> None:
 def check(config: Config) -> None:
     """Before a sweep: refuse to start with a key that W&B does not take, and say so where there is none.
 
-    An outage of W&B is nobody's mistake and is said too.
+    An outage of W&B is no mistake of the user and is reported too.
 
     Raises:
         RequestError: Saying what to do about the key.

@@ -1,4 +1,4 @@
-"""What a sweep YAML may say about W&B."""
+"""The config of the W&B tracker."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What a run is to hold, as plain files, from the moment it is told until W&B has all of it.
+"""The journal of a run: all that it is to hold, as plain files, until W&B has all of it.
 
-W&B's own offline files are written by a process of its own and may end in the middle of a record when a trial ends
+W&B's own offline files are written by a separate process and may end in the middle of a record when a trial ends
 before that process has caught up. A journal is whole whenever it is looked at, and needs nothing of W&B's.
 """
 
@@ -48,7 +48,7 @@ class Journal:
         self._open()
 
     def add_row(self, epoch: int, metrics: Mapping[str, float]) -> bool:
-        """Whether it is new: a trial that goes on from a checkpoint tells some epochs again."""
+        """Add a row and return whether it is new: a trial that resumes from a checkpoint reports some epochs again."""
         if epoch <= self.last_epoch:
             return False
         self._open()
@@ -71,7 +71,7 @@ class Journal:
         (self.folder / _SUMMARY).write_text(json.dumps(summary))
 
     def entries(self) -> Iterator[Entry]:
-        """Every epoch so far, in order; a line that a killed process did not finish is left out."""
+        """List the epochs so far, in order; a line that a killed process did not finish is left out."""
         for row in map(json.loads, self._lines()):
             epoch = int(row.pop("epoch"))
             found = sorted((self.folder / _PICTURES / f"{epoch:06d}").glob("*.png"))

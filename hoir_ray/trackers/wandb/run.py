@@ -53,7 +53,7 @@ class OpenRun:
         self._first_step = self._run.starting_step
 
     def send_journal(self) -> None:
-        """Everything that the journal holds and the run does not."""
+        """Send everything that the journal holds and the run does not."""
         for entry in self._journal.entries():
             self.send(entry)
         if (summary := self._journal.summary()) is not None:
@@ -74,7 +74,7 @@ class OpenRun:
             self._log({**metrics, **shown, "epoch": entry.epoch}, step=entry.epoch)
 
     def finish(self) -> bool:
-        """Whether W&B has everything; the SDK itself keeps silent about what it gave up.
+        """Finish the run and return whether W&B has everything; the SDK itself does not report what it gave up.
 
         Raises:
             TimeoutError: If it does not end within its time.

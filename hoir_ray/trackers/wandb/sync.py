@@ -66,7 +66,7 @@ def sync_sweep(storage: Storage) -> int:
 
 
 def _send(journal: Journal, *, timeout_s: float) -> str | None:
-    """What went wrong, if anything did."""
+    """Send one journal and return the error, or None."""
     try:
         run = OpenRun(journal, finish_timeout_s=timeout_s)
         run.send_journal()

@@ -52,7 +52,7 @@ def build(
 
 
 def run_id(sweep: str, trial: str) -> str:
-    """The same trial has the same run, whoever trains it and however often it is resumed."""
+    """Id of a trial's run, the same however often the trial is resumed."""
     readable = re.sub(r"[^A-Za-z0-9_-]+", "-", f"{sweep}-{trial}")[:100]
     return f"{readable}-{hashlib.sha256(f'{sweep}/{trial}'.encode()).hexdigest()[:8]}"
 
@@ -99,7 +99,7 @@ class WandbTracker:
         self._send(lambda run: run.send(entry))
 
     def log_summary(self, summary: Mapping[str, Any]) -> None:
-        """What the run about a whole sweep shows; see `summary_run`."""
+        """Log the run about a whole sweep; see `summary_run`."""
         if not self._disabled:
             self._journal.add_summary(summary)
             self._send(lambda run: None)  # a run starts with what its journal holds

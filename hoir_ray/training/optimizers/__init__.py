@@ -55,7 +55,7 @@ def _build_from_library(
 
 
 def needs_second_order(config: OptimizerConfig) -> bool:
-    """Whether the gradients themselves must be differentiable."""
+    """Return whether the gradients themselves must be differentiable."""
     return isinstance(config, AdaHessianConfig)
 
 

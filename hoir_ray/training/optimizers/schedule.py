@@ -34,7 +34,7 @@ class Schedule:
         return self.state["factor"]
 
     def end_epoch(self, train_loss: float) -> None:
-        """Tell `plateau` how the epoch went; the others do not look."""
+        """Give `plateau` the epoch's loss; the other schedules ignore it."""
         if not isinstance(self._config, PlateauSchedule):
             return
         state = self.state
