@@ -18,6 +18,7 @@ from hoir_ray.training.predict import predict
 
 USUAL_TRADE = 1.0
 FINEST_TRADE, COARSEST_TRADE = 2.0**-8, 2.0**12
+_STRIDE = 4.0
 _NUM_BISECTIONS = 5
 _IN_MEMORY = Path("stored.hoir")
 
@@ -115,7 +116,7 @@ class _Former:
         return self._measured(form.content, form.codes, trade=form.trade)
 
     def explore(self, goal: Goal, first: Form) -> list[Form]:
-        """Forms on both sides of where the goal begins to hold: trades double until it does, and are then halved."""
+        """Forms on both sides of where the goal begins to hold: trades grow or shrink until it does, then close in."""
 
         def goes_coarser(form: Form) -> bool:
             return goal.leaves_room(size_bytes=form.size_bytes, psnr_db=form.psnr_db)
@@ -125,7 +126,7 @@ class _Former:
         inside = outside = first
         while goes_coarser(outside) == rises and FINEST_TRADE < outside.trade < COARSEST_TRADE:
             inside = outside
-            outside = self.searched(inside.trade * (2 if rises else 0.5), start=inside)
+            outside = self.searched(inside.trade * (_STRIDE if rises else 1 / _STRIDE), start=inside)
             found.append(outside)
         if goes_coarser(outside) == rises:
             return found
