@@ -72,3 +72,8 @@ def duration(seconds: float) -> str:
 
 def _value(value: Scalar) -> str:
     return number(value) if isinstance(value, float) else str(value)
+
+
+def quoted(text: str, *, most: int = 60) -> str:
+    """Foreign text in quotes, cut to `most` characters, control characters escaped."""
+    return repr(text if len(text) <= most else text[: most - 1] + "…")

@@ -110,7 +110,7 @@ def load_pack(folder: Path) -> Pack:
     _check_format(about, folder / CONFIG)
     try:
         task = load_task(str(about.get("task")))
-        config = task.config.model_validate(about["config"])
+        config = task.config.model_validate(task.upgrade(about["config"]))
         facts = {name: tuple(v) if isinstance(v, list) else v for name, v in about["facts"].items()}
     except (SpecError, ValidationError, KeyError, AttributeError) as error:
         reason = str(error).replace("\n", "; ")

@@ -14,7 +14,7 @@ from hoir_ray.config import Config, explain, nearest
 from hoir_ray.errors import RequestError
 from hoir_ray.packs.pack import Pack
 from hoir_ray.pictures.save import save_frames
-from hoir_ray.tasks.contract import Task
+from hoir_ray.tasks.contract import Task, flag_names
 
 
 def read_flags(arguments: Sequence[str], task: Task[Any]) -> Config:
@@ -24,14 +24,15 @@ def read_flags(arguments: Sequence[str], task: Task[Any]) -> Config:
         RequestError: For a flag that the task does not have, one without its value, or a value that it refuses.
     """
     model = task.render_options
+    fields = {field.alias or name: field for name, field in model.model_fields.items()}
     given: dict[str, Any] = {}
     waiting = deque(arguments)
     while waiting:
         word, equals, value = waiting.popleft().partition("=")
         name = word.removeprefix("--").replace("-", "_")
-        if not word.startswith("--") or name not in model.model_fields:
+        if not word.startswith("--") or name not in fields:
             raise RequestError(_unknown_flag(word, task))
-        if model.model_fields[name].annotation is bool and not equals:
+        if fields[name].annotation is bool and not equals:
             value = "true"
         elif not equals and not waiting:
             raise RequestError(f"{word}: needs a value")
@@ -39,13 +40,10 @@ def read_flags(arguments: Sequence[str], task: Task[Any]) -> Config:
     try:
         return model.model_validate(given)
     except ValidationError as error:
-        lines = [f"--{path.replace('_', '-')}: {complaint}" for path, complaint in explain(error)]
+        lines = [
+            f"--{path.replace('_', '-')}: {complaint}" if path else complaint for path, complaint in explain(error)
+        ]
         raise RequestError("\n".join(lines)) from None
-
-
-def flag_names(task: Task[Any]) -> list[str]:
-    """The task's flags of `hoir render`, as they are typed."""
-    return [f"--{name.replace('_', '-')}" for name in task.render_options.model_fields]
 
 
 def draw(pack: Pack, options: Config, *, out: Path) -> tuple[Path, tuple[int, int, int]]:

@@ -51,6 +51,7 @@ class Task(Generic[C]):
         pictures: (network, data) -> name -> (H, W, 3) in [0, 1], to watch training by; must have `preview`.
         render_options: The flags of `hoir render` that this task understands, with their defaults.
         render: (network, config, facts, options) -> frames (num_frames, H, W, 3) in [0, 1], from a pack alone.
+        upgrade: The config in a pack of an earlier version -> the same in today's words.
     """
 
     name: str
@@ -64,6 +65,12 @@ class Task(Generic[C]):
     pictures: Callable[[nn.Module, TaskData], Mapping[str, Tensor]]
     render_options: type[Config]
     render: Callable[[nn.Module, C, Facts, Any], Tensor]
+    upgrade: Callable[[dict[str, Any]], dict[str, Any]] = lambda config: config
+
+
+def flag_names(task: Task[Any]) -> list[str]:
+    """The task's flags of `hoir render`, as they are typed."""
+    return [f"--{(f.alias or name).replace('_', '-')}" for name, f in task.render_options.model_fields.items()]
 
 
 def deferred(package: str, target: str) -> Callable[..., Any]:

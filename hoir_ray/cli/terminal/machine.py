@@ -14,14 +14,16 @@ from hoir_ray.cli.terminal.console import console, print_json
 
 
 def print_tasks(tasks: Sequence[Task[Any]], *, as_json: bool) -> None:
-    """Each task with its data settings and its flags of `hoir render`."""
+    """Print each task with its data settings and its flags of `hoir render`."""
+    from hoir_ray.tasks.contract import flag_names
+
     rows = [
         {
             "task": task.name,
             "summary": task.summary,
             "data": [f"data.{name}" for name in _data_fields(task)],
             "metrics": sorted(task.metrics),
-            "render": [f"--{name.replace('_', '-')}" for name in task.render_options.model_fields],
+            "render": flag_names(task),
         }
         for task in tasks
     ]

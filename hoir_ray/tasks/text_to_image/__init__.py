@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hoir_ray.tasks.contract import TRAINING_METRICS, Task, deferred
-from hoir_ray.tasks.text_to_image.config import RenderOptions, TextToImageConfig
+from hoir_ray.tasks.text_to_image.config import RenderOptions, TextToImageConfig, upgrade
 
 TASK = Task(
     name="text_to_image",
@@ -17,4 +17,5 @@ TASK = Task(
     pictures=deferred(__name__, "render:pictures"),
     render_options=RenderOptions,
     render=deferred(__name__, "render:render"),
+    upgrade=upgrade,
 )

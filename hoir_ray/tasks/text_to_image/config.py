@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from hoir_ray.config import Config, InputPaths
 from hoir_ray.networks.config import LayerConfig, NetworkConfig
@@ -53,9 +53,29 @@ class TextToImageData(Config):
         return str(folder.absolute()) if value != HASHING and folder.is_dir() else value
 
 
-class TextToImageConfig(TaskConfig):
-    """`network.input` describes the position layer; the caption layer's links are always straight lines."""
+class CaptionConfig(Config):
+    """How a caption changes what the network draws.
 
+    Attributes:
+        mode: `scale_shift` scales and shifts every layer's outputs by numbers that follow from the caption, `scale` and
+            `shift` do one of them, `add` adds a layer of the caption to the first layer alone, as upstream does.
+        size: Numbers that a caption's embedding is brought down to before it modulates; `add` does not use it.
+    """
+
+    mode: Literal["scale_shift", "scale", "shift", "add"] = "scale_shift"
+    size: int = Field(default=8, ge=1, le=4096)
+
+
+class CaptionedNetworkConfig(NetworkConfig):
+    """A network that captions modulate; `input` describes its position layer."""
+
+    caption: CaptionConfig = CaptionConfig()
+
+
+class TextToImageConfig(TaskConfig):
+    """Captions, positions and the network between them and colours."""
+
+    network: CaptionedNetworkConfig = CaptionedNetworkConfig()
     data: TextToImageData = TextToImageData()
 
     @property
@@ -66,13 +86,33 @@ class TextToImageConfig(TaskConfig):
         return self.network.model_copy(update={"input": first})
 
 
+def upgrade(config: dict[str, Any]) -> dict[str, Any]:
+    """Complete the config of a pack that was written before captions could modulate every layer."""
+    return {**config, "network": {"caption": {"mode": "add"}, **config.get("network", {})}}
+
+
 class RenderOptions(Config):
     """Options of drawing from captions.
 
     Attributes:
         caption: Any text; None draws every caption of the dictionary, one frame each.
+        first: With `last`: draws the way from one caption to the other, both of any text. Written `--from` and `--to`.
+        num_frames: Frames of that way, both ends included.
         size: `<width>x<height>` in pixels; None takes the size that the caption's picture had, or 256x256.
     """
 
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
+
     caption: str | None = Field(default=None, min_length=1)
+    first: str | None = Field(default=None, min_length=1, alias="from")
+    last: str | None = Field(default=None, min_length=1, alias="to")
+    num_frames: int = Field(default=9, ge=2, le=10_000)
     size: str | None = Field(default=None, pattern=r"^[1-9]\d{0,4}x[1-9]\d{0,4}$")
+
+    @model_validator(mode="after")
+    def _one_thing_to_draw(self) -> RenderOptions:
+        if (self.first is None) != (self.last is None):
+            raise ValueError("from and to go together: the captions at both ends of the way")
+        if self.caption is not None and self.first is not None:
+            raise ValueError("give either caption, or from and to")
+        return self

@@ -1,4 +1,4 @@
-"""The associative dictionary's network: caption and position each through a layer of their own, summed, then an MLP."""
+"""The associative dictionary's networks: captions that modulate every layer, or are added to the first one."""
 
 from __future__ import annotations
 
@@ -11,20 +11,74 @@ from torch import Tensor, nn
 from hoir_ray import networks
 from hoir_ray.networks.normalization import build_normalization
 from hoir_ray.networks.resolve import ResolvedLayer, resolve
-from hoir_ray.tasks.text_to_image.config import TextToImageConfig
+from hoir_ray.tasks.text_to_image.config import CaptionConfig, TextToImageConfig
 
 # Straight lines in every number of an embedding, as upstream has it; more would only help to tell captions apart
 # that differ in a single number.
 CAPTION_LAYER = ResolvedLayer(layer_type="polynomial", num_nodes=2, segments=1)
 CHANNELS = 3
+CODE_REACH = 4.0  # length of a caption's embedding before the code's weights; a tanh bounds what comes out
+NUM_MODULATIONS = {"scale_shift": 2, "scale": 1, "shift": 1}
+
+
+class ModulatedPixels(nn.Module):
+    """Colours at positions; the caption's code scales and shifts the outputs of every layer but the last.
+
+    The dictionary is an input and not a weight, so that any caption can be drawn. Each of its rows goes through the
+    code and the modulations once a batch, however many pixels ask for it.
+
+    Source: Perez et al. 2018, "FiLM: Visual Reasoning with a General Conditioning Layer".
+    """
+
+    def __init__(self, config: TextToImageConfig) -> None:
+        super().__init__()
+        width, caption = config.network.hidden.width, config.network.caption
+        first, hidden, last = resolve(config.network)
+        self.mode = caption.mode
+        self.code = nn.Linear(config.data.embedding_size, caption.size)
+        self.layers = nn.ModuleList(
+            [
+                networks.build_layer(first, in_width=2 * config.data.num_rotations, out_width=width),
+                *(
+                    networks.build_layer(hidden, in_width=width, out_width=width)
+                    for _ in range(config.network.hidden.num_layers)
+                ),
+            ]
+        )
+        self.modulations = nn.ModuleList(_modulation(caption, width=width) for _ in self.layers)
+        self.normalizations = nn.ModuleList(
+            build_normalization(config.network.normalization, width=width) or nn.Identity() for _ in self.layers
+        )
+        self.output = networks.build_layer(last, in_width=width, out_width=CHANNELS)
+
+    def forward(
+        self,
+        dictionary: Float[Tensor, "captions embedding"],
+        caption: Int[Tensor, " batch"],
+        position: Float[Tensor, "batch axes"],
+    ) -> Float[Tensor, "batch 3"]:
+        code = torch.tanh(self.code(CODE_REACH * nn.functional.normalize(dictionary, dim=1)))
+        x = position
+        for layer, modulation, normalize in zip(self.layers, self.modulations, self.normalizations, strict=True):
+            x = normalize(self._modulate(layer(x), torch.index_select(modulation(code), 0, caption)))
+        return self.output(x)
+
+    def _modulate(self, x: Tensor, by: Tensor) -> Tensor:
+        if self.mode == "scale_shift":
+            scale, shift = by.chunk(2, dim=1)
+            return torch.addcmul(shift, x, 1 + scale)
+        return x * (1 + by) if self.mode == "scale" else x + by
+
+
+def _modulation(caption: CaptionConfig, *, width: int) -> nn.Linear:
+    modulation = nn.Linear(caption.size, width * NUM_MODULATIONS[caption.mode])
+    nn.init.normal_(modulation.weight, std=0.5 / math.sqrt(caption.size))
+    nn.init.zeros_(modulation.bias)
+    return modulation
 
 
 class CaptionedPixels(nn.Module):
-    """Colours at positions of the pictures that captions stand for.
-
-    The dictionary is an input and not a weight, so that any caption can be drawn; each of its rows goes through the
-    caption layer once a batch, however many pixels ask for it.
-    """
+    """Colours at positions; a layer of the caption is added to the first layer, as upstream does."""
 
     def __init__(self, config: TextToImageConfig) -> None:
         super().__init__()
@@ -53,16 +107,24 @@ class CaptionedPixels(nn.Module):
 
 def build_network(config: TextToImageConfig) -> nn.Module:
     """The network with fresh weights, drawn from torch's global generator."""
-    return CaptionedPixels(config)
+    return CaptionedPixels(config) if config.network.caption.mode == "add" else ModulatedPixels(config)
 
 
 def num_parameters(config: TextToImageConfig) -> int:
     """Trainable parameters, counted from the config alone."""
-    width = config.network.hidden.width
+    width, caption = config.network.hidden.width, config.network.caption
+    axes, embedding = 2 * config.data.num_rotations, config.data.embedding_size
+    if caption.mode != "add":
+        num_modulated = 1 + config.network.hidden.num_layers
+        return (
+            networks.num_parameters(config.network, in_width=axes, out_width=CHANNELS)
+            + (embedding + 1) * caption.size
+            + num_modulated * (caption.size + 1) * width * NUM_MODULATIONS[caption.mode]
+        )
     position, _, _ = resolve(config.network)
     return (
-        CAPTION_LAYER.num_parameters(in_width=config.data.embedding_size, out_width=width)
-        + position.num_parameters(in_width=2 * config.data.num_rotations, out_width=width)
+        CAPTION_LAYER.num_parameters(in_width=embedding, out_width=width)
+        + position.num_parameters(in_width=axes, out_width=width)
         + (2 * width if config.network.normalization == "layer_norm" else 0)
         + networks.num_parameters(config.mlp, in_width=width, out_width=CHANNELS)
     )

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import logging
+import math
+from collections.abc import Mapping
 
 import torch
 from jaxtyping import Float
@@ -15,44 +18,78 @@ from hoir_ray.tasks.text_to_image.config import RenderOptions, TextToImageConfig
 from hoir_ray.tasks.text_to_image.data import Pixels, dictionary_of
 from hoir_ray.tasks.text_to_image.embedding import embed
 from hoir_ray.training.data import Facts, TaskData
+from hoir_ray.wording import quoted
 
 PIXELS_AT_A_TIME = 16_384
 MAX_PREVIEWED = 12
 PREVIEW_SIDE = 96
+NUM_NEAREST = 3
+MIN_ANGLE = 1e-4  # below it a sine in the denominator loses its digits
+_log = logging.getLogger(__name__)
 
 
 def render(
     network: nn.Module, config: TextToImageConfig, facts: Facts, options: RenderOptions
 ) -> Float[Tensor, "frames height width 3"]:
-    """One frame for the caption asked for, or one for each caption of the dictionary, all of one size.
+    """Draw one caption, every caption of the dictionary, or the way from one to another; all frames of one size.
 
     Raises:
-        RequestError: If the caption is not in the dictionary and its embedding cannot be made.
+        RequestError: If a caption is not in the dictionary and its embedding cannot be made.
     """
     dictionary = dictionary_of(facts)
     sizes = dict(zip(dictionary, facts["sizes"], strict=True))  # type: ignore[arg-type]
-    captions = list(dictionary) if options.caption is None else [options.caption]
+    captions = [c for c in (options.caption, options.first, options.last) if c is not None] or list(dictionary)
     width, height = map(int, (options.size or sizes.get(captions[0], "256x256")).split("x"))
     if min(width, height) < 2:
         raise RequestError(f"size: both sides must be at least 2 pixels, got {width}x{height}")
-    frames = []
-    for caption in captions:
-        embedding = dictionary.get(caption)
-        if embedding is None:
-            embedding = embed_new(caption, config=config.data, known=list(dictionary))
-        frames.append(draw(network, embedding, height=height, width=width, num_rotations=config.data.num_rotations))
-    return torch.stack(frames)
+    embeddings = [embed_caption(caption, config=config.data, dictionary=dictionary) for caption in captions]
+    if options.first is not None:
+        embeddings = path_between(*embeddings, num=options.num_frames)
+    return torch.stack(
+        [draw(network, e, height=height, width=width, num_rotations=config.data.num_rotations) for e in embeddings]
+    )
 
 
-def embed_new(caption: str, *, config: TextToImageData, known: list[str]) -> Float[Tensor, " embedding"]:
-    """The embedding of a caption that is not in the dictionary."""
+def path_between(
+    first: Float[Tensor, " embedding"], last: Float[Tensor, " embedding"], *, num: int
+) -> list[Float[Tensor, " embedding"]]:
+    """Embeddings at equal angles from one to the other, both included; lengths do not count in this task.
+
+    Source: Shoemake 1985, "Animating Rotation with Quaternion Curves" (spherical interpolation).
+    """
+    a, b = (nn.functional.normalize(v, dim=0) for v in (first, last))
+    angle = torch.arccos(torch.dot(a, b).clamp(-1, 1))
+    steps = torch.linspace(0, 1, num)
+    if angle < MIN_ANGLE or math.pi - angle < MIN_ANGLE:  # the same, or opposite with no shortest way between
+        return [torch.lerp(a, b, float(step)) for step in steps]
+    return [(torch.sin((1 - step) * angle) * a + torch.sin(step * angle) * b) / torch.sin(angle) for step in steps]
+
+
+def embed_caption(
+    caption: str, *, config: TextToImageData, dictionary: Mapping[str, Float[Tensor, " embedding"]]
+) -> Float[Tensor, " embedding"]:
+    """Return a caption's embedding; of one that is not in the dictionary, the log says which is the nearest.
+
+    Raises:
+        RequestError: If it is not in the dictionary and its embedding cannot be made, naming the nearest by spelling.
+    """
+    if caption in dictionary:
+        return dictionary[caption]
     if config.embedding_column is not None:
-        near = difflib.get_close_matches(caption, known, n=1, cutoff=0.0)
+        near = difflib.get_close_matches(caption, dictionary, n=1, cutoff=0.0)
         raise RequestError(
-            f"caption: the dictionary's embeddings came with its data, so only its {len(known)} captions can be drawn; "
-            f"the nearest is '{near[0]}'"
+            f"caption: {quoted(caption)} is not in the dictionary, whose embeddings came with its data, so only its "
+            f"{len(dictionary)} captions can be drawn; the nearest is {quoted(near[0])}"
         )
-    return embed([caption], config=config)[0]
+    embedding = embed([caption], config=config)[0]
+    near = sorted(dictionary, key=lambda known: -_cosine(embedding, dictionary[known]))[:NUM_NEAREST]
+    shown = ", ".join(f"{quoted(n)} ({_cosine(embedding, dictionary[n]):.2f})" for n in near)
+    _log.warning("%s is not in the dictionary; the nearest, by cosine similarity: %s", quoted(caption), shown)
+    return embedding
+
+
+def _cosine(a: Tensor, b: Tensor) -> float:
+    return float(nn.functional.cosine_similarity(a, b, dim=0))
 
 
 def pictures(network: nn.Module, data: TaskData) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from hoir_ray.errors import RequestError
 from hoir_ray.tasks.text_to_image import TASK
 from hoir_ray.tasks.text_to_image.config import RenderOptions, TextToImageConfig
+from hoir_ray.tasks.text_to_image.render import path_between
 
 
 def config(network: dict | None = None, **data) -> TextToImageConfig:
@@ -43,6 +44,10 @@ def trained():
         {"layer_type": "fourier", "num_nodes": 5},
         {"input": {"segments": 9}, "hidden": {"width": 5, "num_layers": 3, "layer_type": "discontinuous"}},
         {"layer_type": "relu"},
+        {"caption": {"mode": "add"}},
+        {"caption": {"mode": "add"}, "normalization": "layer_norm"},
+        {"caption": {"mode": "scale", "size": 3}, "hidden": {"width": 6, "num_layers": 0}},
+        {"caption": {"mode": "shift"}, "normalization": "none"},
     ],
 )
 def test_count_and_shape(network):
@@ -92,6 +97,47 @@ def test_any_size_and_any_caption(trained):
     assert TASK.render(network, settings, data.facts, RenderOptions(caption="moon")).shape == (1, 256, 256, 3)
 
 
+def test_a_modulation_is_what_the_caption_says_of_a_layer():
+    settings = config({"hidden": {"width": 6, "num_layers": 0}, "normalization": "none"})
+    network = TASK.network(settings)
+    dictionary, position = torch.randn(2, 16), torch.rand(5, 2) * 2 - 1
+    code = torch.tanh(network.code(4 * dictionary / dictionary.norm(dim=1, keepdim=True)))
+    scale, shift = network.modulations[0](code[1]).chunk(2)
+    expected = network.output(network.layers[0](position) * (1 + scale) + shift)
+    torch.testing.assert_close(network(dictionary, torch.ones(5, dtype=torch.int64), position), expected)
+
+
+def test_between_two_captions_pictures_change_little_by_little(trained):
+    settings, data, network = trained
+    first, last = data.facts["captions"]
+    frames = TASK.render(network, settings, data.facts, RenderOptions(first=first, last=last, num_frames=12))
+    ends = [TASK.render(network, settings, data.facts, RenderOptions(caption=c))[0] for c in (first, last)]
+    torch.testing.assert_close(frames[[0, -1]], torch.stack(ends), atol=1e-4, rtol=0)
+    steps = (frames[1:] - frames[:-1]).square().mean(dim=(1, 2, 3)).sqrt()
+    whole = float((ends[1] - ends[0]).square().mean().sqrt())
+    assert float(steps.max()) < 0.5 * whole
+
+
+def test_a_way_from_a_caption_to_itself_is_still():
+    same = torch.randn(16)
+    path = path_between(same, same * 3, num=3)
+    torch.testing.assert_close(torch.stack(path), (same / same.norm()).expand(3, 16))
+
+
+def test_of_an_unknown_caption_the_nearest_are_named(trained, caplog):
+    settings, data, network = trained
+    TASK.render(network, settings, data.facts, RenderOptions(caption="a wall of\x1b[31m bricks!", size="4x4"))
+    assert "'a wall of\\x1b[31m bricks!' is not in the dictionary" in caplog.text
+    assert caplog.text.index("'a wall of bricks' (") < caplog.text.index("astronaut")
+
+
+def test_packs_from_before_captions_modulated_add_them():
+    before = {"network": {"hidden": {"width": 6}}, "data": {"text_model": "hashing", "embedding_size": 16}}
+    assert TASK.config.model_validate(TASK.upgrade(before)).network.caption.mode == "add"
+    today = config({"caption": {"mode": "shift"}}).model_dump(mode="json")
+    assert TASK.config.model_validate(TASK.upgrade(today)).network.caption.mode == "shift"
+
+
 def test_new_caption_where_the_data_brought_its_embeddings(trained):
     _, data, network = trained
     settings = config(embedding_column="vector")
@@ -106,7 +152,17 @@ def test_pictures_to_watch_training_by(trained):
     assert all(picture.ndim == 3 and 0 <= picture.min() <= picture.max() <= 1 for picture in shown.values())
 
 
-@pytest.mark.parametrize("options", [{"size": "0x4"}, {"size": "12"}, {"caption": ""}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"size": "0x4"},
+        {"size": "12"},
+        {"caption": ""},
+        {"from": "moon"},
+        {"from": "a", "to": "b", "caption": "c"},
+        {"num_frames": 1},
+    ],
+)
 def test_render_options_refuse(options):
     with pytest.raises(ValidationError):
         RenderOptions(**options)
