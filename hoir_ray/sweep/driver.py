@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Protocol
 
 from hoir_ray.results.front import joined, leaders
@@ -68,7 +69,7 @@ class Driver:
     storage_problem: str = ""
 
     def __post_init__(self) -> None:
-        metric = self.spec.metric
+        metric = self.spec.epoch_metric
         past = sorted(self.records.values(), key=lambda r: r.number)
         self.counts = Counter(r.state for r in past)
         self.leaders = leaders(past, spec=self.spec)
@@ -78,7 +79,9 @@ class Driver:
         self._searcher = Searcher(
             self.spec, self.space, records=[r for r in past if r.ended], warm_start=self.warm_start
         )
-        self._rule = build_rule(self.spec.early_terminate, metrics=self.spec.metrics)
+        self._rule = build_rule(
+            self.spec.early_terminate, metrics=(self.spec.epoch_metric, *self.spec.epoch_metrics[1:])
+        )
         self._waiting: dict[str, float] = {}
         self._running: set[str] = set()
         self._saved_at: dict[str, float] = {}
@@ -200,7 +203,7 @@ class Driver:
         if record.ended:
             return
         self._heard_at[name] = self.clock()
-        metric = self.spec.metric
+        metric = self.spec.epoch_metric
         rows = tuple(dict(r) for r in curve)
         goes_on = f", goes on after epoch {int(rows[-1]['epoch'])}" if rows else ""
         for note in notes:
@@ -233,7 +236,7 @@ class Driver:
 
     def _with_row(self, record: TrialRecord, row: Mapping[str, float]) -> TrialRecord:
         """One epoch more; an epoch that is trained again takes the place of what was reported from there on."""
-        metric = self.spec.metric
+        metric = self.spec.epoch_metric
         kept, known = record.curve, [record.best] if record.best is not None else []
         if record.epochs >= row["epoch"]:
             kept = tuple(r for r in kept if r["epoch"] < row["epoch"])
@@ -245,17 +248,25 @@ class Driver:
         """The stopping rule's word; runs with other seeds train to their end and are compared with no other."""
         if record.replicate_of is not None:
             return None
-        value = row[self.spec.metric.name]
+        value = row[self.spec.epoch_metric.name]
         return self._rule.decide(record.trial, epoch=int(row["epoch"]), value=value, row=row)
 
     def model_removed(self, name: str, *, why: str) -> None:
         """The trial's model pack is no longer kept."""
         self._keep(self.records[name].change(f"model removed: {why}", model=None), save=True)
 
-    def succeeded(self, name: str, *, reason: str, model: str | None) -> None:
-        """The trial trained to its own end and its model is published."""
-        if not self.records[name].ended:
-            self._end(self.records[name].change(model=model), state="FINISHED", reason=reason)
+    def succeeded(
+        self, name: str, *, reason: str, model: str | None, stored: Mapping[str, float] = MappingProxyType({})
+    ) -> None:
+        """The trial trained to its own end and its model is published.
+
+        Args:
+            stored: Metrics of its stored form, which join those of the best epoch.
+        """
+        record = self.records[name]
+        if not record.ended:
+            best = {**record.best, **stored} if record.best is not None else None
+            self._end(record.change(model=model, best=best), state="FINISHED", reason=reason)
 
     def failed(
         self,

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from hoir_ray import wording
 from hoir_ray.config import absolute_paths, config_paths, explain, nearest, nest
 from hoir_ray.errors import SpecError
 from hoir_ray.networks.resolve import unused_fields
@@ -20,14 +21,16 @@ from hoir_ray.spec.document import Document
 from hoir_ray.spec.parameters import Scalar
 from hoir_ray.spec.schema import Resources, SweepSpec
 from hoir_ray.spec.space import MAX_GRID, Dimension, Space, build_space
+from hoir_ray.spec.stored import stored_metrics_of
 from hoir_ray.tasks import load_task
 from hoir_ray.tasks.contract import Task, TaskConfig
 from hoir_ray.trackers import tracker_names
 
 MAX_CORNERS = 2_000
+BITS_OF_A_WEIGHT = 32  # in a model pack, whose size `bits_per_pixel` is; a stored form has fewer
 NUM_SAMPLES = 200
-# Known from the config alone, so a constraint on them is checked before a trial costs anything.
-STATIC_METRICS = frozenset({"num_parameters"})
+# Known from the config and the size of the picture, so a constraint on them is checked before a trial costs anything.
+STATIC_METRICS = frozenset({"num_parameters", "bits_per_pixel"})
 
 
 @dataclass(frozen=True)
@@ -72,13 +75,25 @@ class Plan:
         conditions = [c for c in self._conditions if c.names <= STATIC_METRICS]
         if not conditions:
             return None
-        static = {"num_parameters": self.task.num_parameters(self.config(point))}
-        broken = next((c for c in conditions if not c.holds(static)), None)
-        return f"{broken.text} does not hold for num_parameters {static['num_parameters']:,}" if broken else None
+        static = static_metrics(self.task, self.config(point), names=frozenset().union(*(c.names for c in conditions)))
+        broken = next((c for c in conditions if c.names <= static.keys() and not c.holds(static)), None)
+        if broken is None:
+            return None
+        shown = ", ".join(f"{name} {wording.number(static[name])}" for name in sorted(broken.names))
+        return f"{broken.text} does not hold for {shown}"
 
     @property
     def _conditions(self) -> list[Condition]:
         return [parse_condition(text) for text in self.spec.constraints]
+
+
+def static_metrics(task: Task[Any], config: TaskConfig, *, names: frozenset[str]) -> dict[str, float]:
+    """Those of `names` that are known before training; `bits_per_pixel` only where the picture can be read."""
+    num_parameters = task.num_parameters(config)
+    static: dict[str, float] = {"num_parameters": num_parameters}
+    if "bits_per_pixel" in names and (num_pixels := task.num_pixels(config)) is not None:
+        static["bits_per_pixel"] = BITS_OF_A_WEIGHT * num_parameters / num_pixels
+    return static
 
 
 def plan_sweep(spec: SweepSpec, document: Document | None = None) -> Plan:
@@ -145,20 +160,21 @@ def _load_task(spec: SweepSpec, document: Document) -> Task[Any]:
 
 
 def _check_metrics(spec: SweepSpec, task: Task[Any], document: Document | None) -> None:
+    known = task.metrics | stored_metrics_of(task.metrics)
     for number, metric in enumerate(spec.metrics):
-        if metric.name not in task.metrics:
+        if metric.name not in known:
             place = ""
             if document is not None:
                 single = ("metric",) in document.lines
                 keys = ("metric", "name") if single else ("metrics", str(number), "name")
                 place = f" ({document.place(*keys)})"
             raise SpecError(
-                f"metric: task '{task.name}' has no metric '{metric.name}'.{nearest(metric.name, task.metrics)} "
-                f"Known: {', '.join(sorted(task.metrics))}{place}"
+                f"metric: task '{task.name}' has no metric '{metric.name}'.{nearest(metric.name, known)} "
+                f"Known: {', '.join(sorted(known))}{place}"
             )
     for text in spec.constraints:
         try:
-            parse_condition(text, known=task.metrics)
+            parse_condition(text, known=known)
         except Exception as error:
             place = f" ({document.place('constraints')})" if document else ""
             raise SpecError(f"constraints: {error}{place}") from None
@@ -232,6 +248,7 @@ def _warnings(
     for text in spec.constraints:
         condition = parse_condition(text)
         if condition.names <= STATIC_METRICS:
-            ends = [condition.holds({"num_parameters": s.num_parameters}) for s in (smallest, largest)]
-            if all(ends):
+            configs = [trial_config(spec, task, size.point) for size in (smallest, largest)]
+            ends = [static_metrics(task, config, names=condition.names) for config in configs]
+            if all(condition.holds(end) for end in ends):
                 yield f"constraints: '{text}' holds for the smallest and the largest network; it may exclude nothing"

@@ -103,7 +103,7 @@ class TuneScheduler(_Unsaved, FIFOScheduler):
         if "row" in message:
             return driver.reported(name, message["row"]) is not None
         if "finished" in message:
-            driver.succeeded(name, reason=message["finished"], model=message["model"])
+            driver.succeeded(name, reason=message["finished"], model=message["model"], stored=message["stored"])
             if message["unsaved"] is not None:
                 driver.storage_failed(message["unsaved"])
         elif "storage" in message:

@@ -46,6 +46,8 @@ class Task(Generic[C]):
         data: Loads the data. Raises DataError for data that is missing or unusable.
         network: A module with `network(*inputs)` shaped like the target.
         num_parameters: Trainable parameters of that network, without building it.
+        num_pixels: Pixels that the config's data is drawn at; None where the network is not of one picture, or where
+            that cannot be read here.
         metrics: Names of everything that is known of a validated epoch, the training loop's own included.
         score: (prediction, target, data) over the whole validation split -> metrics, among them `val_loss`.
         pictures: (network, data) -> name -> (H, W, 3) in [0, 1], to watch training by; must have `preview`.
@@ -65,6 +67,7 @@ class Task(Generic[C]):
     pictures: Callable[[nn.Module, TaskData], Mapping[str, Tensor]]
     render_options: type[Config]
     render: Callable[[nn.Module, C, Facts, Any], Tensor]
+    num_pixels: Callable[[C], int | None] = lambda config: None
     upgrade: Callable[[dict[str, Any]], dict[str, Any]] = lambda config: config
 
 

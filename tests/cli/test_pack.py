@@ -59,7 +59,9 @@ def test_bits_need_no_data(hoir: Hoir, folder: Path) -> None:
 
 def test_fine_tuning_is_not_worse(hoir: Hoir, folder: Path) -> None:
     plain = json.loads(hoir("pack", folder, "--out", "p.hoir", "--bits", 4, "data.image=picture.png", "--json").out)
-    tuned = json.loads(hoir("pack", folder, "--out", "t.hoir", "--bits", 4, "--fine-tune", "--json").out)
+    quantization = ("training.quantization.fraction=8", "training.quantization.lr=0.005")
+    assert hoir("train", "image", *SMALL, *quantization, "--to", "tuned").code == 0
+    tuned = json.loads(hoir("pack", "tuned", "--out", "t.hoir", "--bits", 4, "--fine-tune", "--json").out)
     assert tuned["stored_psnr_db"] > plain["stored_psnr_db"]
 
 

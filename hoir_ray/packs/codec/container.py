@@ -6,6 +6,7 @@
 | 1 | format number, here 1 |
 | 1 to 4 | length n of the header: seven bits a byte, the lowest first, the top bit says that more follow |
 | n | the header, as `header` packs it |
+| 2 | the lower half of a CRC-32 of the tensors' names and shapes, as `file` writes them |
 | the rest but 4 | the coded numbers, as `tensors` codes them |
 | 4 | CRC-32 of everything before, the highest byte first |
 """
@@ -31,7 +32,7 @@ def join(header: bytes, body: bytes) -> bytes:
 
 
 def split(content: bytes, *, name: str) -> tuple[bytes, bytes]:
-    """Header and coded numbers of a file.
+    """Header and body of a file, the body being what lies between header and checksum.
 
     Args:
         name: The file's, for messages.

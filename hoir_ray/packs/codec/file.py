@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from hoir_ray.tasks import load_task
 from hoir_ray.tasks.contract import Task, TaskConfig
 
 SUFFIX = ".hoir"
+LAYOUT_BYTES = 2
 
 
 def encode(pack: Pack, codes: Mapping[str, int]) -> bytes:
@@ -47,7 +49,8 @@ def encode(pack: Pack, codes: Mapping[str, int]) -> bytes:
         seed=config["training"]["seed"],
         facts=plain,
     )
-    return container.join(header.pack(head), tensors.encode_tensors([*quantized, *map(_quantize_array, arrays)]))
+    body = tensors.encode_tensors([*quantized, *map(_quantize_array, arrays)])
+    return container.join(header.pack(head), _layout(pack.network) + body)
 
 
 def decode(content: bytes, *, path: Path) -> Pack:
@@ -68,8 +71,10 @@ def decode(content: bytes, *, path: Path) -> Pack:
     tensors.check_size(task.num_parameters(config) + sum(lengths), num_bytes=len(body), name=name)
     network = task.network(config)
     state = network.state_dict()
+    if body[:LAYOUT_BYTES] != _layout(network):
+        raise PackError(f"{name}: hoir_ray {__version__} builds this network in another way than what wrote the file")
     shapes = [*(tuple(tensor.shape) for tensor in state.values()), *((length,) for length in lengths)]
-    decoded = [_weights(tensor, name=name) for tensor in tensors.decode_tensors(body, shapes, name=name)]
+    decoded = [_weights(tensor, name=name) for tensor in tensors.decode_tensors(body[LAYOUT_BYTES:], shapes, name=name)]
     weights, arrays = decoded[: len(state)], decoded[len(state) :]
     network.load_state_dict({key: torch.from_numpy(tensor) for key, tensor in zip(state, weights, strict=True)})
     return Pack(
@@ -96,6 +101,12 @@ def quantize(network: nn.Module, codes: Mapping[str, int]) -> list[QuantizedTens
             raise PackError(f"weight '{name}': all must be finite to be stored, got NaN or infinity")
         quantized.append(QuantizedTensor(integers=to_integers(weights, code=codes[name]), code=codes[name]))
     return quantized
+
+
+def _layout(network: nn.Module) -> bytes:
+    """A checksum of the tensors' names and shapes: read into other tensors, the numbers would draw another picture."""
+    text = ";".join(f"{name}{list(tensor.shape)}" for name, tensor in network.state_dict().items())
+    return (zlib.crc32(text.encode()) & 0xFFFF).to_bytes(LAYOUT_BYTES, "big")
 
 
 def _quantize_array(array: facts.Array) -> QuantizedTensor:

@@ -11,12 +11,11 @@ from torch.nn import functional
 
 from hoir_ray.errors import DivergedError
 from hoir_ray.packs.codec.steps import step_size
-from hoir_ray.training.config import TrainingConfig
+from hoir_ray.training.config import QuantizationConfig, TrainingConfig
 from hoir_ray.training.data import TaskData
 from hoir_ray.training.loader import IndexLoader
 from hoir_ray.training.predict import cast
 
-LEARNING_RATE, FRACTION = 5e-4, 0.2
 _WARM_UP = 0.05  # of the steps; Adam's first ones go by the sign of one noisy gradient
 
 
@@ -26,16 +25,14 @@ def fine_tune(
     codes: Mapping[str, int],
     *,
     training: TrainingConfig,
-    fraction: float = FRACTION,
-    learning_rate: float = LEARNING_RATE,
+    quantization: QuantizationConfig = QuantizationConfig(),  # noqa: B008  # frozen
 ) -> None:
     """Train `network` in place so that its weights, rounded to the steps of `codes`, draw better.
 
     Args:
         codes: The step of each tensor, by its name in the network's state; see `steps.step_size`.
         training: How the network was trained; batch size and seed are taken over.
-        fraction: Optimizer steps, as a part of those of the whole training.
-        learning_rate: Of Adam, falling to zero along half a cosine after a short rise.
+        quantization: How long and at which rate it is trained now; the rate rises for a short while first.
 
     Raises:
         DivergedError: If the loss became NaN or infinite; the network is then of no use.
@@ -47,12 +44,12 @@ def fine_tune(
     network.to(device).train()
     data.train.to(device)
     rounded = Rounded(network, codes)
-    optimizer = torch.optim.Adam(rounded.exact, lr=learning_rate, betas=(0.9, 0.99), fused=True)
+    optimizer = torch.optim.Adam(rounded.exact, lr=quantization.lr, betas=(0.9, 0.99), fused=True)
     loader = IndexLoader(data.train.num_samples, batch_size=training.batch_size, seed=training.seed, device=device)
-    num_steps = max(1, round(fraction * training.max_epochs * loader.num_steps))
+    num_steps = max(1, round(quantization.fraction * training.max_epochs * loader.num_steps))
     loss = torch.zeros((), device=device)
     for step, rows in enumerate(_batches(loader, data, first_epoch=training.max_epochs, num_steps=num_steps)):
-        optimizer.param_groups[0]["lr"] = learning_rate * _factor(step / num_steps)
+        optimizer.param_groups[0]["lr"] = quantization.lr * _factor(step / num_steps)
         rounded.round()
         inputs, target = cast(data.train(rows), torch.float32)
         loss = functional.mse_loss(network(*inputs), target)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hoir_ray.errors import RequestError
 from hoir_ray.packs.codec.distortion import Distortion
 from hoir_ray.packs.codec.file import decode, encode
+from hoir_ray.packs.codec.fine_tuning import fine_tune
 from hoir_ray.packs.codec.goal import Goal
 from hoir_ray.packs.codec.output_layer import refit
 from hoir_ray.packs.codec.search import Codes, search_codes, set_weights, uniform_codes, weights_of
 from hoir_ray.packs.pack import Pack
+from hoir_ray.training.config import QuantizationConfig
 from hoir_ray.training.data import TaskData
 from hoir_ray.training.predict import predict
 
-USUAL_TRADE = 1.0
 FINEST_TRADE, COARSEST_TRADE = 2.0**-8, 2.0**12
 _STRIDE = 4.0
 _NUM_BISECTIONS = 5
@@ -66,7 +68,7 @@ def find_form(
     former = _Former(pack, data, show=show)
     if goal.bits is not None:
         return former.uniform(goal.bits)
-    first = former.searched(start.trade if start else USUAL_TRADE, start=start)
+    first = former.searched(start.trade if start else goal.trade, start=start)
     found = [first] if goal.is_usual else former.explore(goal, first)
     meeting = [form for form in found if goal.is_met(size_bytes=form.size_bytes, psnr_db=form.psnr_db)]
     if not meeting:
@@ -89,6 +91,35 @@ def measure_file(content: bytes, data: TaskData) -> dict[str, float]:
     pack = decode(content, path=_IN_MEMORY)
     prediction, target = predict(pack.network, data.val)
     return pack.task.score(prediction, target, data)
+
+
+def find_tuned_form(
+    pack: Pack,
+    data: TaskData,
+    *,
+    goal: Goal,
+    quantization: QuantizationConfig,
+    show: Show = lambda form: None,
+    say: Callable[[str], None] = lambda text: None,
+) -> Form:
+    """The stored form that meets the goal best after training on under rounding; the pack's network keeps its weights.
+
+    Args:
+        quantization: How long and at which rate.
+        show: Gets every form that is tried.
+        say: Gets what takes longer than a search.
+
+    Raises:
+        RequestError: If no form meets the goal; says the nearest that was found and its size.
+        DivergedError: If the loss became NaN or infinite.
+    """
+    form = find_form(pack, data, goal=goal, show=show)
+    if quantization.fraction == 0:
+        return form
+    say("fine-tuning under rounding")
+    tuned = replace(pack, network=copy.deepcopy(pack.network))
+    fine_tune(tuned.network, data, form.codes, training=pack.config.training, quantization=quantization)
+    return find_form(tuned, data, goal=goal, start=form, show=show)
 
 
 class _Former:

@@ -18,6 +18,7 @@ class Goal:
         max_bytes: Largest size of the file.
         min_psnr_db: Lowest PSNR on the validation data.
         bits: Of each weight before the entropy code.
+        trade: How much a percent of the bytes is worth, in percent of the error; where the search begins.
 
     Raises:
         RequestError: If more than one is given, or one is out of its range.
@@ -26,6 +27,7 @@ class Goal:
     max_bytes: int | None = None
     min_psnr_db: float | None = None
     bits: float | None = None
+    trade: float = 1.0
 
     def __post_init__(self) -> None:
         given = {"--max-bytes": self.max_bytes, "--min-psnr-db": self.min_psnr_db, "--bits": self.bits}

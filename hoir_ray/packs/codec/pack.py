@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from hoir_ray.errors import RequestError, StorageError
 from hoir_ray.machine.files import reason, replacing
 from hoir_ray.packs.codec.file import SUFFIX
-from hoir_ray.packs.codec.fine_tuning import fine_tune
-from hoir_ray.packs.codec.form import Form, Show, find_form, uniform_form
+from hoir_ray.packs.codec.form import Form, Show, find_form, find_tuned_form, uniform_form
 from hoir_ray.packs.codec.goal import Goal
 from hoir_ray.packs.evaluate import data_of
 from hoir_ray.packs.pack import Pack
-from hoir_ray.training.data import TaskData
+from hoir_ray.training.config import QuantizationConfig
 
 
 def pack_file(
@@ -30,7 +30,7 @@ def pack_file(
 
     Args:
         settings: Other data to measure on, as `data.x=y`; the pack's own is taken otherwise.
-        fine_tuning: Train on under rounding, which changes the network of `pack`.
+        fine_tuning: Train on under rounding, as the config's `training.quantization` says.
         show: Gets every form that is tried.
         say: Gets what takes longer than a search.
 
@@ -44,21 +44,15 @@ def pack_file(
     if goal.bits is not None and not (fine_tuning or settings):
         form = uniform_form(pack, bits=goal.bits)
     else:
-        form = _fitted(pack, data_of(pack, settings), goal=goal, fine_tuning=fine_tuning, show=show, say=say)
+        data, quantization = data_of(pack, settings), pack.config.training.quantization or QuantizationConfig()
+        goal = replace(goal, trade=quantization.trade)
+        if fine_tuning:
+            form = find_tuned_form(pack, data, goal=goal, quantization=quantization, show=show, say=say)
+        else:
+            form = find_form(pack, data, goal=goal, show=show)
     try:
         with replacing(out) as file:
             file.write(form.content)
     except OSError as error:
         raise StorageError(f"{out}: could not be written: {reason(error)}") from error
     return form
-
-
-def _fitted(
-    pack: Pack, data: TaskData, *, goal: Goal, fine_tuning: bool, show: Show, say: Callable[[str], None]
-) -> Form:
-    form = find_form(pack, data, goal=goal, show=show)
-    if not fine_tuning:
-        return form
-    say("fine-tuning under rounding")
-    fine_tune(pack.network, data, form.codes, training=pack.config.training)
-    return find_form(pack, data, goal=goal, start=form, show=show)

@@ -133,6 +133,16 @@ def test_absurd_headers_are_refused_before_anything_is_allocated(changes: dict[s
         decode(crafted(**changes), path=Path("x.hoir"))
 
 
+def test_a_network_that_is_built_otherwise_today_is_no_other_picture() -> None:
+    pack = small_pack()
+    content = bytearray(encode(pack, codes_of(pack))[: -container.CHECKSUM_BYTES])
+    body = container.split(encode(pack, codes_of(pack)), name="x.hoir")[1]
+    content[content.index(body)] ^= 1
+    written = bytes(content) + zlib.crc32(content).to_bytes(container.CHECKSUM_BYTES, "big")
+    with pytest.raises(PackError, match="builds this network in another way"):
+        decode(written, path=Path("x.hoir"))
+
+
 def test_a_header_that_inflates_without_end_is_refused() -> None:
     bomb = zlib.compressobj(9, zlib.DEFLATED, -15)
     packed = bomb.compress(b'["image"' + b" " * (header.MAX_JSON_BYTES + 10)) + bomb.flush()

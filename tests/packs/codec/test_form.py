@@ -22,6 +22,7 @@ from hoir_ray.packs.codec.steps import to_integers, to_weights
 from hoir_ray.packs.evaluate import data_of
 from hoir_ray.packs.pack import Pack
 from hoir_ray.tasks import load_task
+from hoir_ray.training.config import QuantizationConfig
 from hoir_ray.training.data import TaskData
 from hoir_ray.training.loop import train
 from hoir_ray.training.predict import predict
@@ -196,7 +197,8 @@ def test_training_on_under_rounding_gives_back_part_of_what_it_cost(trained: Tra
         return mse
 
     float_mse, before = distortion(), rounded_mse(pack.network)
-    fine_tune(pack.network, trained.data, codes, training=pack.config.training, fraction=1.0, learning_rate=2e-3)
+    quantization = QuantizationConfig(fraction=1.0, lr=2e-3)
+    fine_tune(pack.network, trained.data, codes, training=pack.config.training, quantization=quantization)
     after = rounded_mse(pack.network)
     assert after - float_mse < 0.6 * (before - float_mse)
 
@@ -209,7 +211,7 @@ def test_fine_tuning_that_diverges_says_so(trained: Trained) -> None:
             trained.data,
             dict.fromkeys(pack.network.state_dict(), -600),
             training=pack.config.training,
-            learning_rate=1e38,
+            quantization=QuantizationConfig(lr=100),
         )
 
 
