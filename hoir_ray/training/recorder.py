@@ -206,6 +206,11 @@ class Recorder(Callback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self.interrupted = isinstance(exception, KeyboardInterrupt)
 
+    def track_end(self, metrics: Mapping[str, float]) -> None:
+        """Log what was measured once training had ended, as of its last epoch."""
+        for tracker in self._watching.trackers if metrics else ():
+            self._tell(tracker, lambda t: t.logger.log_metrics(dict(metrics), step=self.history.epochs))
+
     def close(self) -> None:
         """Let the trackers flush what is pending."""
         for tracker in self._watching.trackers:

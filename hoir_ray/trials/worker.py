@@ -16,6 +16,8 @@ from typing import Any
 import torch
 
 from hoir_ray.errors import StorageError
+from hoir_ray.packs.codec.form import Form
+from hoir_ray.packs.codec.metrics import stored_metrics
 from hoir_ray.storage import BackgroundUploader, Storage, open_storage
 from hoir_ray.tasks import load_task
 from hoir_ray.tasks.localize import localize
@@ -24,6 +26,7 @@ from hoir_ray.trials.attempt import Attempt
 from hoir_ray.trials.checkpoints import CHECKPOINT, Checkpoints, Resumed
 from hoir_ray.trials.memory_limit import memory_limit
 from hoir_ray.trials.publish import publish
+from hoir_ray.trials.storing import stored_form
 from hoir_ray.trials.trackers import trackers_of
 
 Report = Callable[[dict[str, Any]], str | None]
@@ -94,6 +97,15 @@ def train_worker(attempt: Attempt, report: Report, *, worker: Worker = SINGLE) -
             leaving.extend([reason] if reason else [])
             return not reason
 
+        forms: list[Form] = []
+
+        def on_end() -> dict[str, float]:
+            goes_elsewhere = leaving and curve[-1]["epoch"] < config.training.max_epochs
+            if goes_elsewhere or not (attempt.measures_stored_form or config.training.quantization):
+                return {}
+            forms.append(stored_form(task=task, config=config, data=data, network=network, folder=work))
+            return stored_metrics(forms[0], facts=data.facts)
+
         with trackers_of(attempt, storage, work=work, curve=resumed.curve) if is_first else nullcontext(()) as trackers:
             fit = train(
                 network,
@@ -105,6 +117,7 @@ def train_worker(attempt: Attempt, report: Report, *, worker: Worker = SINGLE) -
                 metric=attempt.metric,
                 goal=attempt.goal,
                 on_epoch=on_epoch,
+                on_end=on_end if is_first else None,
                 checkpoint=work / CHECKPOINT,
                 checkpoint_every_s=S3_EVERY_S if storage.uri.startswith("s3://") else FOLDER_EVERY_S,
                 on_checkpoint=lambda path, epoch: checkpoints.save(uploader, path, epoch=epoch, curve=curve),
@@ -116,7 +129,15 @@ def train_worker(attempt: Attempt, report: Report, *, worker: Worker = SINGLE) -
         else:
             leaving.clear()  # it has come to its end, and publishing takes less than starting anew
             unsaved = publish(
-                uploader, attempt, task=task, config=config, data=data, network=network, fit=fit, work=work
+                uploader,
+                attempt,
+                task=task,
+                config=config,
+                data=data,
+                network=network,
+                fit=fit,
+                form=forms[0] if forms else None,
+                work=work,
             )
             if unsaved is None:
                 with contextlib.suppress(StorageError):  # they were for a restart; what is left of them goes in the end
@@ -128,7 +149,9 @@ def train_worker(attempt: Attempt, report: Report, *, worker: Worker = SINGLE) -
         return
     reason = f"best {attempt.metric} {fit.best_metrics[attempt.metric]:.6g} at epoch {fit.best_epoch} of {fit.epochs}"
     early = ", stopped early" if fit.stopped_early else ""
-    report({"finished": reason + early, "model": f"models/{attempt.trial}", "unsaved": unsaved, **first})
+    stored = stored_metrics(forms[0], facts=data.facts) if forms else {}
+    finished = {"finished": reason + early, "model": f"models/{attempt.trial}", "stored": stored}
+    report({**finished, "unsaved": unsaved, **first})
 
 
 def _resume(checkpoints: Checkpoints, path: Path, worker: Worker) -> Resumed:

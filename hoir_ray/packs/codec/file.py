@@ -20,10 +20,10 @@ from hoir_ray.packs.codec import container, facts, header, tensors
 from hoir_ray.packs.codec.steps import nearest_code, to_integers, to_weights
 from hoir_ray.packs.codec.tensors import QuantizedTensor
 from hoir_ray.packs.pack import Pack
+from hoir_ray.results.pull import SUFFIX
 from hoir_ray.tasks import load_task
 from hoir_ray.tasks.contract import Task, TaskConfig
 
-SUFFIX = ".hoir"
 LAYOUT_BYTES = 2
 
 

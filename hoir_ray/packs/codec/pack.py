@@ -8,11 +8,11 @@ from pathlib import Path
 
 from hoir_ray.errors import RequestError, StorageError
 from hoir_ray.machine.files import reason, replacing
-from hoir_ray.packs.codec.file import SUFFIX
 from hoir_ray.packs.codec.form import Form, Show, find_form, find_tuned_form, uniform_form
 from hoir_ray.packs.codec.goal import Goal
 from hoir_ray.packs.evaluate import data_of
 from hoir_ray.packs.pack import Pack
+from hoir_ray.results.pull import SUFFIX
 from hoir_ray.training.config import QuantizationConfig
 
 
