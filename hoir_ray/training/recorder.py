@@ -207,9 +207,10 @@ class Recorder(Callback):
         self.interrupted = isinstance(exception, KeyboardInterrupt)
 
     def track_end(self, metrics: Mapping[str, float]) -> None:
-        """Log what was measured once training had ended, as of its last epoch."""
+        """Log what was measured once training had ended, with the metrics of its last epoch, whose step it has."""
+        whole = {**self.history.metrics, **metrics}
         for tracker in self._watching.trackers if metrics else ():
-            self._tell(tracker, lambda t: t.logger.log_metrics(dict(metrics), step=self.history.epochs))
+            self._tell(tracker, lambda t: t.logger.log_metrics(whole, step=self.history.epochs))
 
     def close(self) -> None:
         """Let the trackers flush what is pending."""
