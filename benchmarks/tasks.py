@@ -202,7 +202,7 @@ def random_interpolation(folder: Path) -> None:
         picture.save(paths[-1])
     task = load_task("random_interpolation")
     for cache, size_mb_of_cache in (("in memory", 1024), ("streamed", 1)):
-        data = {"folder": str(folder), "train_fraction": 0.9, "cache_mb": size_mb_of_cache}
+        data = {"folder": str(folder), "train_fraction": 0.9, "cache_mb": size_mb_of_cache, "sampler": "radial"}
         samples = task.data(task.config.model_validate({"data": data})).train
         # Upstream's config takes one target from each picture that it reads; all 4,096 is the best that it can do.
         for num_targets, batch_size in ((1, 256), (4096, 4096)):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from hoir_ray.pictures.quality import bits_per_pixel, psnr_db, psnr_db_of_mse, ssim
+from hoir_ray.pictures.quality import bits_per_pixel, patch_distance, psnr_db, psnr_db_of_mse, ssim
 
 
 def two_pictures(height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -53,3 +53,13 @@ def test_ssim_of_pictures_smaller_than_its_window(height: int, width: int) -> No
 def test_bits_per_pixel_counts_float32_weights() -> None:
     assert bits_per_pixel(1000, num_pixels=4000) == 8
     assert bits_per_pixel(1000, num_pixels=4000, bits_per_parameter=16) == 4
+
+
+def test_patch_distance_is_of_statistics_and_not_of_places() -> None:
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(20, 9, 9, 3, generator=generator).repeat_interleave(4, 1).repeat_interleave(4, 2)
+    moved = coarse.roll((3, 5), (1, 2))
+    shuffled = coarse.flatten(1, 2)[:, torch.randperm(36 * 36, generator=generator)].view(coarse.shape)
+    assert patch_distance(coarse, coarse) == pytest.approx(0, abs=0.01)
+    assert patch_distance(moved, coarse) < 0.25 * patch_distance(shuffled, coarse)
+    assert patch_distance(coarse.mean((1, 2), keepdim=True).expand(coarse.shape), coarse) > 0.05

@@ -20,8 +20,10 @@ class RandomInterpolationData(Config):
         size: Side in pixels that the middle of each picture is scaled to.
         num_feature_pixels: Pixels that the target is guessed from.
         num_rotations: Pairs of axes that a relative position is given along; 1 is x and y.
-        sampler: `radial` draws a radius and an angle, so that pixels lie denser near the target, mirrored at the
-            picture's borders; `uniform` draws from the whole picture. The target itself is not among what is drawn.
+        sampler: `nearest` draws the pixels nearest to the target in a picture of which a random part is known, from a
+            few pixels to all of them, and learns a colour's mean and spread: with it pictures can be drawn from noise,
+            coarse to fine. `radial` draws a radius and an angle, so that pixels lie denser near the target, mirrored at
+            the picture's borders; `uniform` draws from the whole picture. The target itself is never drawn.
         random_flips: Whether half of the training samples see their picture mirrored from left to right.
         train_fraction: Part of the pictures that is trained on; half of the rest validates, the other half is the
             test split.
@@ -35,7 +37,7 @@ class RandomInterpolationData(Config):
     size: int = Field(default=64, ge=4, le=2048)
     num_feature_pixels: int = Field(default=32, ge=1, le=4096)
     num_rotations: int = Field(default=2, ge=1, le=64)
-    sampler: Literal["radial", "uniform"] = "radial"
+    sampler: Literal["nearest", "radial", "uniform"] = "nearest"
     random_flips: bool = True
     train_fraction: float = Field(default=0.8, gt=0, lt=1)
     validate_on: Literal["val", "test"] = "val"
@@ -45,8 +47,13 @@ class RandomInterpolationData(Config):
 
     @property
     def num_features(self) -> int:
-        """Colours and relative positions of all feature pixels."""
-        return self.num_feature_pixels * (3 + 2 * self.num_rotations)
+        """Colours and relative positions of all feature pixels; for `nearest` also how far away they lie."""
+        return self.num_feature_pixels * (3 + 2 * self.num_rotations) + (self.sampler == "nearest")
+
+    @property
+    def num_outputs(self) -> int:
+        """Red, green and blue; for `nearest` also their squares, whose mean beyond the mean's square is the spread."""
+        return 6 if self.sampler == "nearest" else 3
 
 
 class RandomInterpolationConfig(TaskConfig):
@@ -54,13 +61,17 @@ class RandomInterpolationConfig(TaskConfig):
 
 
 class RenderOptions(Config):
-    """Options of redrawing a picture from random pixels of itself.
+    """Options of drawing a picture from noise, or from random pixels of another picture.
 
     Attributes:
         input: A picture to start from (a file or `sample:<name>`), or `noise`.
         num_frames: Frames shown, the start among them.
         all_random: Whether each frame is drawn from the start (from noise, each time other noise) with other random
-            pixels, or from the frame before.
+            pixels; else frames show one picture as it is drawn, or for other samplers than `nearest` drawn again and
+            again from the frame before.
+        known: For `nearest`: part of a picture's pixels that is known at the start.
+        temperature: For `nearest`: how much of the spread is drawn, 0 for the mean, which is the best guess and blurs;
+            None is 1 from noise and 0 from a picture.
         size: `<side>x<side>` in pixels; None takes the side that the network was trained with.
         seed: Of the noise and of the pixels that are drawn.
     """
@@ -68,6 +79,8 @@ class RenderOptions(Config):
     input: str = "noise"
     num_frames: int = Field(default=9, ge=1, le=10_000)
     all_random: bool = False
+    known: float = Field(default=0.1, gt=0, le=1)
+    temperature: float | None = Field(default=None, ge=0, le=4)
     size: str | None = Field(default=None, pattern=r"^[1-9]\d{0,3}x[1-9]\d{0,3}$")
     seed: int = Field(default=0, ge=0)
 

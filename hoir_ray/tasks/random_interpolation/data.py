@@ -10,7 +10,10 @@ from hoir_ray.pictures.quality import mse, psnr_db
 from hoir_ray.tasks.random_interpolation import native
 from hoir_ray.tasks.random_interpolation.config import RandomInterpolationConfig, RandomInterpolationData
 from hoir_ray.tasks.random_interpolation.folder import PictureStream, find_pictures, read_all
-from hoir_ray.tasks.random_interpolation.sampling import NeighbourSampler, mix, salt_for
+from hoir_ray.tasks.random_interpolation.growth import layout_of
+from hoir_ray.tasks.random_interpolation.hashing import mix, salt_for
+from hoir_ray.tasks.random_interpolation.nearest import NearestSampler
+from hoir_ray.tasks.random_interpolation.sampling import NeighbourSampler
 from hoir_ray.training.data import Batch, Samples, TaskData
 
 BYTES_PER_MB = 2**20
@@ -40,7 +43,7 @@ class RandomPixels(Samples):
         self.config, self.per_picture, self.seed, self.random_flips = config, per_picture, seed, random_flips
         self.num_pictures = len(table) if stream is None else len(stream.paths)
         self.num_samples = self.num_pictures * per_picture
-        self.sampler = NeighbourSampler(config, side=config.size)
+        self.sampler = build_sampler(config, side=config.size)
         self.register_buffer("table", table)
         self.register_buffer("salt", torch.tensor(salt_for(seed, epoch=0), dtype=torch.int32))
         self._stream, self._epoch, self._num_served = stream, 0, 0
@@ -54,13 +57,15 @@ class RandomPixels(Samples):
     def forward(self, index: Tensor) -> Batch:
         if self._stream is not None:
             self._advance(len(index))
-        if index.device.type == "cpu" and native.library() is not None:
+        fits = isinstance(self.sampler, NeighbourSampler)
+        if fits and index.device.type == "cpu" and native.library() is not None:
             features, target = self._draw_natively(index)
             return (features,), target
         return self._draw(index)
 
     def _draw_natively(self, index: Tensor) -> tuple[Tensor, Tensor]:
         sampler = self.sampler
+        assert isinstance(sampler, NeighbourSampler)
         numbers = {
             "side": sampler.side,
             "num": sampler.num,
@@ -95,6 +100,8 @@ class RandomPixels(Samples):
         first = (picture * (side * side)).unsqueeze(1)
         colours = self._look_up(first + rows * side + columns)
         target = self._look_up(first + (row * side + column).unsqueeze(1))
+        if self.config.num_outputs == 6:
+            target = torch.cat([target, target.square()], dim=1)
         return (torch.cat([colours, relative], dim=1),), target
 
     def _look_up(self, pixel: Tensor) -> Tensor:
@@ -108,6 +115,11 @@ class RandomPixels(Samples):
         self._num_served += num_samples * _num_workers()
         passed = min(self._num_served * self.num_pictures // self.num_samples, self.num_pictures)
         self._stream.move_to(self._epoch * self.num_pictures + passed, self.table)
+
+
+def build_sampler(config: RandomInterpolationData, *, side: int) -> NearestSampler | NeighbourSampler:
+    """The sampler that the config names, for pictures of `side` pixels."""
+    return (NearestSampler if config.sampler == "nearest" else NeighbourSampler)(config, side=side)
 
 
 def _num_workers() -> int:
@@ -142,7 +154,10 @@ def load(config: RandomInterpolationConfig) -> TaskData:
     train = RandomPixels(
         table, config=data, per_picture=per_picture, seed=seed, random_flips=data.random_flips, stream=stream
     )
-    return TaskData(train=train, val=val, facts={f"num_{name}_pictures": len(of) for name, of in splits.items()})
+    facts: dict[str, int | str] = {f"num_{name}_pictures": len(of) for name, of in splits.items()}
+    if data.sampler == "nearest":
+        facts["layout_f32_base64"] = layout_of(table.view(-1, data.size, data.size, 3))
+    return TaskData(train=train, val=val, facts=facts)
 
 
 def split(paths: list[str], *, train_fraction: float, seed: int) -> dict[str, list[str]]:
@@ -157,6 +172,7 @@ def split(paths: list[str], *, train_fraction: float, seed: int) -> dict[str, li
 
 def score(prediction: Tensor, target: Tensor, data: TaskData) -> dict[str, float]:
     """Mean squared error, and PSNR of the colours as they would be shown."""
+    prediction, target = prediction[:, :3], target[:, :3]
     return {
         "val_loss": mse(prediction, target),
         "val_psnr_db": psnr_db(((prediction + 1) / 2).clamp(0, 1), (target + 1) / 2),

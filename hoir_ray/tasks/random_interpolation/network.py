@@ -1,4 +1,4 @@
-"""The random_interpolation network: colours and relative positions of random pixels in, the target's colour out."""
+"""The random_interpolation network: colours and positions of random pixels in, the target's colour out."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ from torch import nn
 from hoir_ray import networks
 from hoir_ray.tasks.random_interpolation.config import RandomInterpolationConfig
 
-CHANNELS = 3
-
 
 def build_network(config: RandomInterpolationConfig) -> nn.Module:
     """The network with fresh weights, drawn from torch's global generator."""
-    return networks.build_mlp(config.network, in_width=config.data.num_features, out_width=CHANNELS)
+    return networks.build_mlp(config.network, in_width=config.data.num_features, out_width=config.data.num_outputs)
 
 
 def num_parameters(config: RandomInterpolationConfig) -> int:
     """Trainable parameters, counted from the config alone."""
-    return networks.num_parameters(config.network, in_width=config.data.num_features, out_width=CHANNELS)
+    return networks.num_parameters(config.network, in_width=config.data.num_features, out_width=config.data.num_outputs)

@@ -10,11 +10,14 @@ from hoir_ray.pictures.load import load_square
 from hoir_ray.pictures.save import contact_sheet
 from hoir_ray.tasks.random_interpolation.config import RandomInterpolationConfig, RandomInterpolationData, RenderOptions
 from hoir_ray.tasks.random_interpolation.data import RandomPixels
-from hoir_ray.tasks.random_interpolation.sampling import NeighbourSampler, mix, salt_for
+from hoir_ray.tasks.random_interpolation.growth import first_pixels, grow
+from hoir_ray.tasks.random_interpolation.hashing import mix, salt_for
+from hoir_ray.tasks.random_interpolation.sampling import NeighbourSampler
 from hoir_ray.training.data import Facts, TaskData
 
 TARGETS_AT_A_TIME = 8192
 NUM_PREVIEWED = 4
+NOISE = "noise"
 
 
 def render(
@@ -22,34 +25,92 @@ def render(
 ) -> Float[Tensor, "frames side side 3"]:
     """Frames that begin with the picture or the noise to start from."""
     side = int(options.size.split("x")[0]) if options.size else config.data.size
+    draw = _grown if config.data.sampler == "nearest" else _redrawn
+    return (torch.stack(draw(network, config.data, facts, options, side)) + 1) / 2
+
+
+def _redrawn(
+    network: nn.Module, config: RandomInterpolationData, facts: Facts, options: RenderOptions, side: int
+) -> list[Tensor]:
+    """Frames in which every pixel is drawn again from random others."""
     generator = torch.Generator().manual_seed(options.seed)
-    if options.input == "noise":
-        start = _noise(side, generator)
-    else:
-        start = load_square(options.input, side=side).float() * (2 / 255) - 1
+    start = _noise(side, generator) if options.input == NOISE else _picture(options.input, side)
     frames = [start]
     for number in range(1, options.num_frames):
         source = frames[-1] if not options.all_random else start
-        if options.all_random and options.input == "noise" and number > 1:
+        if options.all_random and options.input == NOISE and number > 1:
             source = _noise(side, generator)
-        frames.append(redraw(network, source, config=config.data, salt=salt_for(options.seed, epoch=number)))
-    return (torch.stack(frames) + 1) / 2
+        frames.append(redraw(network, source, config=config, salt=salt_for(options.seed, epoch=number)))
+    return frames
+
+
+def _grown(
+    network: nn.Module, config: RandomInterpolationData, facts: Facts, options: RenderOptions, side: int
+) -> list[Tensor]:
+    """Frames drawn coarse to fine: one picture's stages, or several pictures; a picture to start from comes first."""
+    generator = torch.Generator().manual_seed(options.seed)
+    from_noise = options.input == NOISE
+    start = None if from_noise else _picture(options.input, side)
+    temperature = float(from_noise) if options.temperature is None else options.temperature
+
+    def stages() -> list[Tensor]:
+        num = config.num_feature_pixels
+        if start is None:
+            known, colours = first_pixels(str(facts["layout_f32_base64"]), side=side, num=num, generator=generator)
+        else:
+            num = min(side * side, max(num, round(options.known * side * side)))
+            known = torch.randperm(side * side, generator=generator)[:num]
+            colours = start.view(-1, 3)[known]
+        growing = grow(network, known, colours, config=config, side=side, temperature=temperature, generator=generator)
+        return list(growing)
+
+    shown = [] if start is None else [start]
+    num_drawn = options.num_frames - len(shown)
+    if options.all_random:
+        return [*shown, *(stages()[-1] for _ in range(num_drawn))]
+    if num_drawn <= 1:
+        return [*shown, *(stages()[-1:] if num_drawn else [])]
+    found = stages()
+    return [*shown, *(found[round(n * (len(found) - 1) / (num_drawn - 1))] for n in range(num_drawn))]
 
 
 def pictures(network: nn.Module, data: TaskData) -> dict[str, Tensor]:
-    """`preview`: validation pictures above what is drawn from their pixels; `noise`: noise, drawn again and again."""
+    """`preview`: validation pictures above what is drawn from their pixels; `noise`: pictures drawn from noise."""
     pixels = data.val
     assert isinstance(pixels, RandomPixels)
     side = pixels.config.size
     originals = pixels.table[:NUM_PREVIEWED].cpu().view(-1, side, side, 3).float() * (2 / 255) - 1
-    drawn = [redraw(network, original, config=pixels.config, salt=salt_for(0, epoch=0)) for original in originals]
-    frames = [_noise(side, torch.Generator().manual_seed(0))]
-    for number in range(1, NUM_PREVIEWED):
-        frames.append(redraw(network, frames[-1], config=pixels.config, salt=salt_for(0, epoch=number)))
+    if pixels.config.sampler == "nearest":
+        from_noise = RenderOptions(num_frames=NUM_PREVIEWED, all_random=True)
+        frames = _grown(network, pixels.config, data.facts, from_noise, side)
+        drawn = [_rebuilt(network, original, config=pixels.config) for original in originals]
+    else:
+        frames = _redrawn(network, pixels.config, data.facts, RenderOptions(num_frames=NUM_PREVIEWED), side)
+        drawn = [redraw(network, original, config=pixels.config, salt=salt_for(0, epoch=0)) for original in originals]
     return {
         "preview": contact_sheet((torch.cat([originals, torch.stack(drawn)]) + 1) / 2, num_columns=len(originals)),
         "noise": contact_sheet((torch.stack(frames) + 1) / 2, num_columns=NUM_PREVIEWED),
     }
+
+
+def _rebuilt(network: nn.Module, original: Tensor, *, config: RandomInterpolationData) -> Tensor:
+    """A picture from a tenth of its pixels."""
+    side, generator = len(original), torch.Generator().manual_seed(0)
+    known = torch.randperm(side * side, generator=generator)[: max(config.num_feature_pixels, side * side // 10)]
+    stages = grow(
+        network,
+        known,
+        original.view(-1, 3)[known],
+        config=config,
+        side=side,
+        temperature=0,
+        generator=generator,
+    )
+    return list(stages)[-1]
+
+
+def _picture(source: str, side: int) -> Tensor:
+    return load_square(source, side=side).float() * (2 / 255) - 1
 
 
 def _noise(side: int, generator: torch.Generator) -> Tensor:

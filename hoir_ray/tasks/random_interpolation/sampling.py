@@ -1,19 +1,15 @@
-"""Random pixels around a target, drawn for whole batches on the device.
-
-What is drawn is a hash of the sample's number and of a salt, and not the next value of a generator: it is the same
-whatever the batches, the devices and the number of workers, and a resumed epoch repeats itself exactly.
-"""
+"""The samplers `radial` and `uniform`: random pixels around a target, drawn for whole batches on the device."""
 
 from __future__ import annotations
 
 import math
 
-import numpy as np
 import torch
-from jaxtyping import Float, Int, Int32
+from jaxtyping import Float, Int32
 from torch import Tensor, nn
 
 from hoir_ray.tasks.random_interpolation.config import RandomInterpolationData
+from hoir_ray.tasks.random_interpolation.hashing import hash_each
 
 MAX_ANGLES = MAX_RADII = 256
 
@@ -48,14 +44,14 @@ class NeighbourSampler(nn.Module):
     def _radial(self, row: Tensor, column: Tensor, hashed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         per_pixel = len(self.steps) // self.num
         # One 32-bit hash serves two pixels: of their 16 bits each, 8 choose the angle and up to 8 the radius.
-        drawn = _hash_each(hashed, num=(self.num + 1) // 2)
+        drawn = hash_each(hashed, num=(self.num + 1) // 2)
         which = torch.cat([drawn & (per_pixel - 1), (drawn >> 16) & (per_pixel - 1)], dim=1)[:, : self.num]
         which = which + torch.arange(0, len(self.steps), per_pixel, dtype=torch.int32, device=which.device)
         step = self.steps.index_select(0, which.flatten()).view(which.shape)
         return self._mirror(row + (step >> 16)), self._mirror(column + ((step & 0xFFFF) - 0x8000)), which
 
     def _uniform(self, row: Tensor, column: Tensor, hashed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        drawn = (_hash_each(hashed, num=self.num) & 0x7FFFFFFF) % (self.side**2 - 1)
+        drawn = (hash_each(hashed, num=self.num) & 0x7FFFFFFF) % (self.side**2 - 1)
         pixel = drawn + (drawn >= row * self.side + column).int()  # steps over the target
         rows = pixel.div(self.side, rounding_mode="floor")
         columns = pixel - rows * self.side
@@ -65,12 +61,6 @@ class NeighbourSampler(nn.Module):
     def _mirror(self, index: Tensor) -> Tensor:
         index = index.abs_()
         return torch.minimum(index, 2 * (self.side - 1) - index)
-
-
-def _hash_each(hashed: Tensor, *, num: int) -> Tensor:
-    # Weyl's sequence: each number from 0 to `num` moves the sample's hash by another odd multiple, then it is mixed.
-    weyl = torch.arange(num, dtype=torch.int32, device=hashed.device) * _signed(0x9E3779B9)
-    return mix(hashed.unsqueeze(1) + weyl)
 
 
 def radial_steps(side: int, *, num: int) -> tuple[Int32[Tensor, " steps"], Int32[Tensor, " steps"]]:
@@ -107,26 +97,3 @@ def positions_of(
         cos, sin = math.cos(math.pi / 2 * rotation / num_rotations), math.sin(math.pi / 2 * rotation / num_rotations)
         axes += [(cos * x + sin * y) / (cos + sin), (cos * y - sin * x) / (cos + sin)]
     return torch.stack(axes, dim=-1)
-
-
-def salt_for(seed: int, *, epoch: int) -> int:
-    """A 32-bit number, as a signed one, that is another for each seed and epoch."""
-    return _signed(int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0]))
-
-
-def mix(x: Int[Tensor, ...]) -> Int[Tensor, ...]:
-    """Each 32-bit number's hash; changing one bit changes each bit of the hash in half of the cases.
-
-    Source: "lowbias32" of Chris Wellons' hash prospector, https://github.com/skeeto/hash-prospector.
-    """
-    # Shifts of signed numbers bring copies of the sign, which are masked away.
-    x = x ^ ((x >> 16) & 0xFFFF)
-    x = x * 0x7FEB352D
-    x ^= (x >> 15) & 0x1FFFF
-    x = x * _signed(0x846CA68B)
-    x ^= (x >> 16) & 0xFFFF
-    return x
-
-
-def _signed(value: int) -> int:
-    return value - 2**32 if value >= 2**31 else value

@@ -27,7 +27,7 @@ def folder(tmp_path):
 
 
 def config(folder, *, seed: int = 0, **data) -> RandomInterpolationConfig:
-    settings = {"size": 8, "num_feature_pixels": 5, "folder": str(folder), **data}
+    settings = {"size": 8, "num_feature_pixels": 5, "folder": str(folder), "sampler": "radial", **data}
     return RandomInterpolationConfig.model_validate({"data": settings, "training": {"seed": seed}})
 
 

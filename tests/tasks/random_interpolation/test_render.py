@@ -25,7 +25,7 @@ class NearestPixel(nn.Module):
 
 
 CONFIG = RandomInterpolationConfig.model_validate(
-    {"data": {"size": 16, "num_feature_pixels": 16}, "network": {"hidden": {"width": 4}}}
+    {"data": {"size": 16, "num_feature_pixels": 16, "sampler": "radial"}, "network": {"hidden": {"width": 4}}}
 )
 
 

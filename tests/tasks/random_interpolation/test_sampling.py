@@ -7,7 +7,8 @@ import torch
 
 from hoir_ray.pictures.coordinates import pixel_positions
 from hoir_ray.tasks.random_interpolation.config import RandomInterpolationData
-from hoir_ray.tasks.random_interpolation.sampling import NeighbourSampler, mix, radial_steps, salt_for
+from hoir_ray.tasks.random_interpolation.hashing import mix, salt_for
+from hoir_ray.tasks.random_interpolation.sampling import NeighbourSampler, radial_steps
 
 
 def draw(sampler: str, *, side: int, num: int, row: int, column: int, times: int = 2000, num_rotations: int = 1):
