@@ -15,6 +15,8 @@ from hoir_ray.packs.pack import Pack
 from hoir_ray.results.pull import SUFFIX
 from hoir_ray.training.config import QuantizationConfig
 
+MANY_WEIGHTS, WEIGHTS_PER_S = 1_000_000, 200_000  # of the entropy coder, which is plain Python
+
 
 def pack_file(
     pack: Pack,
@@ -41,6 +43,9 @@ def pack_file(
     """
     if out.suffix != SUFFIX:
         raise RequestError(f"--out {out}: must end in {SUFFIX}")
+    num_weights = sum(tensor.numel() for tensor in pack.network.state_dict().values())
+    if num_weights > MANY_WEIGHTS:
+        say(f"coding {num_weights:,} weights takes about {num_weights / WEIGHTS_PER_S:.0f} s a form")
     if goal.bits is not None and not (fine_tuning or settings):
         form = uniform_form(pack, bits=goal.bits)
     else:

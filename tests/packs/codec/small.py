@@ -17,6 +17,7 @@ FACTS: dict[str, dict[str, Any]] = {
     "random_interpolation": {"num_train_pictures": 3, "num_val_pictures": 1, "num_test_pictures": 1},
     "text_to_image": {"captions": ("a cat", "zwei Häuser"), "sizes": ("8x6", "4x4")},
 }
+ARRAYS = {"random_interpolation": {"layout_f32_base64": 2 * 48}, "text_to_image": {"embeddings_f32_base64": 2 * 5}}
 SETTINGS: dict[str, dict[str, Any]] = {
     "image": {},
     "neighborhood": {"width": 1, "outside": 1},
@@ -35,9 +36,8 @@ def small_pack(task_name: str = "image", *, seed: int = 0, **network: Any) -> Pa
         torch.manual_seed(seed)
         built = task.network(config)
     facts = dict(FACTS[task_name])
-    if task_name == "text_to_image":
-        numbers = torch.linspace(-1, 1, 10).numpy().astype("<f4")
-        facts["embeddings_f32_base64"] = base64.b64encode(numbers.tobytes()).decode()
+    for name, count in ARRAYS.get(task_name, {}).items():
+        facts[name] = base64.b64encode(torch.linspace(-1, 1, count).numpy().astype("<f4").tobytes()).decode()
     return Pack(task=task, config=config, network=built.eval(), facts=facts, metrics={}, folder=Path("pack"))
 
 
