@@ -59,7 +59,7 @@ def main() -> None:
         show("the driver rebuilt", lambda: drivers.append(build(storage, plan)))
         (driver,) = drivers
         show("20 trials asked for, reported and ended", lambda: step(driver, 20))
-        show("a snapshot of the ledger", lambda: driver.ledger.save_snapshot(driver.records.values()))
+        show("a snapshot of the ledger", lambda: driver.board.ledger.save_snapshot(driver.records.values()))
         show("the summary written", lambda: write_summary(storage, plan.spec, list(driver.records.values())))
         before = memory_mib()
         step(driver, 100)
@@ -123,10 +123,8 @@ def build(storage: Storage, plan: Plan) -> Driver:
         spec=plan.spec,
         space=plan.space,
         ledger=Ledger(storage),
-        refuse=plan.refuse,
-        describe=lambda point: {"num_parameters": 1, "seed": 0},
-        max_epochs=lambda record: NUM_EPOCHS,
-        records={r.trial: r for r in Ledger(storage).load()},
+        candidate=plan.candidate,
+        records=Ledger(storage).load(),
     )
 
 

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from hoir_ray.packs.codec.form import find_form, find_tuned_form
 from hoir_ray.packs.codec.goal import Goal
+from hoir_ray.packs.codec.metrics import stored_metrics
 from hoir_ray.packs.pack import Pack
 from hoir_ray.pictures.codecs import codec_names, encode_within
 from hoir_ray.pictures.load import load_picture
@@ -93,7 +94,7 @@ def ours(picture: str, name: str, *, seconds: float, max_side: int | None) -> tu
     pack, _ = trained(max(1, round(seconds / of_one_epoch)))
     rounded = find_form(pack, data, goal=Goal())
     tuned = find_tuned_form(pack, data, goal=Goal(), quantization=QuantizationConfig())
-    rate = 8 * tuned.size_bytes / int(data.facts["num_pixels"])  # type: ignore[arg-type]
+    rate = stored_metrics(tuned, facts=data.facts)["stored_bits_per_pixel"]
     psnrs = f"{pack.metrics['val_psnr_db']:.2f}, {rounded.psnr_db:.2f}, **{tuned.psnr_db:.2f}**"
     return tuned.size_bytes, f"{rate:.3f} | {psnrs}"
 

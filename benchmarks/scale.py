@@ -140,15 +140,13 @@ def build(
         spec=plan.spec,
         space=plan.space,
         ledger=Ledger(storage, uploader=uploader),
-        refuse=plan.refuse,
-        describe=lambda point: {"num_parameters": plan.task.num_parameters(plan.config(point)), "seed": 0},
-        max_epochs=lambda record: MAX_EPOCHS,
+        candidate=plan.candidate,
         clock=clock,
     )
     if len(plan.spec.metrics) > 1:
-        driver.listeners.append(FrontPacks(driver, storage))
+        driver.board.listeners.append(FrontPacks(driver.board, storage))
     out = Path(os.devnull).open("w")  # noqa: SIM115  # as long as the process
-    driver.listeners.append(EventLines(driver, Cluster(lambda: Capacity(({"CPU": float(slots)},))), out=out))
+    driver.board.listeners.append(EventLines(driver, Cluster(lambda: Capacity(({"CPU": float(slots)},))), out=out))
     return driver
 
 
@@ -158,11 +156,11 @@ def watch(processor: Processor, driver: Driver) -> None:
     for method in ("placed", "reported"):
         processor.wrap(driver, method, "report")
     for method in ("ask", "tell"):
-        processor.wrap(driver._searcher, method, method)
-    processor.wrap(driver._rule, "decide", "stopping")
-    processor.wrap(driver.ledger, "save", "ledger")
-    processor.wrap(driver.ledger, "save_snapshot", "snapshot")
-    for listener in driver.listeners:
+        processor.wrap(driver.searcher, method, method)
+    processor.wrap(driver.rule, "decide", "stopping")
+    processor.wrap(driver.board.ledger, "save", "ledger")
+    processor.wrap(driver.board.ledger, "save_snapshot", "snapshot")
+    for listener in driver.board.listeners:
         processor.wrap(listener, "changed", "packs" if isinstance(listener, FrontPacks) else "view")
 
 

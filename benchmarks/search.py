@@ -62,9 +62,7 @@ class Ours:
             spec=plan.spec,
             space=plan.space,
             ledger=NoLedger(),  # type: ignore[arg-type]  # the two methods that a driver calls
-            refuse=plan.refuse,
-            describe=lambda point: {},
-            max_epochs=lambda record: MAX_EPOCHS,
+            candidate=plan.candidate,
         )
 
     def ask(self) -> tuple[str, Point] | None:

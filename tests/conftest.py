@@ -8,6 +8,6 @@ pytest_plugins = ["tests.servers.fixtures", "tests.command"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests start first, and the quick ones fill what is left of the workers' time."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    """Files with long tests start first, then those with slow ones; the quick ones fill what is left of the time."""
+    long, slow = ({item.path for item in items if item.get_closest_marker(name)} for name in ("long", "slow"))
+    items.sort(key=lambda item: (item.path not in long, item.path not in slow))

@@ -38,11 +38,11 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
         results.pull,
         results.sync,
     ),
-    "Model packs": (packs.train, packs.render, packs.evaluate, packs.pack),
+    "Model packs": (packs.train, packs.render, packs.evaluate, packs.pack, packs.import_checkpoint, packs.export),
     "Clusters": (remote.submit, remote.status, remote.logs, remote.stop, remote.list_sweeps),
     "This machine": (machine.tasks, machine.doctor),
 }
-NAMES: dict[Callable[..., None], str] = {remote.list_sweeps: "list"}
+NAMES: dict[Callable[..., None], str] = {remote.list_sweeps: "list", packs.import_checkpoint: "import"}
 # The flags of `hoir render` are those of the pack's task, known once the pack is loaded.
 SETTINGS: dict[Callable[..., None], dict[str, Any]] = {
     packs.render: {"allow_extra_args": True, "ignore_unknown_options": True}

@@ -92,8 +92,8 @@ def validate(
 def _sweep_exit_code(opened: SweepResults, driver: Driver) -> int:
     if driver.storage_problem:
         return StorageError.exit_code
-    if driver.stop_code:
-        return driver.stop_code
+    if driver.exit_code:
+        return driver.exit_code
     failed = [r for r in opened.records if r.state in ("FAILED", "TIMEOUT", "OOM")]
     if not opened.leaderboard():
         return 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import secrets
@@ -48,18 +49,37 @@ def _start(folder: Path) -> None:
     Config.initialize("")
     AuthenticationTokenLoader.instance().reset_cache()
     try:
-        ray.init(
-            address="local",
-            include_dashboard=False,
-            logging_level=logging.CRITICAL,
-            log_to_driver=False,
-            _node_ip_address="127.0.0.1",
-            _temp_dir=str(folder),
-            object_store_memory=256 * 2**20,
-        )
+        with few_processes():
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                logging_level=logging.CRITICAL,
+                log_to_driver=False,
+                _node_ip_address="127.0.0.1",
+                _temp_dir=str(folder),
+                object_store_memory=256 * 2**20,
+            )
     except Exception as error:  # Ray has no specific class for it
         text = " ".join(str(error).split())
         raise WorkError(f"Ray did not start on this machine, which may be overloaded or full: {text[:200]}") from None
+
+
+@contextmanager
+def few_processes() -> Iterator[None]:
+    """Ray starts without what serves a dashboard, an autoscaler and logs on the driver's terminal.
+
+    Two processes are left out and two are as in an installation without `ray[default]`. There are no settings for it,
+    and together they take the processor as long as a trial's own process does.
+    """
+    from ray._private import parameter, utils
+
+    params, error = parameter.RayParams, utils.get_dashboard_dependency_error
+    parameter.RayParams = functools.partial(params, include_log_monitor=False, no_monitor=True)  # type: ignore[misc, assignment, arg-type]
+    utils.get_dashboard_dependency_error = lambda: ImportError("there is no dashboard")
+    try:
+        yield
+    finally:
+        parameter.RayParams, utils.get_dashboard_dependency_error = params, error  # type: ignore[misc]
 
 
 def _stop() -> None:

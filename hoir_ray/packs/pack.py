@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import safetensors.torch
 import torch
@@ -18,12 +18,14 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from hoir_ray import __version__
-from hoir_ray.errors import PackError, SpecError, StorageError
+from hoir_ray.config import Config, explain
+from hoir_ray.errors import PackError, RequestError, SpecError, StorageError
 from hoir_ray.pictures.save import save_picture
 from hoir_ray.tasks import load_task
 from hoir_ray.tasks.contract import Task, TaskConfig
-from hoir_ray.training.data import Facts
+from hoir_ray.training.facts import Facts
 
+C = TypeVar("C", bound=Config)
 FORMAT = 1
 WEIGHTS, CONFIG, METRICS, PREVIEW, MANIFEST = (
     "model.safetensors",
@@ -73,7 +75,7 @@ def write_pack(
         "format": FORMAT,
         "task": task.name,
         "config": config.model_dump(mode="json"),
-        "facts": dict(facts),
+        "facts": facts.model_dump(mode="json", exclude_none=True),
         "versions": {"hoir_ray": __version__, "torch": torch.__version__},
     }
     try:
@@ -90,29 +92,31 @@ def write_pack(
         raise StorageError(f"{folder}: the model pack could not be written: {error.strerror or error}") from error
 
 
-def verify_pack(folder: Path) -> None:
-    """Compare every file of a pack with its manifest.
+def refuse_filled(folder: Path) -> None:
+    """Refuse to write a pack into a folder that holds something.
 
     Raises:
-        PackError: Naming the first file that is missing, or of another size or content than the manifest says.
+        RequestError: If `folder` is a file or not empty.
     """
-    _read(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RequestError(f"--to {folder}: exists and is not an empty folder; choose another")
 
 
 def load_pack(folder: Path) -> Pack:
     """The network and all that is known of it, from the folder alone; the training data is not needed.
 
     Raises:
-        PackError: As `verify_pack`; or if the pack's task or format is not known here.
+        PackError: Naming the first file that is missing, or of another size or content than the manifest says; or if
+            the pack's task or format is not known here.
     """
     files = _read(folder)
     about = _from_json(files[CONFIG], folder / CONFIG)
     _check_format(about, folder / CONFIG)
     try:
         task = load_task(str(about.get("task")))
-        config = task.config.model_validate(task.upgrade(about["config"]))
-        facts = {name: tuple(v) if isinstance(v, list) else v for name, v in about["facts"].items()}
-    except (SpecError, ValidationError, KeyError, AttributeError) as error:
+        config = _validate(task.config, task.upgrade(about["config"]), part="config")
+        facts = _validate(task.facts, about["facts"], part="facts")
+    except (SpecError, KeyError, AttributeError, TypeError) as error:
         reason = str(error).replace("\n", "; ")
         raise PackError(f"{folder / CONFIG}: cannot be used by hoir_ray {__version__}: {reason}") from error
     network = task.network(config)
@@ -122,6 +126,16 @@ def load_pack(folder: Path) -> Pack:
         raise PackError(f"{folder / WEIGHTS}: does not fit the network of {CONFIG}: {error}") from error
     metrics = _from_json(files[METRICS], folder / METRICS)
     return Pack(task=task, config=config, network=network.eval(), facts=facts, metrics=metrics, folder=folder)
+
+
+def _validate(model: type[C], given: object, *, part: str) -> C:
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        findings = (
+            f"{part}.{path}: {complaint}" if path else f"{part}: {complaint}" for path, complaint in explain(error)
+        )
+        raise SpecError("; ".join(findings)) from None
 
 
 def _read(folder: Path) -> dict[str, bytes]:

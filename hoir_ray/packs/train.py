@@ -11,9 +11,8 @@ from pathlib import Path
 import torch
 
 from hoir_ray.config import flatten
-from hoir_ray.errors import RequestError
 from hoir_ray.machine.interrupt import on_interrupt
-from hoir_ray.packs.pack import write_pack
+from hoir_ray.packs.pack import refuse_filled, write_pack
 from hoir_ray.tasks import load_task
 from hoir_ray.tasks.contract import read_config
 from hoir_ray.trackers import build_trackers, check_tracker
@@ -32,8 +31,7 @@ def train_pack(
     task = load_task(name)
     config = read_config(task, settings)
     folder = to or Path("hoir-runs", "train", f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise RequestError(f"--to {folder}: exists and is not an empty folder; choose another")
+    refuse_filled(folder)
     for tracker in trackers:
         check_tracker(tracker, {})
     data = task.data(config)

@@ -43,9 +43,41 @@ def pixel_positions(
     y = torch.linspace(-1, 1, height, dtype=torch.float64).mul_((height - 1) / longest)[:, None]
     x = torch.linspace(-1, 1, width, dtype=torch.float64).mul_((width - 1) / longest)[None, :]
     positions = torch.empty(height, width, 2 * num_rotations, dtype=dtype)
-    for rotation in range(num_rotations):
-        angle = math.pi / 2 * rotation / num_rotations
-        cos, sin = math.cos(angle), math.sin(angle)
-        for column, axis in ((0, cos * x + sin * y), (1, cos * y - sin * x)):
-            positions[..., 2 * rotation + column] = axis / axis.abs().max()
+    for column, axis in enumerate(rotated_axes(x, y, num_rotations=num_rotations)):
+        positions[..., column] = axis / axis.abs().max()
     return positions.flatten(0, 1).to(device)
+
+
+def directions(num_rotations: int) -> list[tuple[float, float]]:
+    """Cosine and sine of each rotation's angle, which divide a quarter turn."""
+    angles = [math.pi / 2 * rotation / num_rotations for rotation in range(num_rotations)]
+    return [(math.cos(angle), math.sin(angle)) for angle in angles]
+
+
+def rotated_axes(
+    x: Tensor, y: Tensor, *, num_rotations: int, corner: tuple[float, float] | None = None
+) -> list[Tensor]:
+    """Places on the axes of every rotation: two for each, of the same shape as `x` and `y`.
+
+    Args:
+        corner: x and y, both positive, of the corner in which every axis is to be 1; None leaves them as they are.
+    """
+    axes = []
+    for cos, sin in directions(num_rotations):
+        along, across = cos * x + sin * y, cos * y - sin * x
+        if corner is not None:
+            right, top = corner
+            along, across = along / (cos * right + sin * top), across / (cos * top + sin * right)
+        axes += [along, across]
+    return axes
+
+
+def upstream_axes(num_rotations: int) -> list[int]:
+    """For each axis of upstream's mesh of positions, the column of `pixel_positions` with the same values.
+
+    Upstream counts angles from the rows, and has the rows twice at angle 0, the columns nowhere.
+    """
+    axes = [1, 1]
+    for rotation in range(1, num_rotations):
+        axes += [2 * (num_rotations - rotation), 2 * rotation + 1]
+    return axes

@@ -14,12 +14,13 @@ from PIL import Image
 from hoir_ray.errors import HoirError
 from hoir_ray.results.record import TrialRecord
 from hoir_ray.storage import Storage
+from hoir_ray.tasks import load_task
+from hoir_ray.tasks.contract import PANEL_GAP
 
 GALLERY_SIZE = 12
 GALLERY_SIDE = 640
 HOVER_SIDE = 240
 MAX_BYTES = 5_500_000
-PANELS = ("original", "fit", "error")
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Album:
     """Pictures as data URIs under the hash of their content.
 
     Attributes:
-        shown: Trial -> name of a picture (`original`, `fit`, `error`, or `picture` where it is not of these three) ->
+        shown: Trial -> name of a picture (one of its task's panels, or `picture` where it has none) ->
             hash.
         missing: Trials whose picture is not in storage or cannot be read.
         left_out: Trials whose picture would have made the file too large.
@@ -75,14 +76,13 @@ def _read(storage: Storage, record: TrialRecord) -> Image.Image | None:
 
 
 def _panels(picture: Image.Image, *, task: str) -> dict[str, Image.Image]:
-    """The image task's comparison in its three parts; another task's picture as it is."""
-    from hoir_ray.tasks.image.render import PANEL_GAP
-
-    width, rest = divmod(picture.width - 2 * PANEL_GAP, 3)
-    if task != "image" or rest or width < 2:
+    """The parts of a comparison by their names; the picture as it is where the task's has none."""
+    names = load_task(task).panels
+    width, rest = divmod(picture.width - (len(names) - 1) * PANEL_GAP, max(1, len(names)))
+    if not names or rest or width < 2:
         return {"picture": picture}
-    lefts = (i * (width + PANEL_GAP) for i in range(3))
-    return {n: picture.crop((x, 0, x + width, picture.height)) for n, x in zip(PANELS, lefts, strict=True)}
+    lefts = (i * (width + PANEL_GAP) for i in range(len(names)))
+    return {n: picture.crop((x, 0, x + width, picture.height)) for n, x in zip(names, lefts, strict=True)}
 
 
 def _encode(picture: Image.Image, *, side: int) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from pydantic import AliasChoices, ConfigDict, Field
 
 from hoir_ray.config import Config
 from hoir_ray.spec.parameters import Scalar
+from hoir_ray.spec.schema import MetricSpec
 
 State = Literal["PENDING", "RUNNING", "FINISHED", "PRUNED", "FAILED", "TIMEOUT", "OOM"]
 
@@ -71,6 +72,20 @@ class TrialRecord(Config):
     def epochs(self) -> int:
         """Epochs trained so far."""
         return int(self.curve[-1]["epoch"]) if self.curve else 0
+
+    def with_curve(self, curve: Iterable[Mapping[str, float]], *, metric: MetricSpec) -> TrialRecord:
+        """Replace the curve, and with it the best row."""
+        rows = tuple(dict(row) for row in curve)
+        return self.change(curve=rows, best=best_row(rows, metric=metric.name, goal=metric.goal))
+
+    def with_row(self, row: Mapping[str, float], *, metric: MetricSpec) -> TrialRecord:
+        """One epoch more; an epoch that is trained again takes the place of what was reported from there on."""
+        kept, known = self.curve, [self.best] if self.best is not None else []
+        if self.epochs >= row["epoch"]:
+            kept = tuple(r for r in kept if r["epoch"] < row["epoch"])
+            known = list(kept)
+        best = best_row([*known, row], metric=metric.name, goal=metric.goal)
+        return self.change(curve=(*kept, dict(row)), best=best)
 
     def change(self, event: str = "", **fields: object) -> TrialRecord:
         """A copy with `fields` changed and `event` written into its history."""

@@ -67,8 +67,5 @@ class Backend(Protocol):
     def delete_all(self, folder: str) -> None:
         """Delete everything below `folder`."""
 
-    def remove_leftovers(self, *, older_than_s: float) -> int:
-        """Remove what killed writers left unfinished and return how many there were."""
-
     def check_space(self, *, min_free_bytes: int) -> None:
         """Raise StorageError when less than this can still be written, where that is knowable."""

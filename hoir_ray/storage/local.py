@@ -8,14 +8,13 @@ import fcntl
 import hashlib
 import os
 import shutil
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from hoir_ray.errors import StorageError
-from hoir_ray.machine.files import RESERVED, UNFINISHED, reason, replacing
+from hoir_ray.machine.files import RESERVED, reason, replacing
 from hoir_ray.storage.contract import MissingObjectError, StoredObject
 
 _CHUNK_BYTES = 1 << 20
@@ -96,14 +95,6 @@ class LocalBackend:
             if path.is_dir():
                 shutil.rmtree(path)
 
-    def remove_leftovers(self, *, older_than_s: float) -> int:
-        with self._explained("list", ""):
-            limit = time.time() - older_than_s
-            old = [p for p in self._files("", unfinished=True) if p.stat().st_mtime < limit]
-            for path in old:
-                path.unlink(missing_ok=True)
-            return len(old)
-
     def check_space(self, *, min_free_bytes: int) -> None:
         with self._explained("measure free space of", ""):
             free = shutil.disk_usage(next(p for p in (self.root, *self.root.parents) if p.exists())).free
@@ -117,15 +108,14 @@ class LocalBackend:
             raise StorageError(f"{self.describe()}: '{key}' leads outside through a symbolic link")
         return path
 
-    def _files(self, folder: str, *, unfinished: bool = False) -> Iterator[Path]:
+    def _files(self, folder: str) -> Iterator[Path]:
         top = self._path(folder) if folder else self.root
         if top.exists() and not top.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, "is a file, not a folder", str(top))
         for parent, _, names in os.walk(top, onerror=_raise_unless_missing):
             for name in names:
                 path = Path(parent, name)
-                wanted = name.startswith(UNFINISHED) if unfinished else not name.startswith(RESERVED)
-                if wanted and not path.is_symlink():
+                if not name.startswith(RESERVED) and not path.is_symlink():
                     yield path
 
     @contextlib.contextmanager

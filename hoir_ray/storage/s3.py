@@ -11,7 +11,6 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -152,18 +151,6 @@ class S3Backend:
                 answer = self._client.delete_objects(Bucket=self.bucket, Delete={"Objects": batch, "Quiet": True})  # type: ignore[typeddict-item]
                 for failed in answer.get("Errors", [])[:1]:
                     raise botocore.exceptions.ClientError({"Error": dict(failed)}, "DeleteObjects")  # type: ignore[typeddict-item]
-
-    def remove_leftovers(self, *, older_than_s: float) -> int:
-        limit, removed = datetime.now(UTC).timestamp() - older_than_s, 0
-        with self._explained("look for unfinished uploads in", "", permission="s3:ListBucketMultipartUploads"):
-            pages = self._client.get_paginator("list_multipart_uploads")
-            for page in pages.paginate(Bucket=self.bucket, Prefix=self._below("")):
-                for upload in page.get("Uploads", []):
-                    if upload["Key"].startswith(self._below("")) and upload["Initiated"].timestamp() < limit:
-                        where = {"Bucket": self.bucket, "Key": upload["Key"], "UploadId": upload["UploadId"]}
-                        self._client.abort_multipart_upload(**where)  # type: ignore[arg-type]
-                        removed += 1
-        return removed
 
     def check_space(self, *, min_free_bytes: int) -> None:
         """Do nothing: a bucket has no size limit."""

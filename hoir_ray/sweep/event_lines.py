@@ -19,7 +19,7 @@ class EventLines:
 
     def __init__(self, driver: Driver, cluster: Cluster, *, out: IO[str]) -> None:
         self._driver, self._out = driver, out
-        self._best = next((r.trial for r in driver.leaders), None)
+        self._best = next((r.trial for r in driver.board.leaders), None)
         slots = cluster.slots(driver.spec.resources)
         self._say(f"sweep {driver.spec.name}: {slots} trial{'s' if slots > 1 else ''} at a time")
 
@@ -43,7 +43,7 @@ class EventLines:
         if broken is not None:
             self._say(f"{record.trial} is not feasible: {broken} does not hold")
             return
-        leaders = self._driver.leaders
+        leaders = self._driver.board.leaders
         shown = ", ".join(f"{m.name} {wording.number(metrics_of(record)[m.name])}" for m in spec.metrics)
         if len(spec.metrics) > 1 and record.trial in [r.trial for r in leaders]:
             self._say(f"{record.trial} is on the front, of {len(leaders)} by now: {shown}")

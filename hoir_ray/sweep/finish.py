@@ -19,7 +19,7 @@ FLUSH_S = 120.0
 _log = logging.getLogger(__name__)
 
 
-def leave(driver: Driver, storage: Storage, uploader: BackgroundUploader, *, unsaved: Path) -> None:
+def finish(driver: Driver, storage: Storage, uploader: BackgroundUploader, *, unsaved: Path) -> None:
     """Write the ledger, the summary and nothing else; records that storage does not take go into `unsaved`.
 
     Raises:
@@ -28,12 +28,12 @@ def leave(driver: Driver, storage: Storage, uploader: BackgroundUploader, *, uns
     records = list(driver.records.values())
     for record in records:
         if key_of(record) in uploader.missing:  # once more, now that the outage may be over
-            driver.ledger.save(record)
-    driver.ledger.save_snapshot(records)
+            driver.board.ledger.save(record)
+    driver.board.ledger.save_snapshot(records)
     try:
         uploader.close(timeout_s=FLUSH_S)
         write_summary(storage, driver.spec, records)
-        if not driver.stop_code:
+        if not driver.exit_code:
             summarize(driver.spec, storage, records)
         storage.delete_keys(unreferenced(storage.list("trials") + storage.list("models"), driver.records))
     except StorageError as error:

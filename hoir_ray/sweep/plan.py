@@ -6,7 +6,7 @@ import itertools
 import os
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from hoir_ray import wording
 from hoir_ray.config import absolute_paths, config_paths, explain, nearest, nest
 from hoir_ray.errors import SpecError
 from hoir_ray.networks.resolve import unused_fields
-from hoir_ray.spec.conditions import Condition, parse_condition
+from hoir_ray.results.record import TrialRecord
+from hoir_ray.spec.conditions import parse_condition
 from hoir_ray.spec.document import Document
 from hoir_ray.spec.parameters import Scalar
 from hoir_ray.spec.schema import Resources, SweepSpec
@@ -27,8 +28,9 @@ from hoir_ray.tasks.contract import Task, TaskConfig
 from hoir_ray.trackers import tracker_names
 
 MAX_CORNERS = 2_000
-BITS_OF_A_WEIGHT = 32  # in a model pack, whose size `bits_per_pixel` is; a stored form has fewer
 NUM_SAMPLES = 200
+MAX_CANDIDATES = 4096  # configs kept, for trials that run and draws that are refused
+BITS_OF_A_WEIGHT = 32  # in a model pack, whose size `bits_per_pixel` is; a stored form has fewer
 # Known from the config and the size of the picture, so a constraint on them is checked before a trial costs anything.
 STATIC_METRICS = frozenset({"num_parameters", "bits_per_pixel"})
 
@@ -39,6 +41,29 @@ class NetworkSize:
 
     point: dict[str, Scalar]
     num_parameters: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A point of the space as a trial: its config, its size, and why it is refused.
+
+    Attributes:
+        refusal: The constraint that the config alone breaks, in words; None for a point that may be tried.
+    """
+
+    config: TaskConfig
+    num_parameters: int
+    refusal: str | None = None
+
+    @property
+    def max_epochs(self) -> int:
+        return self.config.training.max_epochs
+
+    def record(self, name: str, *, number: int, parameters: Mapping[str, Scalar]) -> TrialRecord:
+        seed = self.config.training.seed
+        return TrialRecord(
+            trial=name, number=number, parameters=dict(parameters), num_parameters=self.num_parameters, seed=seed
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +83,23 @@ class Plan:
     largest: NetworkSize
     grid_size: int | None
     warnings: tuple[str, ...]
+    _candidates: dict[str, Candidate] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def candidate(self, point: Mapping[str, Scalar]) -> Candidate:
+        """Turn a point into a config once, however often it is asked for.
+
+        Raises:
+            SpecError: If the task's config refuses the combination.
+        """
+        key = repr(sorted(point.items()))
+        if key not in self._candidates:
+            if len(self._candidates) >= MAX_CANDIDATES:
+                del self._candidates[next(iter(self._candidates))]
+            config = trial_config(self.spec, self.task, point)
+            num_parameters = self.task.num_parameters(config)
+            refusal = self._refusal(config)
+            self._candidates[key] = Candidate(config=config, num_parameters=num_parameters, refusal=refusal)
+        return self._candidates[key]
 
     def config(
         self, point: Mapping[str, Scalar], *, batch_size: int | None = None, seed: int | None = None
@@ -68,23 +110,20 @@ class Plan:
             batch_size: Instead of the point's own, after an out-of-memory.
             seed: Instead of the sweep's, for a trial that is run again.
         """
+        config = self.candidate(point).config
+        if batch_size is None and seed in (None, config.training.seed):
+            return config
         return trial_config(self.spec, self.task, point, batch_size=batch_size, seed=seed)
 
-    def refuse(self, point: Mapping[str, Scalar]) -> str | None:
-        """Return the constraint that the config of `point` alone breaks, in words, or None."""
-        conditions = [c for c in self._conditions if c.names <= STATIC_METRICS]
-        if not conditions:
-            return None
-        static = static_metrics(self.task, self.config(point), names=frozenset().union(*(c.names for c in conditions)))
-        broken = next((c for c in conditions if c.names <= static.keys() and not c.holds(static)), None)
-        if broken is None:
-            return None
-        shown = ", ".join(f"{name} {wording.number(static[name])}" for name in sorted(broken.names))
-        return f"{broken.text} does not hold for {shown}"
-
-    @property
-    def _conditions(self) -> list[Condition]:
-        return [parse_condition(text) for text in self.spec.constraints]
+    def _refusal(self, config: TaskConfig) -> str | None:
+        for condition in map(parse_condition, self.spec.constraints):
+            if not condition.names <= STATIC_METRICS:
+                continue
+            known = static_metrics(self.task, config, names=condition.names)
+            if condition.names <= known.keys() and not condition.holds(known):
+                shown = ", ".join(f"{name} {wording.number(known[name])}" for name in sorted(condition.names))
+                return f"{condition.text} does not hold for {shown}"
+        return None
 
 
 def static_metrics(task: Task[Any], config: TaskConfig, *, names: frozenset[str]) -> dict[str, float]:

@@ -12,10 +12,13 @@ from pydantic import ValidationError
 
 from hoir_ray.config import Config, explain, nearest
 from hoir_ray.errors import SpecError
+from hoir_ray.machine.deferred import defer
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
     from torch import Tensor
+
+defer()  # before the first import of Lightning
 
 
 class Tracker(Protocol):

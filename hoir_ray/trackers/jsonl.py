@@ -74,8 +74,9 @@ class JsonlTracker:
         return self._logger
 
     def log_images(self, images: Mapping[str, Tensor], *, step: int) -> None:
-        for name, image in images.items() if self._images else ():
-            assert self._images is not None
+        if self._images is None:
+            return
+        for name, image in images.items():
             save_picture(image, self._images / f"{name}-{step:06d}.png")
 
     def close(self) -> None:

@@ -48,7 +48,9 @@ class TensorBoardTracker:
         return self._logger
 
     def log_images(self, images: Mapping[str, Tensor], *, step: int) -> None:
-        for name, image in images.items() if self._images else ():
+        if not self._images:
+            return
+        for name, image in images.items():
             self._logger.experiment.add_image(name, image, global_step=step, dataformats="HWC")
 
     def close(self) -> None:

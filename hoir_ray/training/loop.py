@@ -36,7 +36,6 @@ class Distributed:
     plugins: Sequence[Any] = ()
     accelerator: str = "auto"
     devices: Any = "auto"
-    num_nodes: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +158,6 @@ def _fit(
             precision=_PRECISIONS[config.precision],
             accelerator=distributed.accelerator if distributed else ("gpu" if has_cuda else "cpu"),
             devices=distributed.devices if distributed else 1,
-            num_nodes=distributed.num_nodes if distributed else 1,
             strategy=distributed.strategy if distributed else "auto",
             plugins=list(distributed.plugins) if distributed else None,
             callbacks=[recorder],

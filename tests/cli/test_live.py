@@ -33,7 +33,7 @@ def storage(tmp_path):
 def screen(driver: Driver, *, steps: int) -> str:
     console = Console(file=io.StringIO(), width=80, force_terminal=False)
     view = LiveView(driver, OneSlot(), console=console)  # type: ignore[arg-type]
-    driver.listeners.append(view)
+    driver.board.listeners.append(view)
     try:
         run(driver, slots=2, steps=steps)
         with console.capture() as captured:
@@ -59,7 +59,7 @@ def test_the_view_is_whole_at_eighty_columns(storage, text):
 
 def test_a_log_has_a_line_per_event_and_says_who_leads(storage):
     driver, out = driver_of(storage, TEXT), io.StringIO()
-    driver.listeners.append(EventLines(driver, OneSlot(), out=out))  # type: ignore[arg-type]
+    driver.board.listeners.append(EventLines(driver, OneSlot(), out=out))  # type: ignore[arg-type]
     run(driver)
     lines = out.getvalue().splitlines()
     assert sum(" started: " in line for line in lines) == 12
@@ -71,7 +71,7 @@ def test_a_log_has_a_line_per_event_and_says_who_leads(storage):
 def test_a_log_says_who_joins_the_front_and_who_is_not_feasible(storage):
     text = FRONT + "constraints: [quality >= 20]\n"
     driver, out = driver_of(storage, text), io.StringIO()
-    driver.listeners.append(EventLines(driver, OneSlot(), out=out))  # type: ignore[arg-type]
+    driver.board.listeners.append(EventLines(driver, OneSlot(), out=out))  # type: ignore[arg-type]
     run(driver)
     assert " is on the front, of 1 by now: quality " in out.getvalue()
     infeasible = [r for r in driver.records.values() if (r.best or {})["quality"] < 20]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from hoir_ray.errors import PackError, StorageError
-from hoir_ray.packs.pack import FILES, MANIFEST, load_pack, verify_pack, write_pack
+from hoir_ray.packs.pack import FILES, MANIFEST, load_pack, write_pack
 from hoir_ray.tasks import load_task
 
 
@@ -21,7 +21,7 @@ def write(folder: Path) -> torch.nn.Module:
         folder,
         task=task,
         config=config,
-        facts={"height": 8, "width": 8, "num_pixels": 64},
+        facts=task.facts(height=8, width=8, num_pixels=64),
         state=network.state_dict(),
         metrics={"val_loss": 0.5},
         preview=torch.zeros(8, 8, 3),
@@ -51,7 +51,6 @@ def rewrite(pack: Path, name: str, change: Callable[[dict[str, Any]], object]) -
 def test_a_pack_holds_five_files_and_gives_the_weights_back(tmp_path: Path) -> None:
     network = write(tmp_path / "pack")
     assert sorted(p.name for p in (tmp_path / "pack").iterdir()) == sorted([*FILES, MANIFEST])
-    verify_pack(tmp_path / "pack")
     pack = load_pack(tmp_path / "pack")
     assert pack.metrics == {"val_loss": 0.5}
     assert not pack.network.training
@@ -61,14 +60,14 @@ def test_a_pack_holds_five_files_and_gives_the_weights_back(tmp_path: Path) -> N
 
 def test_a_pack_may_be_written_over(pack: Path) -> None:
     write(pack)
-    verify_pack(pack)
+    load_pack(pack)
 
 
 @pytest.mark.parametrize("name", [*FILES, MANIFEST])
 def test_a_missing_file_is_named(name: str, pack: Path) -> None:
     (pack / name).unlink()
     with pytest.raises(PackError, match=name):
-        verify_pack(pack)
+        load_pack(pack)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -123,6 +122,21 @@ def test_a_config_that_does_not_fit_is_named(pack: Path) -> None:
         load_pack(pack)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("height", "tall", r"facts\.height: should be a valid integer.*got 'tall'"),
+        ("width", 1, r"facts\.width: should be greater than or equal to 2, got 1"),
+        ("num_pixels", 7, r"facts: num_pixels must be 8 x 8, got 7"),
+        ("depth", 3, r"facts\.depth: unknown key"),
+    ],
+)
+def test_wrong_facts_are_named(name: str, value: object, says: str, pack: Path) -> None:
+    rewrite(pack, "config.json", lambda d: d["facts"].__setitem__(name, value))
+    with pytest.raises(PackError, match=rf"config\.json.*{says}"):
+        load_pack(pack)
+
+
 def test_weights_of_another_network_are_named(pack: Path) -> None:
     rewrite(pack, "config.json", lambda d: d["config"]["network"]["hidden"].__setitem__("width", 5))
     with pytest.raises(PackError, match=r"model\.safetensors: does not fit"):
@@ -131,7 +145,7 @@ def test_weights_of_another_network_are_named(pack: Path) -> None:
 
 def test_no_folder_is_no_pack(tmp_path: Path) -> None:
     with pytest.raises(PackError, match="no such model pack"):
-        verify_pack(tmp_path / "nothing")
+        load_pack(tmp_path / "nothing")
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:

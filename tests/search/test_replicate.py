@@ -12,6 +12,7 @@ from hoir_ray.results.summary import BEST, write_summary
 from hoir_ray.results.sweep_results import SweepResults
 from hoir_ray.storage import open_storage
 from hoir_ray.sweep.driver import Driver
+from hoir_ray.trials.messages import Failed
 from tests.sweep.simulation import MAX_EPOCHS, TEXT, driver_of, quality, run
 
 PLAIN = TEXT + "replicate_top: {num_trials: 2, num_seeds: 3}\n"
@@ -44,7 +45,7 @@ def test_the_leaders_are_run_again_when_the_search_has_ended(storage, slots):
         assert record.number > max(r.number for r in search)
         assert record.state == "FINISHED"
         assert record.epochs == MAX_EPOCHS
-    assert len(driver._searcher.trials) == 12
+    assert len(driver.searcher.trials) == 12
 
 
 def test_a_sweep_stopped_between_two_seeds_goes_on_with_the_rest(storage):
@@ -91,6 +92,6 @@ def test_a_search_without_a_finished_trial_has_nobody_to_run_again(storage):
         record = driver.next()
         assert record is not None
         driver.started(record.trial)
-        driver.failed(record.trial, reason="no", retry=False)
+        driver.failed(record.trial, Failed(reason="no", retry=False))
     assert driver.next() is None
     assert driver.finished

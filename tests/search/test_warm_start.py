@@ -61,11 +61,11 @@ def test_observed_results_are_evidence_and_no_trials(source):
     taken = warm_start(source, text)
     assert len(taken.observed) == 12
     driver = driver_of(beside(source), text, warm_start=taken)
-    assert len(driver._searcher.trials) == 12
+    assert len(driver.searcher.trials) == 12
     assert not driver.records
     run(driver)
     assert len(driver.records) == 12
-    assert len(driver._searcher.trials) == 24
+    assert len(driver.searcher.trials) == 24
 
 
 def test_what_does_not_fit_is_named_and_drawn_anew(source):

@@ -56,8 +56,9 @@ def test_download_to_a_full_disk_is_named(small_disk: Path, tmp_path: Path) -> N
 
 
 def test_full_disk_in_the_background_is_told_at_the_end(small_disk: Path) -> None:
-    uploads = BackgroundUploader(open_storage(str(small_disk)), attempts=1)
-    uploads.put("big", b"x" * (2 << 20))
+    storage = open_storage(str(small_disk))
+    uploads = BackgroundUploader(storage, attempts=1)
+    uploads.submit("big", lambda: storage.put("big", b"x" * (2 << 20)))
     with pytest.raises(StorageError, match="the disk is full"):
         uploads.close()
 

@@ -13,9 +13,12 @@ from hoir_ray.spec.parameters import Scalar
 from hoir_ray.spec.space import build_space
 from hoir_ray.storage import Storage
 from hoir_ray.sweep.driver import Driver
+from hoir_ray.sweep.plan import Candidate
 from hoir_ray.tasks.contract import TaskConfig
+from hoir_ray.training.config import TrainingConfig
 
 MAX_EPOCHS = 9
+CONFIG = TaskConfig(training=TrainingConfig(max_epochs=MAX_EPOCHS))
 TEXT = """\
 name: simulated
 task: none
@@ -52,10 +55,10 @@ def driver_of(
         spec=spec,
         space=build_space(spec, TaskConfig, document),
         ledger=Ledger(storage),
-        refuse=refuse,
-        describe=lambda point: {"num_parameters": int(point["network.hidden.width"] or 0), "seed": 0},
-        max_epochs=lambda record: MAX_EPOCHS,
-        records={r.trial: r for r in records or []},
+        candidate=lambda point: Candidate(
+            config=CONFIG, num_parameters=int(point["network.hidden.width"] or 0), refusal=refuse(dict(point))
+        ),
+        records=records or [],
         clock=clock,
         warm_start=warm_start or WarmStartData(),
     )

@@ -8,6 +8,7 @@ from optuna.trial import TrialState
 from hoir_ray.errors import WorkError
 from hoir_ray.results.ledger import Ledger
 from hoir_ray.storage import open_storage
+from hoir_ray.trials.messages import Failed
 from tests.sweep.simulation import MAX_EPOCHS, TEXT, driver_of, run
 
 ASHA = TEXT + "early_terminate: {type: asha, min_iter: 1, eta: 3}\n"
@@ -44,7 +45,7 @@ def test_the_ledger_holds_what_the_driver_knows(storage):
 def test_optuna_is_told_pruned_with_values_and_complete_with_the_best(storage):
     driver = driver_of(storage, ASHA)
     run(driver, slots=2)
-    told = driver._searcher.trials
+    told = driver.searcher.trials
     assert sum(t.state == TrialState.COMPLETE for t in told) == list(states(driver).values()).count("FINISHED")
     pruned = [t for t in told if t.state == TrialState.PRUNED]
     assert len(pruned) == list(states(driver).values()).count("PRUNED")
@@ -72,7 +73,7 @@ def test_resume_keeps_what_ended_and_goes_on_with_the_rest(storage):
     for name in before.keys() - ended:
         assert second.records[name].parameters == before[name].parameters
         assert second.records[name].attempt == before[name].attempt + 1
-    told = second._searcher.trials
+    told = second.searcher.trials
     assert len(told) == 12
     assert all(t.state != TrialState.RUNNING for t in told)
 
@@ -83,7 +84,7 @@ def test_a_failed_attempt_is_tried_again_after_a_pause_and_then_given_up(storage
     name = driver.next().trial
     for attempt in (1, 2, 3):
         driver.started(name)
-        driver.failed(name, reason="worker process died", retry=True)
+        driver.failed(name, Failed(reason="worker process died"))
         if attempt < 3:
             assert driver.records[name].state == "PENDING"
             assert driver.next() is None
@@ -99,7 +100,7 @@ def test_a_lost_machine_is_not_charged(storage):
     name = driver.next().trial
     for _ in range(10):
         driver.started(name)
-        driver.failed(name, reason="its machine was lost", retry=True, charge=False)
+        driver.failed(name, Failed(reason="its machine was lost", is_preemption=True))
         assert driver.next().trial == name
     assert driver.records[name].num_failures == 0
 
@@ -108,7 +109,7 @@ def test_divergence_is_final_at_once(storage):
     driver = driver_of(storage)
     name = driver.next().trial
     driver.started(name)
-    driver.failed(name, reason="val_loss became nan in epoch 2", retry=False)
+    driver.failed(name, Failed(reason="val_loss became nan in epoch 2", retry=False))
     assert driver.records[name].state == "FAILED"
 
 
@@ -117,7 +118,7 @@ def test_too_many_failures_stop_the_sweep_and_say_so(storage):
     for _ in range(5):
         name = driver.next().trial
         driver.started(name)
-        driver.failed(name, reason="no", retry=False)
+        driver.failed(name, Failed(reason="no", retry=False))
     assert driver.next() is None
     assert driver.stop_reason == "5 of 5 trials failed, more than abort_if_failed_fraction 0.5"
 
@@ -141,7 +142,7 @@ def test_a_broken_constraint_never_becomes_a_trial(storage):
     run(driver)
     assert len(driver.records) == 12
     assert all(r.parameters["network.hidden.width"] <= 20 for r in driver.records.values())
-    assert len(driver._searcher.trials) == 12
+    assert len(driver.searcher.trials) == 12
 
 
 def test_constraints_that_nothing_meets_are_an_error_and_no_endless_search(storage):
@@ -174,7 +175,7 @@ def test_a_worker_that_starts_over_repeats_no_epoch_in_the_curve(storage):
     driver.started(name)
     for epoch in (1, 2, 3):
         driver.reported(name, {"epoch": float(epoch), "quality": float(epoch)})
-    driver.failed(name, reason="died", retry=True, charge=False)
+    driver.failed(name, Failed(reason="died", is_preemption=True))
     driver.next()
     driver.started(name)
     rows = ({"epoch": 1.0, "quality": 1.0}, {"epoch": 2.0, "quality": 2.0})
@@ -204,7 +205,7 @@ def test_several_metrics_search_a_front(storage, method):
         width = float(record.parameters["network.hidden.width"])
         driver.reported(record.trial, {"epoch": 1.0, "quality": width, "cost": width})
         driver.succeeded(record.trial, reason="done", model=None)
-    assert all(len(t.values) == 2 for t in driver._searcher.trials)
+    assert all(len(t.values) == 2 for t in driver.searcher.trials)
 
 
 def test_a_trial_that_leaves_its_machine_goes_on_and_is_not_charged(storage):
@@ -212,7 +213,7 @@ def test_a_trial_that_leaves_its_machine_goes_on_and_is_not_charged(storage):
     name = driver.next().trial
     driver.started(name)
     driver.reported(name, {"epoch": 1.0, "quality": 3.0})
-    driver.put_back(name, reason="its machine is about to go")
+    driver.preempted(name, reason="its machine is about to go")
     record = driver.records[name]
     assert (record.state, record.num_failures, record.num_preemptions) == ("PENDING", 0, 0)
     assert driver.next().trial == name

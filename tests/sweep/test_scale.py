@@ -39,8 +39,8 @@ def bounded(monkeypatch):
 def test_the_sampler_knows_a_bounded_part_with_the_best_in_it_and_all_that_runs(storage, bounded):
     driver = driver_of(storage, ASHA.replace("max_trials: 12", "max_trials: 400"))
     run(driver, slots=5, steps=250)
-    assert driver.num_ended > 60
-    known = driver._searcher.trials
+    assert driver.board.num_ended > 60
+    known = driver.searcher.trials
     assert sum(t.state in (TrialState.COMPLETE, TrialState.PRUNED) for t in known) <= 30 + 5
     assert sum(t.state == TrialState.RUNNING for t in known) == len(driver.running) > 0
     best = max(r.best["quality"] for r in driver.records.values() if r.state == "FINISHED" and r.best)
@@ -64,8 +64,8 @@ def test_the_same_records_in_any_order_give_the_same_evidence(storage):
 def test_tpe_draws_only_what_applies(storage):
     driver = driver_of(storage, ASHA.replace("max_trials: 12", "max_trials: 40"))
     run(driver)
-    assert isinstance(driver._searcher._sampler, ConditionalTPE)
-    for trial in driver._searcher.trials:
+    assert isinstance(driver.searcher._sampler, ConditionalTPE)
+    for trial in driver.searcher.trials:
         nodes = "continuous" if trial.params["network.layer_type"] == "continuous" else "fourier"
         assert f"network.num_nodes@{nodes}" in trial.params or len(trial.params) == 4
 
@@ -77,7 +77,7 @@ def test_points_are_those_of_optunas_own_arithmetic(tmp_path, monkeypatch, text)
     for name in ("ours", "optunas"):
         driver = driver_of(open_storage(str(tmp_path / name)), text)
         run(driver, slots=5)
-        assert driver.num_ended == 90
+        assert driver.board.num_ended == 90
         points.append([driver.records[trial].parameters for trial in sorted(driver.records)])
         if name == "ours":
             for method in ("_sample", "_get_internal_repr"):
@@ -91,12 +91,12 @@ def test_leaders_kept_are_those_of_all_trials(storage, text):
 
     class Check:
         def changed(self, record, event):
-            assert driver.leaders == leaders(driver.records.values(), spec=driver.spec)
+            assert driver.board.leaders == leaders(driver.records.values(), spec=driver.spec)
 
-    driver.listeners.append(Check())
+    driver.board.listeners.append(Check())
     run(driver, slots=3)
-    assert driver.leaders
-    assert driver.num_ended == sum(r.ended for r in driver.records.values()) == 40
+    assert driver.board.leaders
+    assert driver.board.num_ended == sum(r.ended for r in driver.records.values()) == 40
 
 
 def test_asha_stops_whom_a_sorted_rung_would_stop():

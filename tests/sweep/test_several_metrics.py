@@ -63,11 +63,11 @@ def test_a_constraint_after_the_trial_keeps_it_out_of_best_and_front_and_teaches
     assert broken
     opened = SweepResults(storage, driver.spec, records)
     assert not broken & {r.trial for r in [*opened.leaderboard(), *opened.front()]}
-    told = [t for t in driver._searcher.trials if t.state == TrialState.COMPLETE]
+    told = [t for t in driver.searcher.trials if t.state == TrialState.COMPLETE]
     assert len(told) == 40
     assert sum(v > 0 for t in told for v in t.constraints.values()) == len(broken)
     again = driver_of(storage, text, records=list(records))
-    assert [t.constraints for t in again._searcher.trials] == [t.constraints for t in told]
+    assert [t.constraints for t in again.searcher.trials] == [t.constraints for t in told]
 
 
 def test_the_sampler_learns_where_constraints_hold(storage):
@@ -149,15 +149,15 @@ def test_stopped_trials_of_several_metrics_are_told_as_pruned(storage):
     run_to_the_end(driver)
     states = [r.state for r in driver.records.values()]
     assert states.count("PRUNED") > 3
-    told = [t.state for t in driver._searcher.trials]
+    told = [t.state for t in driver.searcher.trials]
     assert told.count(TrialState.PRUNED) == states.count("PRUNED")
     again = driver_of(storage, text, records=list(driver.records.values()))
-    assert sorted(t.state for t in again._searcher.trials) == sorted(told)
+    assert sorted(t.state for t in again.searcher.trials) == sorted(told)
 
 
 def test_packs_are_kept_for_the_whole_front_and_only_for_it(storage):
     driver = driver_of(storage, FRONT.replace("max_trials: 12", "max_trials: 25"))
-    driver.listeners.append(FrontPacks(driver, storage))
+    driver.board.listeners.append(FrontPacks(driver.board, storage))
     run_to_the_end(driver, storage)
     records = list(driver.records.values())
     front = {r.trial for r in pareto_front(ranked(records, spec=driver.spec), metrics=driver.spec.metrics)}
@@ -172,5 +172,5 @@ def test_a_pack_left_by_a_killed_driver_is_removed_at_the_next_start(storage):
     run_to_the_end(driver, storage)
     orphan = next(iter(driver.records.values())).change(model=None)
     again = driver_of(storage, FRONT, records=[orphan])
-    FrontPacks(again, storage)
+    FrontPacks(again.board, storage)
     assert not [o for o in storage.list("models") if f"/{orphan.trial}/" in o.key]

@@ -61,8 +61,8 @@ def test_trials_are_ranked_and_searched_by_what_is_measured_at_their_end(storage
     assert all((r.best or {})["stored_bytes"] <= 3000 for r in board)
     psnrs = [(r.best or {})["stored_psnr_db"] for r in board]
     assert psnrs == sorted(psnrs, reverse=True)
-    assert driver.leaders == pareto_front(board, metrics=driver.spec.metrics)
-    told = {tuple(t.values) for t in driver._searcher.trials if t.values}
+    assert driver.board.leaders == pareto_front(board, metrics=driver.spec.metrics)
+    told = {tuple(t.values) for t in driver.searcher.trials if t.values}
     assert told == {((r.best or {})["stored_psnr_db"], (r.best or {})["stored_bytes"]) for r in records}
 
 
@@ -130,18 +130,17 @@ def test_a_task_without_ssim_has_no_stored_ssim() -> None:
 
 def test_bits_per_pixel_of_the_weights_is_refused_before_a_trial_is_trained() -> None:
     plan = plan_of(SWEEP + "constraints: [bits_per_pixel < 5]\n")
-    assert plan.refuse({"network.hidden.width": 2}) is None
-    refusal = plan.refuse({"network.hidden.width": 40})
-    assert refusal is not None
+    assert plan.candidate({"network.hidden.width": 2}).refusal is None
+    refusal = plan.candidate({"network.hidden.width": 40}).refusal
     num_parameters = plan.task.num_parameters(plan.config({"network.hidden.width": 40}))
     assert refusal == f"bits_per_pixel < 5 does not hold for bits_per_pixel {32 * num_parameters / 1024:.4g}"
 
 
 def test_a_picture_that_is_elsewhere_leaves_bits_per_pixel_to_the_trial() -> None:
     plan = plan_of(SWEEP.replace("sample:astronaut", "elsewhere.png") + "constraints: [bits_per_pixel < 0.1]\n")
-    assert plan.refuse({"network.hidden.width": 40}) is None
+    assert plan.candidate({"network.hidden.width": 40}).refusal is None
 
 
 def test_a_constraint_on_the_stored_form_refuses_nothing_beforehand() -> None:
     plan = plan_of(SWEEP + "constraints: [stored_bits_per_pixel < 0.0001]\n")
-    assert plan.refuse({"network.hidden.width": 40}) is None
+    assert plan.candidate({"network.hidden.width": 40}).refusal is None

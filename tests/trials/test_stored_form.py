@@ -17,6 +17,7 @@ from hoir_ray.results.record import TrialRecord
 from hoir_ray.results.sweep_results import SPEC, open_sweep
 from hoir_ray.storage import open_storage
 from hoir_ray.trials.attempt import Attempt
+from hoir_ray.trials.messages import Finished, Message
 from hoir_ray.trials.worker import train_worker
 
 YAML = """
@@ -29,7 +30,7 @@ budget: {max_trials: 1}
 """
 
 
-def run(tmp_path: Path, *, measures: bool, **training: Any) -> dict[str, Any]:
+def run(tmp_path: Path, *, measures: bool, **training: Any) -> Finished:
     """One trial in a sweep's storage; returns its last message."""
     attempt = Attempt(
         sweep="small",
@@ -53,17 +54,18 @@ def run(tmp_path: Path, *, measures: bool, **training: Any) -> dict[str, Any]:
         memory_limit=None,
         unsaved=str(tmp_path / "unsaved"),
     )
-    messages: list[dict[str, Any]] = []
+    messages: list[Message] = []
 
-    def report(message: dict[str, Any]) -> None:
+    def report(message: Message) -> None:
         messages.append(message)
 
     train_worker(attempt, report)
     storage = open_storage(str(tmp_path)).child("small")
     storage.put(SPEC, YAML.encode())
     last = messages[-1]
-    best = {"epoch": 2.0, "val_psnr_db": 1.0, **last["stored"]}
-    record = TrialRecord(trial="t0001", number=1, parameters={}, state="FINISHED", model=last["model"], best=best)
+    assert isinstance(last, Finished)
+    best = {"epoch": 2.0, "val_psnr_db": 1.0, **last.stored}
+    record = TrialRecord(trial="t0001", number=1, parameters={}, state="FINISHED", model=last.model, best=best)
     Ledger(storage).save(record)
     return last
 
@@ -71,11 +73,11 @@ def run(tmp_path: Path, *, measures: bool, **training: Any) -> dict[str, Any]:
 def test_the_stored_form_is_measured_published_and_pulled(tmp_path: Path) -> None:
     last = run(tmp_path, measures=True)
     pull(open_sweep(str(tmp_path / "small")), to=tmp_path / "net.hoir")
-    assert (tmp_path / "net.hoir").stat().st_size == last["stored"]["stored_bytes"]
+    assert (tmp_path / "net.hoir").stat().st_size == last.stored["stored_bytes"]
     drawn = measure(load(tmp_path / "net.hoir"), [])
-    assert drawn["val_psnr_db"] == pytest.approx(last["stored"]["stored_psnr_db"], abs=1e-6)
+    assert drawn["val_psnr_db"] == pytest.approx(last.stored["stored_psnr_db"], abs=1e-6)
     pull(open_sweep(str(tmp_path / "small")), to=tmp_path / "net")
-    assert load(tmp_path / "net").metrics["stored_bytes"] == last["stored"]["stored_bytes"]
+    assert load(tmp_path / "net").metrics["stored_bytes"] == last.stored["stored_bytes"]
     (logged,) = (tmp_path / "small").rglob("metrics.jsonl")
     rows = [json.loads(line) for line in logged.read_text().splitlines()]
     assert [("stored_bytes" in row, "val_loss" in row) for row in rows] == [(False, True), (True, True)]
@@ -83,12 +85,12 @@ def test_the_stored_form_is_measured_published_and_pulled(tmp_path: Path) -> Non
 
 def test_training_with_quantization_makes_the_form_without_being_asked(tmp_path: Path) -> None:
     last = run(tmp_path, measures=False, quantization={"fraction": 0.5, "trade": 8.0})
-    assert last["stored"].keys() == {"stored_bytes", "stored_bits_per_pixel", "stored_psnr_db", "stored_ssim"}
+    assert last.stored.keys() == {"stored_bytes", "stored_bits_per_pixel", "stored_psnr_db", "stored_ssim"}
 
 
 def test_nobody_asks_and_nothing_is_made(tmp_path: Path) -> None:
     last = run(tmp_path, measures=False)
-    assert last["stored"] == {}
+    assert last.stored == {}
     assert not (tmp_path / "small/models/t0001" / STORED).exists()
     opened = open_sweep(str(tmp_path / "small"))
     with pytest.raises(RequestError, match="t0001' has no stored form"):

@@ -19,7 +19,8 @@ from hoir_ray.cluster.cluster import Cluster
 from hoir_ray.results.front import knee
 from hoir_ray.results.metrics import metrics_of
 from hoir_ray.results.record import TrialRecord
-from hoir_ray.sweep.driver import Driver, Listener
+from hoir_ray.sweep.board import Listener
+from hoir_ray.sweep.driver import Driver
 from hoir_ray.sweep.event_lines import EventLines, varied_settings
 
 NUM_LEADERS = 6
@@ -32,7 +33,7 @@ class LiveView:
     def __init__(self, driver: Driver, cluster: Cluster, *, console: Console) -> None:
         self._driver, self._metric = driver, driver.spec.epoch_metric
         self._slots = cluster.slots(driver.spec.resources)
-        self._already = driver.num_ended
+        self._already = driver.board.num_ended
         self._began = time.monotonic()
         self._last: deque[TrialRecord] = deque(maxlen=NUM_LAST)
         self._live = Live(get_renderable=self._render, console=console, refresh_per_second=4, transient=True)
@@ -48,7 +49,7 @@ class LiveView:
 
     def _render(self) -> Group:
         parts: list[RenderableType] = [self._header(), self._running()]
-        if self._driver.leaders:
+        if self._driver.board.leaders:
             parts += [Text(), self._best()]
         if self._last:
             parts += [Text(), self._ended()]
@@ -57,9 +58,9 @@ class LiveView:
         return Group(*parts)
 
     def _header(self) -> Text:
-        counts = self._driver.counts
+        counts = self._driver.board.counts
         limit = self._driver.spec.budget.max_trials
-        ended = self._driver.num_ended
+        ended = self._driver.board.num_ended
         shown = "  ".join(f"{n} {state.lower()}" for state, n in sorted(counts.items()) if n)
         elapsed = time.monotonic() - self._began
         left = self._time_left(ended, elapsed)
@@ -80,10 +81,10 @@ class LiveView:
     def _best(self) -> Table:
         """The front with its knee, or the best so far."""
         metrics, several = self._driver.spec.metrics, len(self._driver.spec.metrics) > 1
-        title = f"front ({len(self._driver.leaders)})" if several else "best"
-        bend = knee(self._driver.leaders, metrics=metrics)
+        title = f"front ({len(self._driver.board.leaders)})" if several else "best"
+        bend = knee(self._driver.board.leaders, metrics=metrics)
         table = _table(title, *(m.name for m in metrics), "settings")
-        for record in self._driver.leaders[:NUM_LEADERS] if several else self._driver.leaders[:1]:
+        for record in self._driver.board.leaders[:NUM_LEADERS] if several else self._driver.board.leaders[:1]:
             mark = " knee" if bend is not None and record.trial == bend.trial else ""
             values = [wording.number(metrics_of(record)[m.name]) for m in metrics]
             table.add_row(f"{record.trial}{mark}", *values, _settings(record, self._driver), style="green")

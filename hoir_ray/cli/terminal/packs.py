@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hoir_ray import wording
 from hoir_ray.cli.terminal.console import console, print_json, print_pairs, progress
 
 if TYPE_CHECKING:
     from hoir_ray.packs.codec.form import Form
+    from hoir_ray.training.facts import Facts
     from hoir_ray.training.loop import Fit
 
 
@@ -36,12 +37,23 @@ def print_metrics(metrics: Mapping[str, float], *, as_json: bool) -> None:
         print_pairs({name: wording.number(value) for name, value in metrics.items()})
 
 
+def print_imported(pack: Path, metrics: Mapping[str, float]) -> None:
+    print_metrics(metrics, as_json=False)
+    console.print(f"model pack: {pack}")
+    console.print(f"next: hoir render {pack} --out picture.png")
+
+
+def print_exported(out: Path, usage: str) -> None:
+    console.print(f"wrote {out}")
+    console.print(usage, markup=False, highlight=False, soft_wrap=True)
+
+
 def show_form(form: Form) -> None:
     """One of the stored forms that a search tries."""
     progress(f"{form.size_bytes:,} bytes, {form.psnr_db:.2f} dB")
 
 
-def print_form(form: Form, *, out: Path, facts: Mapping[str, Any], as_json: bool) -> None:
+def print_form(form: Form, *, out: Path, facts: Facts, as_json: bool) -> None:
     """The stored form that was written."""
     from hoir_ray.packs.codec.metrics import stored_metrics
 

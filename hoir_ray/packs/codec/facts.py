@@ -12,7 +12,7 @@ from jaxtyping import Float32
 
 from hoir_ray.errors import PackError
 from hoir_ray.pictures.load import MAX_PIXELS
-from hoir_ray.training.data import Facts
+from hoir_ray.training.facts import Facts
 
 _ARRAY, _NUM_NUMBERS = "_f32_base64", "float32"
 ARRAY_BITS = 11  # of the largest number's step; the dictionary's embeddings need no more to draw the same
@@ -22,7 +22,7 @@ Array = Float32[np.ndarray, " numbers"]
 
 def to_header(facts: Facts) -> tuple[dict[str, Any], list[Array]]:
     """Plain facts, in which an array is represented by its length, and the arrays in order."""
-    plain, arrays = dict[str, Any](facts), []
+    plain, arrays = facts.model_dump(mode="json", exclude_none=True), []
     if _num_pixels(plain) == plain.get("num_pixels"):
         plain.pop("num_pixels", None)
     for name, value in plain.items():
@@ -51,15 +51,15 @@ def array_lengths(facts: Mapping[str, Any], *, name: str) -> list[int]:
     return lengths
 
 
-def from_header(facts: Mapping[str, Any], arrays: Sequence[Array]) -> Facts:
-    """The facts of the pack again."""
+def from_header(facts: Mapping[str, Any], arrays: Sequence[Array]) -> dict[str, Any]:
+    """The facts of the pack again, as plain values."""
     remaining = iter(arrays)
     whole: dict[str, Any] = {}
     for name, value in facts.items():
         if name.endswith(_ARRAY):
             whole[name] = base64.b64encode(next(remaining).astype("<f4").tobytes()).decode()
         else:
-            whole[name] = tuple(value) if isinstance(value, list) else value
+            whole[name] = value
     num_pixels = _num_pixels(whole)
     return whole if num_pixels is None else {"num_pixels": num_pixels, **whole}
 

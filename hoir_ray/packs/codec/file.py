@@ -6,7 +6,7 @@ import math
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from hoir_ray.tasks import load_task
 from hoir_ray.tasks.contract import Task, TaskConfig
 
 LAYOUT_BYTES = 2
+C = TypeVar("C", bound=Config)
 
 
 def encode(pack: Pack, codes: Mapping[str, int]) -> bytes:
@@ -81,7 +82,7 @@ def decode(content: bytes, *, path: Path) -> Pack:
         task=task,
         config=config,
         network=network.eval(),
-        facts=facts.from_header(head.facts, arrays),
+        facts=_validate(task.facts, facts.from_header(head.facts, arrays), name=name),
         metrics={},
         folder=path,
         missing=tuple(f"data.{field}" for field in input_paths(_data_type(type(config))) if field not in head.data),
@@ -128,11 +129,16 @@ def _config(head: header.Header, *, name: str) -> tuple[Task[Any], TaskConfig]:
     given = {"network": head.network, "data": head.data, "training": {"seed": head.seed}}
     try:
         task = load_task(head.task)
-        return task, task.config.model_validate(given)
     except SpecError as error:
         raise PackError(f"{name}: cannot be used by hoir_ray {__version__}: {error}") from error
+    return task, _validate(task.config, task.upgrade(given), name=name)
+
+
+def _validate(model: type[C], given: Mapping[str, Any], *, name: str) -> C:
+    try:
+        return model.model_validate(given)
     except ValidationError as error:
-        reasons = "; ".join(f"{path}: {complaint}" for path, complaint in explain(error))
+        reasons = "; ".join(f"{path}: {complaint}".removeprefix(": ") for path, complaint in explain(error))
         raise PackError(f"{name}: cannot be used by hoir_ray {__version__}: {reasons}") from error
 
 

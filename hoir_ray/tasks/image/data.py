@@ -13,7 +13,7 @@ from hoir_ray.errors import DataError
 from hoir_ray.pictures.coordinates import pixel_positions
 from hoir_ray.pictures.load import load_picture, picture_path
 from hoir_ray.pictures.quality import mse, psnr_db, ssim
-from hoir_ray.tasks.image.config import ImageConfig, ImageData
+from hoir_ray.tasks.image.config import ImageConfig, ImageData, ImageFacts
 from hoir_ray.training.data import Batch, Samples, TaskData
 
 _PICTURES_KEPT = 2  # a process trains many trials on the same picture
@@ -42,18 +42,17 @@ def load(config: ImageConfig) -> TaskData:
         DataError: If it cannot be read, or has a side shorter than 2 pixels.
     """
     source = config.data.image
-    path = picture_path(source)
     try:
-        stat = path.stat()
+        stat = picture_path(source).stat()
     except OSError:
-        return _load.__wrapped__(config.data, 0, 0)  # which says what is wrong with the path
+        return _read(config.data)  # which says what is wrong with the path
     return _load(config.data.model_copy(update={"image": _absolute(source)}), stat.st_mtime_ns, stat.st_size)
 
 
 def num_pixels(config: ImageConfig) -> int | None:
     """Pixels of the picture at the size that it is trained at; None where it cannot be read."""
     try:
-        return int(load(config).facts["num_pixels"])  # type: ignore[arg-type]
+        return load(config).facts.num_pixels
     except DataError:
         return None
 
@@ -64,19 +63,24 @@ def _absolute(source: str) -> str:
 
 @functools.lru_cache(maxsize=_PICTURES_KEPT)
 def _load(data: ImageData, mtime_ns: int, size_bytes: int) -> TaskData:
+    return _read(data)
+
+
+def _read(data: ImageData) -> TaskData:
     picture = load_picture(data.image, max_side=data.max_side)
     height, width, _ = picture.shape
     if min(height, width) < 2:
         raise DataError(f"{data.image}: both sides must be at least 2 pixels, got {width} x {height}")
     positions = pixel_positions(height, width, num_rotations=data.num_rotations)
     pixels = Pixels(positions, picture.flatten(0, 1).float().mul_(2 / 255).sub_(1))
-    return TaskData(train=pixels, val=pixels, facts={"height": height, "width": width, "num_pixels": height * width})
+    return TaskData(train=pixels, val=pixels, facts=ImageFacts(height=height, width=width, num_pixels=height * width))
 
 
 def score(prediction: Tensor, target: Tensor, data: TaskData) -> dict[str, float]:
     """Mean squared error on [-1, 1]; PSNR and SSIM of the picture as it would be shown, cut off at black and white."""
     shown, true = ((prediction + 1) / 2).clamp(0, 1), (target + 1) / 2
-    shape = torch.Size((data.facts["height"], data.facts["width"], 3))  # type: ignore[arg-type]
+    assert isinstance(data.facts, ImageFacts)
+    shape = torch.Size((data.facts.height, data.facts.width, 3))
     return {
         "val_loss": mse(prediction, target),
         "val_psnr_db": psnr_db(shown, true),

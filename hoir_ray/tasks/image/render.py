@@ -7,20 +7,20 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hoir_ray.errors import RequestError
-from hoir_ray.pictures.coordinates import pixel_positions
+from hoir_ray.pictures.coordinates import pixel_positions, rotated_axes
 from hoir_ray.pictures.load import MAX_PIXELS
-from hoir_ray.tasks.image.config import ImageConfig, RenderOptions
+from hoir_ray.tasks.contract import PANEL_GAP
+from hoir_ray.tasks.image.config import ImageConfig, ImageFacts, RenderOptions
 from hoir_ray.tasks.image.data import Pixels
-from hoir_ray.training.data import Facts, TaskData
+from hoir_ray.training.data import TaskData
 from hoir_ray.training.predict import device_and_dtype, predict
 
 ERROR_GAIN = 4  # a difference of a quarter of the range is already white
 _ROWS_AT_A_TIME = 65_536
-PANEL_GAP = 4
 
 
 def render(
-    network: nn.Module, config: ImageConfig, facts: Facts, options: RenderOptions
+    network: nn.Module, config: ImageConfig, facts: ImageFacts, options: RenderOptions
 ) -> Float[Tensor, "1 height width 3"]:
     """One frame in [0, 1] on the CPU.
 
@@ -35,9 +35,9 @@ def render(
     return _shown(torch.cat(blocks)).view(1, height, width, 3)
 
 
-def _size(facts: Facts, options: RenderOptions) -> tuple[int, int]:
+def _size(facts: ImageFacts, options: RenderOptions) -> tuple[int, int]:
     if options.size is None:
-        return int(facts["width"]), int(facts["height"])  # type: ignore[arg-type]
+        return facts.width, facts.height
     width, height = map(int, options.size.split("x"))
     if min(width, height) < 2 or width * height > MAX_PIXELS:
         raise RequestError(f"--size: sides must be >= 2 and pixels <= {MAX_PIXELS:,}, got {options.size}")
@@ -48,11 +48,27 @@ def pictures(network: nn.Module, data: TaskData) -> dict[str, Tensor]:
     """`preview`: the fit; `comparison`: original, fit, and four times their difference, side by side."""
     assert isinstance(data.val, Pixels)
     prediction, target = predict(network, data.val)
-    height, width = int(data.facts["height"]), int(data.facts["width"])  # type: ignore[arg-type]
+    assert isinstance(data.facts, ImageFacts)
+    height, width = data.facts.height, data.facts.width
     fit, original = (_shown(x).view(height, width, 3).cpu() for x in (prediction, target))
     error = ((fit - original).abs() * ERROR_GAIN).clamp(0, 1)
     gap = torch.ones(height, PANEL_GAP, 3)
     return {"preview": fit, "comparison": torch.cat([original, gap, fit, gap, error], dim=1)}
+
+
+def colours(
+    network: nn.Module, config: ImageConfig, facts: ImageFacts, positions: Float[Tensor, "positions 2"]
+) -> Float[Tensor, "positions 3"]:
+    """Colours in [0, 1] at positions (x, y) in [-1, 1], from the picture's left and top to its right and bottom."""
+    longest = max(facts.width, facts.height) - 1
+    right, bottom = (facts.width - 1) / longest, (facts.height - 1) / longest
+    axes = rotated_axes(
+        positions[:, 0] * right,
+        positions[:, 1] * bottom,
+        num_rotations=config.data.num_rotations,
+        corner=(right, bottom),
+    )
+    return _shown(network(torch.stack(axes, dim=1)))
 
 
 def _shown(colours: Tensor) -> Tensor:

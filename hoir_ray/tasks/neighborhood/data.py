@@ -13,7 +13,7 @@ from torch import Tensor
 from hoir_ray.errors import DataError
 from hoir_ray.pictures.load import load_picture
 from hoir_ray.pictures.quality import mse, psnr_db
-from hoir_ray.tasks.neighborhood.config import NeighborhoodConfig, NeighborhoodData
+from hoir_ray.tasks.neighborhood.config import NeighborhoodConfig, NeighborhoodData, NeighborhoodFacts
 from hoir_ray.training.data import Batch, Samples, TaskData
 
 MAX_PIXELS = 2**31 - 1  # numbered with 32 bits
@@ -104,7 +104,7 @@ def load(config: NeighborhoodConfig) -> TaskData:
     return TaskData(
         train=Patches(gallery, train, config=data),
         val=Patches(gallery, val, config=data),
-        facts={"num_train_positions": len(train), "num_held_out_positions": len(held_out)},
+        facts=NeighborhoodFacts(num_train_positions=len(train), num_held_out_positions=len(held_out)),
     )
 
 
@@ -138,7 +138,8 @@ def load_gallery(sources: Sequence[str], *, config: NeighborhoodData) -> tuple[G
 
 def score(prediction: Tensor, target: Tensor, data: TaskData) -> dict[str, float]:
     """Mean squared error and PSNR over the held-out positions, and PSNR over those of the other pictures."""
-    held_out = slice(int(data.facts["num_held_out_positions"]))  # type: ignore[arg-type]
+    assert isinstance(data.facts, NeighborhoodFacts)
+    held_out = slice(data.facts.num_held_out_positions)
     other = slice(held_out.stop, None)
     drawn, true = ((prediction + 1) / 2).clamp(0, 1), (target + 1) / 2
     metrics = {

@@ -8,16 +8,16 @@ from torch import Tensor, nn
 
 from hoir_ray.pictures.load import load_picture
 from hoir_ray.pictures.save import contact_sheet
-from hoir_ray.tasks.neighborhood.config import NeighborhoodConfig, NeighborhoodData, RenderOptions
+from hoir_ray.tasks.neighborhood.config import NeighborhoodConfig, NeighborhoodData, NeighborhoodFacts, RenderOptions
 from hoir_ray.tasks.neighborhood.data import Patches, run_offsets
-from hoir_ray.training.data import Facts, TaskData
+from hoir_ray.training.data import TaskData
 
 BLOCKS_AT_A_TIME = 16_384
 PREVIEW_SIDE = 96
 
 
 def render(
-    network: nn.Module, config: NeighborhoodConfig, facts: Facts, options: RenderOptions
+    network: nn.Module, config: NeighborhoodConfig, facts: NeighborhoodFacts, options: RenderOptions
 ) -> Float[Tensor, "frames height width 3"]:
     """Frames of the picture, or of noise, as the network is applied to it again and again; any size of picture."""
     if options.input == "noise":

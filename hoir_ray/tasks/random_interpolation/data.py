@@ -8,7 +8,11 @@ from torch import Tensor
 
 from hoir_ray.pictures.quality import mse, psnr_db
 from hoir_ray.tasks.random_interpolation import native
-from hoir_ray.tasks.random_interpolation.config import RandomInterpolationConfig, RandomInterpolationData
+from hoir_ray.tasks.random_interpolation.config import (
+    RandomInterpolationConfig,
+    RandomInterpolationData,
+    RandomInterpolationFacts,
+)
 from hoir_ray.tasks.random_interpolation.folder import PictureStream, find_pictures, read_all
 from hoir_ray.tasks.random_interpolation.growth import layout_of
 from hoir_ray.tasks.random_interpolation.hashing import mix, salt_for
@@ -154,9 +158,15 @@ def load(config: RandomInterpolationConfig) -> TaskData:
     train = RandomPixels(
         table, config=data, per_picture=per_picture, seed=seed, random_flips=data.random_flips, stream=stream
     )
-    facts: dict[str, int | str] = {f"num_{name}_pictures": len(of) for name, of in splits.items()}
+    layout = None
     if data.sampler == "nearest":
-        facts["layout_f32_base64"] = layout_of(table.view(-1, data.size, data.size, 3))
+        layout = layout_of(table.view(-1, data.size, data.size, 3))
+    facts = RandomInterpolationFacts(
+        num_train_pictures=len(splits["train"]),
+        num_val_pictures=len(splits["val"]),
+        num_test_pictures=len(splits["test"]),
+        layout_f32_base64=layout,
+    )
     return TaskData(train=train, val=val, facts=facts)
 
 

@@ -6,14 +6,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from hoir_ray.errors import PackError
 from hoir_ray.pictures.load import load_square
 from hoir_ray.pictures.save import contact_sheet
-from hoir_ray.tasks.random_interpolation.config import RandomInterpolationConfig, RandomInterpolationData, RenderOptions
+from hoir_ray.tasks.random_interpolation.config import (
+    RandomInterpolationConfig,
+    RandomInterpolationData,
+    RandomInterpolationFacts,
+    RenderOptions,
+)
 from hoir_ray.tasks.random_interpolation.data import RandomPixels
 from hoir_ray.tasks.random_interpolation.growth import first_pixels, grow
 from hoir_ray.tasks.random_interpolation.hashing import mix, salt_for
 from hoir_ray.tasks.random_interpolation.sampling import NeighbourSampler
-from hoir_ray.training.data import Facts, TaskData
+from hoir_ray.training.data import TaskData
 
 TARGETS_AT_A_TIME = 8192
 NUM_PREVIEWED = 4
@@ -21,7 +27,7 @@ NOISE = "noise"
 
 
 def render(
-    network: nn.Module, config: RandomInterpolationConfig, facts: Facts, options: RenderOptions
+    network: nn.Module, config: RandomInterpolationConfig, facts: RandomInterpolationFacts, options: RenderOptions
 ) -> Float[Tensor, "frames side side 3"]:
     """Frames that begin with the picture or the noise to start from."""
     side = int(options.size.split("x")[0]) if options.size else config.data.size
@@ -30,7 +36,11 @@ def render(
 
 
 def _redrawn(
-    network: nn.Module, config: RandomInterpolationData, facts: Facts, options: RenderOptions, side: int
+    network: nn.Module,
+    config: RandomInterpolationData,
+    facts: RandomInterpolationFacts,
+    options: RenderOptions,
+    side: int,
 ) -> list[Tensor]:
     """Frames in which every pixel is drawn again from random others."""
     generator = torch.Generator().manual_seed(options.seed)
@@ -45,7 +55,11 @@ def _redrawn(
 
 
 def _grown(
-    network: nn.Module, config: RandomInterpolationData, facts: Facts, options: RenderOptions, side: int
+    network: nn.Module,
+    config: RandomInterpolationData,
+    facts: RandomInterpolationFacts,
+    options: RenderOptions,
+    side: int,
 ) -> list[Tensor]:
     """Frames drawn coarse to fine: one picture's stages, or several pictures; a picture to start from comes first."""
     generator = torch.Generator().manual_seed(options.seed)
@@ -56,7 +70,9 @@ def _grown(
     def stages() -> list[Tensor]:
         num = config.num_feature_pixels
         if start is None:
-            known, colours = first_pixels(str(facts["layout_f32_base64"]), side=side, num=num, generator=generator)
+            if facts.layout_f32_base64 is None:
+                raise PackError("facts.layout_f32_base64: is needed to draw from noise and was not given; give --input")
+            known, colours = first_pixels(facts.layout_f32_base64, side=side, num=num, generator=generator)
         else:
             num = min(side * side, max(num, round(options.known * side * side)))
             known = torch.randperm(side * side, generator=generator)[:num]
@@ -78,6 +94,7 @@ def pictures(network: nn.Module, data: TaskData) -> dict[str, Tensor]:
     """`preview`: validation pictures above what is drawn from their pixels; `noise`: pictures drawn from noise."""
     pixels = data.val
     assert isinstance(pixels, RandomPixels)
+    assert isinstance(data.facts, RandomInterpolationFacts)
     side = pixels.config.size
     originals = pixels.table[:NUM_PREVIEWED].cpu().view(-1, side, side, 3).float() * (2 / 255) - 1
     if pixels.config.sampler == "nearest":

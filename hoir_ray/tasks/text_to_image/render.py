@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from hoir_ray.errors import RequestError
 from hoir_ray.pictures.coordinates import pixel_positions
 from hoir_ray.pictures.save import contact_sheet
-from hoir_ray.tasks.text_to_image.config import RenderOptions, TextToImageConfig, TextToImageData
+from hoir_ray.tasks.text_to_image.config import RenderOptions, TextToImageConfig, TextToImageData, TextToImageFacts
 from hoir_ray.tasks.text_to_image.data import Pixels, dictionary_of
 from hoir_ray.tasks.text_to_image.embedding import embed
-from hoir_ray.training.data import Facts, TaskData
+from hoir_ray.training.data import TaskData
 from hoir_ray.wording import quoted
 
 PIXELS_AT_A_TIME = 16_384
@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 def render(
-    network: nn.Module, config: TextToImageConfig, facts: Facts, options: RenderOptions
+    network: nn.Module, config: TextToImageConfig, facts: TextToImageFacts, options: RenderOptions
 ) -> Float[Tensor, "frames height width 3"]:
     """Draw one caption, every caption of the dictionary, or the way from one to another; all frames of one size.
 
@@ -37,7 +37,7 @@ def render(
         RequestError: If a caption is not in the dictionary and its embedding cannot be made.
     """
     dictionary = dictionary_of(facts)
-    sizes = dict(zip(dictionary, facts["sizes"], strict=True))  # type: ignore[arg-type]
+    sizes = dict(zip(dictionary, facts.sizes, strict=True))
     captions = [c for c in (options.caption, options.first, options.last) if c is not None] or list(dictionary)
     width, height = map(int, (options.size or sizes.get(captions[0], "256x256")).split("x"))
     if min(width, height) < 2:

@@ -38,7 +38,8 @@ def small_pack(task_name: str = "image", *, seed: int = 0, **network: Any) -> Pa
     facts = dict(FACTS[task_name])
     for name, count in ARRAYS.get(task_name, {}).items():
         facts[name] = base64.b64encode(torch.linspace(-1, 1, count).numpy().astype("<f4").tobytes()).decode()
-    return Pack(task=task, config=config, network=built.eval(), facts=facts, metrics={}, folder=Path("pack"))
+    checked = task.facts.model_validate(facts)
+    return Pack(task=task, config=config, network=built.eval(), facts=checked, metrics={}, folder=Path("pack"))
 
 
 def codes_of(pack: Pack, code: int = -20) -> dict[str, int]:

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from hoir_ray.errors import DataError, RequestError
-from hoir_ray.tasks.image.config import ImageConfig, RenderOptions
+from hoir_ray.tasks.image.config import ImageConfig, ImageFacts, RenderOptions
 from hoir_ray.tasks.image.data import load, score
 from hoir_ray.tasks.image.render import ERROR_GAIN, pictures, render
 
@@ -44,13 +44,13 @@ def test_samples_are_the_pixels_in_order(tmp_path: Path) -> None:
     assert positions.shape == (6, 4)
     torch.testing.assert_close(positions[:, 0], torch.tensor([-1.0, 0, 1] * 2))
     torch.testing.assert_close(positions[:, 1], torch.tensor([-1.0] * 3 + [1.0] * 3))
-    assert data.facts == {"height": 2, "width": 3, "num_pixels": 6}
+    assert data.facts == ImageFacts(height=2, width=3, num_pixels=6)
 
 
 def test_max_side_shrinks() -> None:
     data = load(config("sample:coffee", max_side=30))
-    assert data.facts["width"] == 30
-    assert data.facts["height"] == 20
+    assert data.facts.width == 30
+    assert data.facts.height == 20
 
 
 def test_a_picture_is_loaded_once_and_again_when_its_file_changes(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_what_lies_beyond_black_and_white_costs_loss_and_no_psnr() -> None:
 
 
 def test_a_frame_has_the_size_asked_for_and_the_pictures_own_without() -> None:
-    facts = {"height": 3, "width": 5, "num_pixels": 15}
+    facts = ImageFacts(height=3, width=5, num_pixels=15)
     own = render(Plane(), config(), facts, RenderOptions())
     assert own.shape == (1, 3, 5, 3)
     torch.testing.assert_close(own[0, 0, :, 0], torch.linspace(0, 1, 5))

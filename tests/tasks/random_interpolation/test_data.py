@@ -9,7 +9,7 @@ from PIL import Image
 
 from hoir_ray.errors import DataError
 from hoir_ray.tasks.random_interpolation import TASK
-from hoir_ray.tasks.random_interpolation.config import RandomInterpolationConfig
+from hoir_ray.tasks.random_interpolation.config import RandomInterpolationConfig, RandomInterpolationFacts
 from hoir_ray.tasks.random_interpolation.data import split
 from hoir_ray.tasks.random_interpolation.folder import PictureStream, find_pictures
 
@@ -192,4 +192,4 @@ def test_folders_that_cannot_be_used(tmp_path):
 
 def test_sample_photos_need_no_folder():
     data = TASK.data(config("sample:photos"))
-    assert data.facts == {"num_train_pictures": 12, "num_val_pictures": 2, "num_test_pictures": 1}
+    assert data.facts == RandomInterpolationFacts(num_train_pictures=12, num_val_pictures=2, num_test_pictures=1)
