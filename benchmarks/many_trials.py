@@ -25,6 +25,7 @@ from hoir_ray.storage import Storage, open_storage
 from hoir_ray.sweep.driver import Driver
 from hoir_ray.sweep.plan import Plan, plan_sweep
 from hoir_ray.sweep.resume import resolved
+from hoir_ray.testing.simulation import Simulation
 from tests.servers.seaweedfs import OWNER, SeaweedFS
 
 NUM_TRIALS, NUM_EPOCHS = 2_000, 27
@@ -86,7 +87,7 @@ def made(plan: Plan, number: int) -> TrialRecord:
         attempt=1,
         num_parameters=1000 + number,
         curve=curve,
-        best=best_row(curve, metric="val_psnr_db", goal="maximize"),
+        best=best_row(curve, metric=plan.spec.metric),
         created_at=now(),
         ended_at=now(),
         model=f"models/t{number:04d}" if finished else None,
@@ -129,15 +130,8 @@ def build(storage: Storage, plan: Plan) -> Driver:
 
 
 def step(driver: Driver, count: int) -> None:
-    for _ in range(count):
-        record = driver.next()
-        assert record is not None
-        driver.started(record.trial)
-        for epoch in range(1, NUM_EPOCHS + 1):
-            if driver.reported(record.trial, row(epoch, random.random())) is not None:
-                break
-        else:
-            driver.succeeded(record.trial, reason="done", model=None)
+    simulation = Simulation(driver, row=lambda record, epoch: row(epoch, random.random()))
+    simulation.run(num_ended=driver.board.num_ended + count)
 
 
 def hoir(*arguments: str) -> None:

@@ -100,7 +100,8 @@ def imports(code: str, *, path: str = "") -> float:
 def first_epoch(*, path: str = "") -> float:
     """Seconds from `hoir sweep` to the first line in the first trial's metrics."""
     with tempfile.TemporaryDirectory() as folder:
-        settings = ["--set", "budget.max_trials=2", "--set", f"storage.uri={folder}/runs"]
+        cut = ["budget.max_trials=2", "training.max_epochs=1", "early_terminate={type: none}"]  # to end soon after
+        settings = [f"--set={text}" for text in [*cut, f"storage.uri={folder}/runs"]]
         command = [sys.executable, "-m", "hoir_ray", "sweep", str(ROOT / "sweeps" / "quickstart.yaml"), *settings]
         return seconds_until(
             lambda: any(Path(folder).glob("runs/quickstart/trackers/jsonl/*/metrics.jsonl")),

@@ -6,8 +6,9 @@ HoirError
 │   ├── DataError       a picture, folder or table that cannot be represented
 │   └── PackError       a model pack or checkpoint that is missing, broken or not what its manifest says
 ├── StorageError        exit 4: storage cannot be reached, read or written
-└── WorkError           exit 1: the work was started and failed
-    └── DivergedError   a loss or metric became NaN or infinite
+├── WorkError           exit 1: the work was started and failed
+│   └── DivergedError   a loss or metric became NaN or infinite
+└── StoppedError        exit 130: the user or a scheduler ended it
 """
 
 from __future__ import annotations
@@ -49,3 +50,9 @@ class WorkError(HoirError):
 
 class DivergedError(WorkError):
     """A loss or metric became NaN or infinite during training."""
+
+
+class StoppedError(HoirError):
+    """The work was ended by a signal; its message says what is kept."""
+
+    exit_code = 130

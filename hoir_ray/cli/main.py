@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -58,14 +59,15 @@ def main() -> None:
     code: Any = 0
     try:
         code = app(standalone_mode=False)
+        sys.stdout.flush()
     except HoirError as error:
         fail(str(error))
         code = error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         fail("interrupted")
         code = INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains when it flushes at its end
         code = 1
     except Exception as error:
         code = fail_unexpectedly(error)

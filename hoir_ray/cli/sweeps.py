@@ -94,7 +94,7 @@ def _sweep_exit_code(opened: SweepResults, driver: Driver) -> int:
         return StorageError.exit_code
     if driver.exit_code:
         return driver.exit_code
-    failed = [r for r in opened.records if r.state in ("FAILED", "TIMEOUT", "OOM")]
+    failed = [r for r in opened.records if r.failed]
     if not opened.leaderboard():
         return 1
     return SOME_FAILED if failed else 0

@@ -13,6 +13,7 @@ from typing import IO
 
 RESERVED = ".hoir-"  # begins the names of unfinished files
 UNFINISHED = f"{RESERVED}part-"
+_JUNK = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "system volume information"}
 
 
 @contextlib.contextmanager
@@ -29,6 +30,39 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         _fsync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Files in the folder and below it, sorted, through links too, but each folder and each linked file once.
+
+    Hidden ones are left out, and what operating systems put beside the files of their users.
+    """
+    seen: set[tuple[int, int]] = set()
+    _is_first(folder, seen)
+    linked: list[Path] = []
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        here = Path(parent)
+        folders[:] = sorted(n for n in folders if not _is_junk(n) and _is_first(here / n, seen))
+        for path in (here / name for name in sorted(names) if not _is_junk(name)):
+            if path.is_symlink():
+                linked.append(path)
+            elif path.is_file() and _is_first(path, seen):
+                yield path
+    yield from (path for path in linked if path.is_file() and _is_first(path, seen))
+
+
+def _is_first(path: Path, seen: set[tuple[int, int]]) -> bool:
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    known = (status.st_dev, status.st_ino) in seen
+    seen.add((status.st_dev, status.st_ino))
+    return not known
+
+
+def _is_junk(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _JUNK
 
 
 def reason(error: OSError) -> str:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import signal
+import logging
 import threading
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 
 from hoir_ray.config import flatten
-from hoir_ray.machine.interrupt import on_interrupt
+from hoir_ray.errors import StoppedError
+from hoir_ray.machine.interrupt import SIGNALS, on_interrupt
 from hoir_ray.packs.pack import refuse_filled, write_pack
 from hoir_ray.tasks import load_task
 from hoir_ray.tasks.contract import read_config
 from hoir_ray.trackers import build_trackers, check_tracker
 from hoir_ray.training.loop import Epoch, Fit, train
+
+_log = logging.getLogger(__name__)
 
 
 def train_pack(
@@ -27,7 +31,11 @@ def train_pack(
     trackers: Sequence[str],
     show: Callable[[Epoch, int], None],
 ) -> tuple[Path, Fit]:
-    """Train one network and write its model pack; returns the pack's folder."""
+    """Train one network and write its model pack; returns the pack's folder.
+
+    Raises:
+        StoppedError: After SIGINT or SIGTERM, once the pack of the best epoch so far is written.
+    """
     task = load_task(name)
     config = read_config(task, settings)
     folder = to or Path("hoir-runs", "train", f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
@@ -35,14 +43,21 @@ def train_pack(
     for tracker in trackers:
         check_tracker(tracker, {})
     data = task.data(config)
+    for note in data.notes:
+        _log.warning("%s", note)
     torch.manual_seed(config.training.seed)
     network = task.network(config)
     parameters = flatten(config.model_dump(mode="json", exclude_unset=True))
     watchers = build_trackers(
-        {t: {} for t in trackers}, directory=folder / "trackers", sweep="train", trial=name, parameters=parameters
+        {t: {} for t in trackers},
+        directory=folder / "trackers",
+        sweep="train",
+        trial=name,
+        run=uuid.uuid4().hex,
+        parameters=parameters,
     )
     interrupted = threading.Event()
-    with on_interrupt(lambda _: _set_once(interrupted), signals=(signal.SIGINT,)):
+    with on_interrupt(lambda _: _set_once(interrupted), signals=SIGNALS):
 
         def on_epoch(epoch: Epoch) -> bool:
             show(epoch, config.training.max_epochs)
@@ -69,6 +84,11 @@ def train_pack(
         metrics={"epoch": float(fit.best_epoch), **fit.best_metrics},
         preview=task.pictures(network, data)["preview"],
     )
+    if interrupted.is_set() and fit.epochs < config.training.max_epochs and not fit.stopped_early:
+        raise StoppedError(
+            f"interrupted after epoch {fit.epochs} of {config.training.max_epochs}; the best so far, that of epoch "
+            f"{fit.best_epoch}, is kept in {folder}"
+        )
     return folder, fit
 
 

@@ -14,6 +14,7 @@ def pixel_positions(
     width: int,
     *,
     num_rotations: int = 1,
+    extent: tuple[float, float] | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Float[Tensor, "{height}*{width} 2*{num_rotations}"]:
@@ -25,6 +26,8 @@ def pixel_positions(
         height: Rows, in pixels; at least 2.
         width: Columns, in pixels; at least 2.
         num_rotations: Axis pairs; 1 gives (x, y), 2 adds the diagonals, each scaled back into [-1, 1].
+        extent: `extent_of` the picture that a network knows, where it is drawn at another size: a place of the picture
+            then has the same position on all axes, whatever the size's shape.
 
     Returns:
         Unitless positions; columns 2r and 2r + 1 are the axes of rotation r.
@@ -39,13 +42,19 @@ def pixel_positions(
     if num_rotations < 1:
         raise ValueError(f"num_rotations: must be >= 1, got {num_rotations}")
     # In float64 first: rounding differently from one device to another would move pixels over a segment's border.
-    longest = max(height, width) - 1
-    y = torch.linspace(-1, 1, height, dtype=torch.float64).mul_((height - 1) / longest)[:, None]
-    x = torch.linspace(-1, 1, width, dtype=torch.float64).mul_((width - 1) / longest)[None, :]
+    right, bottom = extent or extent_of(height, width)
+    y = torch.linspace(-1, 1, height, dtype=torch.float64).mul_(bottom)[:, None]
+    x = torch.linspace(-1, 1, width, dtype=torch.float64).mul_(right)[None, :]
     positions = torch.empty(height, width, 2 * num_rotations, dtype=dtype)
     for column, axis in enumerate(rotated_axes(x, y, num_rotations=num_rotations)):
         positions[..., column] = axis / axis.abs().max()
     return positions.flatten(0, 1).to(device)
+
+
+def extent_of(height: int, width: int) -> tuple[float, float]:
+    """Distance of a picture's right and bottom pixels from its middle; the longer one is 1."""
+    longest = max(height, width) - 1
+    return (width - 1) / longest, (height - 1) / longest
 
 
 def directions(num_rotations: int) -> list[tuple[float, float]]:

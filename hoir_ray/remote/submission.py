@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import hashlib
 import json
 import os
 import shlex
 import shutil
-import socket
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from typing import Any
 
 import hoir_ray
 from hoir_ray.errors import RequestError, StorageError, WorkError
+from hoir_ray.machine.processes import user_and_host
 from hoir_ray.remote.access import check_versions
 from hoir_ray.remote.jobs import (
     ENDPOINT,
@@ -103,7 +102,7 @@ def submit(
             raise RequestError(f"sweep '{spec.name}' is running; first: hoir stop {spec.name}")
         return running
     root = open_storage(spec.storage.uri, endpoint_url=spec.storage.endpoint_url)
-    _check_from_here(root, spec, needed=bool(hashed) or not root.uri.startswith("s3://"), say=say)
+    _check_from_here(root, spec, needed=bool(hashed) or root.folder is not None, say=say)
     say("asking the cluster what it has")
     check_cluster(jobs, root)
     if hashed:
@@ -187,7 +186,7 @@ def _start(jobs: Jobs, spec: SweepSpec, folder: Path, *, arguments: list[str], v
         SWEEP: spec.name,
         STORAGE: spec.storage.uri,
         ENDPOINT: spec.storage.endpoint_url or "",
-        OWNER: f"{getpass.getuser()}@{socket.gethostname()}",
+        OWNER: user_and_host(),
         SPEC_DIGEST: _digest(spec, exclude=CHANGEABLE - {"inputs"}),
         SETTINGS_DIGEST: _digest(spec, exclude=frozenset()),
     }

@@ -27,7 +27,6 @@ from hoir_ray.results.seeds import spreads, ties
 from hoir_ray.results.sweep_results import SPEC, SweepResults
 from hoir_ray.spec.parameters import ParameterCase
 
-FAILED = ("FAILED", "TIMEOUT", "OOM")
 _ERROR_LINES = 12
 # All but the first of the list of kinds of charts that ends Plotly's script; were it to look otherwise, all would load.
 _KINDS = re.compile(rb"(\.register\(\[[\w$]+\(\))(?:,[\w$]+\(\))+(?=\]\))")
@@ -119,13 +118,15 @@ def _facts(sweep: SweepResults, leaders: Sequence[TrialRecord]) -> Iterator[tupl
         yield f"best {metric.name}", "no trial has finished within the constraints yet"
     cost = cost_of(sweep.records, resources=sweep.spec.resources)
     yield "time", wording.duration(cost.busy_s)
+    if data := (sweep.spec.provenance or {}).get("data"):
+        yield "data", data
 
 
 def _trial_rows(sweep: SweepResults) -> Iterator[dict[str, Any]]:
     names = [m.name for m in front.axes_of(sweep)]
     for record in sweep.records:
         values = [value_of(record, n) for n in names]
-        again = f" ({record.replicate_of} with seed {record.seed})" if record.replicate_of else ""
+        again = f" ({record.replicate_of} with seed {record.seed})" if record.is_replicate else ""
         yield {
             "trial": record.trial,
             "number": record.number,
@@ -163,7 +164,7 @@ def _replicates(sweep: SweepResults, leaders: Sequence[TrialRecord]) -> Iterator
 def _failures(sweep: SweepResults) -> list[dict[str, Any]]:
     groups: dict[str, list[TrialRecord]] = {}
     for record in sweep.records:
-        if record.state in FAILED:
+        if record.failed:
             groups.setdefault(record.reason or "no reason was recorded", []).append(record)
     return [
         {

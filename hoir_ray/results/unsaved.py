@@ -7,8 +7,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from hoir_ray.errors import StorageError
-from hoir_ray.results.ledger import LEDGER, key_of, to_bytes
+from hoir_ray.results.ledger import LEDGER, RecordError, is_record, key_of, parse_record, to_bytes
 from hoir_ray.results.record import TrialRecord, progress
 from hoir_ray.storage import MissingObjectError, Storage, open_storage
 
@@ -38,7 +37,7 @@ def upload_unsaved(folder: Path, storage: Storage) -> list[str]:
         StorageError: If storage still does not take it; what is left stays in the folder.
     """
     local = open_storage(str(folder))
-    keys = [o.key for o in local.list()]
+    keys = [o.key for o in local.list() if not o.key.startswith(f"{LEDGER}/") or is_record(o.key)]
     # Manifests after what they vouch for, records after the models that they name.
     keys.sort(key=lambda key: (key.startswith(f"{LEDGER}/"), key.endswith("manifest.json")))
     for key in keys:
@@ -50,10 +49,12 @@ def upload_unsaved(folder: Path, storage: Storage) -> list[str]:
 
 
 def _is_newer(data: bytes, storage: Storage, key: str) -> bool:
+    """Whether it is to be saved: over a record that cannot be read too, but never over one of a newer version."""
+    ours = parse_record(data, name=f"{UNSAVED}: {key}")
     try:
-        there = TrialRecord.model_validate_json(storage.get(key))
+        there = parse_record(storage.get(key), name=f"{storage.uri}/{key}")
     except MissingObjectError:
         return True
-    except ValueError as error:
-        raise StorageError(f"{storage.uri}/{key}: not a trial record: {error}") from None
-    return progress(TrialRecord.model_validate_json(data)) > progress(there)
+    except RecordError as error:
+        return not error.is_newer
+    return progress(ours) > progress(there)

@@ -34,7 +34,7 @@ def export_study(sweep: SweepResults, file: Path) -> optuna.Study:
     study = optuna.create_study(storage=storage, study_name=spec.name, directions=[m.goal for m in spec.metrics])
     study.set_metric_names([m.name for m in spec.metrics])
     space = build_space(spec, load_task(spec.task).config)
-    ended = [r for r in sweep.records if r.ended and r.replicate_of is None]
+    ended = [r for r in sweep.records if r.ended and not r.is_replicate]
     for record in ended:
         trial = past_trial(record, spec=spec, space=space)
         trial.user_attrs = {"trial": record.trial, "reason": record.reason, "seed": record.seed}

@@ -21,6 +21,14 @@ class MetricSpec(Config):
     name: str
     goal: Literal["minimize", "maximize"] = "minimize"
 
+    def loss(self, value: float) -> float:
+        """Turn a value, NaN included, into one of which less is better; a loss into its value again."""
+        return -value if self.goal == "maximize" else value
+
+    def better(self, a: float, b: float) -> bool:
+        """Return whether `a` is better than `b`; NaN is never, and nothing is better than NaN."""
+        return self.loss(a) < self.loss(b)
+
 
 class AshaSpec(Config):
     """Asynchronous successive halving: at epochs `min_iter * eta**k` only the best 1/`eta` so far go on."""
@@ -150,6 +158,8 @@ class SweepSpec(Config):
     Attributes:
         inputs: Files and folders of `data` that were copied into storage: path as in `data` -> where they are. Written
             by the program, when trials are to run where the path does not exist.
+        contents: Files and folders of `data` -> fingerprint of what is in them. Written by the program, so that a sweep
+            resumes when its data has moved, and not when it has changed.
     """
 
     name: str
@@ -163,6 +173,7 @@ class SweepSpec(Config):
     replicate_top: ReplicateTop | None = None
     warm_start: WarmStart | None = None
     inputs: dict[str, InputKey] = {}
+    contents: dict[str, str] = {}
     resources: Resources = Resources()
     budget: Budget
     failures: Failures = Failures()

@@ -26,6 +26,11 @@ class Storage:
         """The address that opens the same place again, without any secret."""
         return self.backend.uri
 
+    @property
+    def folder(self) -> Path | None:
+        """The folder on this machine, or None for a bucket."""
+        return None if self.uri.startswith("s3://") else Path(self.uri)
+
     def describe(self) -> str:
         """The place in words, for messages."""
         return self.backend.describe()

@@ -39,7 +39,7 @@ class Board:
         self.listeners: list[Listener] = []
         self.counts = Counter(r.state for r in past)
         self.leaders = leaders(past, spec=spec)
-        self.num_searched = sum(r.replicate_of is None for r in past)
+        self.num_searched = sum(not r.is_replicate for r in past)
         self._spec = spec
         self._last_number = past[-1].number if past else 0
         self._ended_since_snapshot = 0
@@ -57,10 +57,10 @@ class Board:
         return self.num_ended - self.counts["FINISHED"] - self.counts["PRUNED"]
 
     def add(self, record: TrialRecord) -> None:
-        """Take in a new trial and save it."""
+        """Take in a new trial, whose record is in the ledger already."""
         self._last_number = record.number
-        self.num_searched += record.replicate_of is None
-        self.keep(record, save=True)
+        self.num_searched += not record.is_replicate
+        self.keep(record, save=False)
 
     def keep(self, record: TrialRecord, *, save: bool, event: str = "") -> None:
         """Replace the trial's record.

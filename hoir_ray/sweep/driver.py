@@ -6,7 +6,8 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from hoir_ray.results.ledger import Ledger
+from hoir_ray.errors import StorageError
+from hoir_ray.results.ledger import Ledger, trial_name
 from hoir_ray.results.record import State, TrialRecord, now
 from hoir_ray.search.replicate import next_replicate
 from hoir_ray.search.searcher import Searcher
@@ -17,6 +18,7 @@ from hoir_ray.spec.schema import SweepSpec
 from hoir_ray.spec.space import Space
 from hoir_ray.sweep import retries
 from hoir_ray.sweep.board import Board
+from hoir_ray.sweep.creation import Creation
 from hoir_ray.sweep.plan import Candidate
 from hoir_ray.sweep.running import Running
 from hoir_ray.trials.messages import Failed
@@ -65,6 +67,7 @@ class Driver:
         self._running: dict[str, Running] = {}
         self._moved_at = self._looked_at = -math.inf
         self._exhausted = False
+        self._creation: Creation | None = None
         self._began_at = clock()
         self._recall()
 
@@ -75,7 +78,7 @@ class Driver:
                 if self.spec.epoch_metric.name in row:
                     self._decide(record, row)
             if not record.ended:
-                if record.replicate_of is None:
+                if not record.is_replicate:
                     self.searcher.reopen(record)
                 self._waiting[record.trial] = 0.0
 
@@ -89,8 +92,8 @@ class Driver:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing runs, nothing waits and nothing new is to come."""
-        if self._running:
+        """True once nothing runs, nothing waits and nothing new is to come."""
+        if self._running or self._creation is not None:
             return False
         if self.stop_reason is not None:
             return True
@@ -114,21 +117,34 @@ class Driver:
         return self._new_trial()
 
     def _new_trial(self) -> TrialRecord | None:
-        number = self.board.next_number
-        name = f"t{number:04d}"
-        if self._searched_enough:
-            again = next_replicate(self.spec, self.records.values())
-            return self._created(again.record(name, number=number)) if again else None
-        point = self.searcher.ask(name, refuse=lambda point: self.candidate(point).refusal)
-        if point is None:
-            self._exhausted = True
-            return self._new_trial() if self.spec.replicate_top else None
-        return self._created(self.candidate(point).record(name, number=number, parameters=point))
-
-    def _created(self, record: TrialRecord) -> TrialRecord:
-        event = f"created, {record.replicate_of} with seed {record.seed}" if record.replicate_of else "created"
-        self.board.add(record.change(event, created_at=now()))
+        if self._creation is None and (drawn := self._draw(self.board.next_number)) is not None:
+            self._creation = Creation(drawn, ledger=self.board.ledger, searcher=self.searcher)
+        try:
+            record = self._creation.result() if self._creation is not None else None
+        except StorageError as error:
+            self._creation = None
+            self.storage_failed(str(error))
+            return None
+        if record is None:
+            return None
+        self._creation = None
+        self.board.add(record)
         return self._hand_out(record.trial)  # last: the live view looks up what runs from another thread
+
+    def _draw(self, number: int) -> TrialRecord | None:
+        """The next point as a record, which is no trial before its number is ours; None if there is no point left."""
+        name = trial_name(number)
+        if not self._searched_enough:
+            point = self.searcher.ask(name, refuse=lambda point: self.candidate(point).refusal)
+            if point is not None:
+                record = self.candidate(point).record(name, number=number, parameters=point)
+                return record.change("created", created_at=now())
+            self._exhausted = True
+        again = next_replicate(self.spec, self.records.values())
+        if again is None:
+            return None
+        record = again.record(name, number=number)
+        return record.change(f"created, {record.replicate_of} with seed {record.seed}", created_at=now())
 
     def _hand_out(self, name: str) -> TrialRecord:
         self._running[name] = Running(asked_at=self.clock(), saved_at=self.clock())
@@ -202,7 +218,7 @@ class Driver:
 
     def _decide(self, record: TrialRecord, row: Mapping[str, float]) -> str | None:
         """The stopping rule's reason; runs with other seeds train to their end and are compared with no other."""
-        if record.replicate_of is not None:
+        if record.is_replicate:
             return None
         value = row[self.spec.epoch_metric.name]
         return self.rule.decide(record.trial, epoch=int(row["epoch"]), value=value, row=row)

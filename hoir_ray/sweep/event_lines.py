@@ -27,7 +27,7 @@ class EventLines:
         if event == "started":
             what = (
                 f"{record.replicate_of} with seed {record.seed}"
-                if record.replicate_of
+                if record.is_replicate
                 else varied_settings(record, self._driver.space)
             )
             self._say(f"{record.trial} started: {what}")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hoir_ray.errors import StorageError
 from hoir_ray.results.ledger import key_of
-from hoir_ray.results.record import TrialRecord
+from hoir_ray.results.record import MODELS, TrialRecord, trial_of
 from hoir_ray.results.summary import write_summary
 from hoir_ray.results.unsaved import keep_records
 from hoir_ray.storage import BackgroundUploader, Storage, StoredObject
@@ -50,10 +50,11 @@ def unreferenced(objects: Iterable[StoredObject], records: Mapping[str, TrialRec
     """
     useless, checkpoints = [], dict[str, dict[str, list[str]]]()
     for key in (o.key for o in objects):
-        top, trial, *rest = key.split("/")
+        top, folder, *rest = key.split("/")
+        trial = trial_of(key)
         record = records.get(trial)
-        if top == "models":
-            if record is None or (record.ended and record.model != f"models/{trial}"):
+        if top == MODELS:
+            if record is None or (record.ended and record.model != f"{MODELS}/{folder}"):
                 useless.append(key)
         elif record is None:
             useless.append(key)

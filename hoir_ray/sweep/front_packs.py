@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hoir_ray.results.record import TrialRecord
+from hoir_ray.results.record import MODELS, TrialRecord, trial_of
 from hoir_ray.storage import Storage
 from hoir_ray.sweep.board import Board
 
@@ -40,8 +40,7 @@ class FrontPacks:
 
     def _remove_unreferenced(self) -> None:
         """Remove packs that a driver killed between the two steps left behind."""
-        named = {o.key.split("/")[1] for o in self._storage.list("models")}
-        for name in named:
-            record = self._board.records.get(name)
+        for folder in {o.key.rpartition("/")[0] for o in self._storage.list(MODELS)}:
+            record = self._board.records.get(trial_of(folder))
             if record is not None and record.ended and record.model is None:
-                self._storage.delete_all(f"models/{name}")
+                self._storage.delete_all(folder)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import getpass
+import functools
 import logging
-import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from hoir_ray.cluster.cluster import Cluster, connect, needs
+from hoir_ray.cluster.cluster import Cluster, connect, needs, prepare_environment
 from hoir_ray.cluster.machines import check_workers, find_missing
+from hoir_ray.cluster.watch import RayDiedError
 from hoir_ray.machine.interrupt import on_interrupt
+from hoir_ray.machine.processes import user_and_host
 from hoir_ray.results.ledger import Ledger
 from hoir_ray.results.record import TrialRecord
 from hoir_ray.results.sweep_results import SPEC, SweepResults, read_spec
@@ -25,11 +26,13 @@ from hoir_ray.sweep.finish import finish
 from hoir_ray.sweep.front_packs import FrontPacks
 from hoir_ray.sweep.plan import Plan
 from hoir_ray.sweep.resume import refuse_other_spec, resolved
+from hoir_ray.tasks.contents import contents_of
 from hoir_ray.tasks.inputs import MAX_SHIP_BYTES, Show, find_inputs, hash_inputs, input_paths, ship_inputs
 from hoir_ray.tasks.localize import localize
 from hoir_ray.trackers import check_tracker
 from hoir_ray.trials.attempt import Attempt
 
+INTERRUPTED = 130
 MAX_QUEUED = 1_000_000  # the driver must never wait for storage; each trial has one place in the queue
 
 
@@ -65,9 +68,10 @@ def run_sweep(
     root = _open(plan.spec)
     storage = root.child(plan.spec.name)
     unsaved = unsaved_folder(storage, sweep=plan.spec.name)
-    with acquire_lock(storage, owner=f"{getpass.getuser()}@{socket.gethostname()}", force=force) as lock:
-        spec, records = _recall(plan.spec, storage, unsaved=unsaved, add_trials=add_trials)
-        warm_start = _prepare(plan, spec, root)
+    with acquire_lock(storage, owner=user_and_host(), force=force) as lock:
+        spec = plan.spec.model_copy(update={"contents": contents_of(plan.spec, plan.task)})
+        spec, records = _recall(spec, storage, unsaved=unsaved, add_trials=add_trials)
+        warm_start, notes = _prepare(plan, spec, root)
         uploader = BackgroundUploader(storage, max_queued=MAX_QUEUED)
         driver = _driver(plan, spec, storage, uploader=uploader, lock=lock, records=records, warm_start=warm_start)
         try:
@@ -82,7 +86,11 @@ def run_sweep(
                     show=show,
                     max_ship=max_ship,
                     unsaved=unsaved,
+                    notes=notes,
                 )
+        except RayDiedError:
+            if driver.exit_code != INTERRUPTED:  # else whoever ended the sweep ended Ray's processes too
+                raise
         finally:
             _close(driver, storage, uploader=uploader, lock=lock, unsaved=unsaved)
     return SweepResults(storage, spec, tuple(driver.records.values())), driver
@@ -104,28 +112,31 @@ def _recall(
     before = read_spec(storage)
     if before is not None:
         refuse_other_spec(before, spec, where=storage.uri)
-        spec = spec.model_copy(update={"inputs": {**before.inputs, **spec.inputs}})
+        known = {**before.contents, **spec.contents}
+        spec = spec.model_copy(update={"inputs": {**before.inputs, **spec.inputs}, "contents": known})
     if unsaved.is_dir():
         saved = upload_unsaved(unsaved, storage)
         _log.warning("saved %d objects that had been kept in %s", len(saved), unsaved)
-    records = {r.trial: r for r in Ledger(storage).load()}
+    records = {r.trial: r for r in Ledger(storage).load(to_resume=True)}
     if add_trials:
-        so_far = max(sum(r.replicate_of is None for r in records.values()), spec.budget.max_trials or 0)
+        so_far = max(sum(not r.is_replicate for r in records.values()), spec.budget.max_trials or 0)
         budget = spec.budget.model_copy(update={"max_trials": so_far + add_trials})
         spec = spec.model_copy(update={"budget": budget})
     return spec, list(records.values())
 
 
-def _prepare(plan: Plan, spec: SweepSpec, root: Storage) -> WarmStartData:
+def _prepare(plan: Plan, spec: SweepSpec, root: Storage) -> tuple[WarmStartData, Sequence[str]]:
     """Read the data and the earlier sweep to start from, so that nothing of it fails per trial, and save the spec."""
     storage = root.child(spec.name)
-    plan.task.data(localize(plan.config(plan.smallest.point), spec.inputs, root))
+    notes = plan.task.data(localize(plan.config(plan.smallest.point), spec.inputs, root)).notes
+    for note in notes:
+        _log.warning("%s", note)
     warm_start = load_warm_start(spec, plan.space, own=storage)
     for line in warm_start.left_out:
         _log.warning("warm start: not taken from %s: %s", spec.warm_start and spec.warm_start.source, line)
     save_warm_start(warm_start, storage)
-    storage.put(SPEC, dump_document(resolved(spec)).encode())
-    return warm_start
+    storage.put(SPEC, dump_document(resolved(spec, notes=notes)).encode())
+    return warm_start, notes
 
 
 def _driver(
@@ -141,13 +152,14 @@ def _driver(
     driver = Driver(
         spec=spec,
         space=plan.space,
-        ledger=Ledger(storage, uploader=uploader),
+        ledger=Ledger(storage, uploader=uploader, is_ours=lock.is_ours),
         candidate=plan.candidate,
         records=records,
         warm_start=warm_start,
     )
     if len(spec.metrics) > 1:
-        driver.board.listeners.append(FrontPacks(driver.board, storage, delete=uploader.delete_all))
+        delete = functools.partial(_delete_pack, lock=lock, uploader=uploader)
+        driver.board.listeners.append(FrontPacks(driver.board, storage, delete=delete))
     driver.checks.append(lambda: _look_outside(driver, lock, uploader))
     return driver
 
@@ -163,29 +175,31 @@ def _train(
     show: Show,
     max_ship: int,
     unsaved: Path,
+    notes: Sequence[str],
 ) -> SweepSpec:
     """Run trials on Ray until the driver has no more or stops; returns the spec with the inputs that were shipped."""
+    prepare_environment()
     from hoir_ray.sweep.tune import run_tune  # here because it loads Ray, which takes seconds
 
     stop = _stop_by_signal(driver)
     with on_interrupt(stop), connect(address) as cluster, on_interrupt(stop):
         cluster.refuse_unplaceable(spec.resources)
-        driver.checks.append(lambda: _stop_unplaced(driver, cluster))
+        driver.checks += [lambda: _stop_dead(driver, cluster), lambda: _stop_unplaced(driver, cluster)]
         check_workers(root, endpoint_url=spec.storage.endpoint_url)
-        spec = _ship(plan, spec, root, show=show, max_bytes=max_ship)
+        spec = _ship(plan, spec, root, show=show, max_bytes=max_ship, notes=notes)
         driver.board.listeners.append(watch(driver, cluster))
         run_tune(driver, cluster, attempt=lambda record: _attempt(plan, spec, root, record, unsaved=unsaved))
     return spec
 
 
-def _ship(plan: Plan, spec: SweepSpec, root: Storage, *, show: Show, max_bytes: int) -> SweepSpec:
+def _ship(plan: Plan, spec: SweepSpec, root: Storage, *, show: Show, max_bytes: int, notes: Sequence[str]) -> SweepSpec:
     """Copy inputs that some machine of the cluster does not have into storage, and save the spec that names them."""
     paths = [p for p in input_paths(spec, plan.task) if p not in spec.inputs]
     if not paths or not (spec.resources.autoscaled or find_missing(paths)):
         return spec
     inputs = hash_inputs(find_inputs(spec, plan.task, max_bytes=max_bytes), show=show)
     spec = spec.model_copy(update={"inputs": {**spec.inputs, **ship_inputs(inputs, root, show=show)}})
-    root.child(spec.name).put(SPEC, dump_document(resolved(spec)).encode())
+    root.child(spec.name).put(SPEC, dump_document(resolved(spec, notes=notes)).encode())
     return spec
 
 
@@ -201,10 +215,21 @@ def _close(driver: Driver, storage: Storage, *, uploader: BackgroundUploader, lo
 
 def _look_outside(driver: Driver, lock: Lock, uploader: BackgroundUploader) -> None:
     """Stop where somebody else took the sweep over, and note where the ledger is not being saved."""
-    if uploader.failures:
-        driver.storage_failed(str(next(iter(uploader.failures.values()))))
     if lock.lost.is_set():
         driver.stop("somebody else has taken this sweep over with --force", exit_code=1)
+    elif uploader.failures:
+        driver.storage_failed(str(next(iter(uploader.failures.values()))))
+
+
+def _delete_pack(pack: str, *, lock: Lock, uploader: BackgroundUploader) -> None:
+    if lock.is_ours():
+        uploader.delete_all(pack)
+
+
+def _stop_dead(driver: Driver, cluster: Cluster) -> None:
+    """Stop where a process of Ray's has died; a sweep that is ending anyway keeps its reason and exit code."""
+    if cluster.death and driver.stop_reason is None:
+        driver.stop(f"{cluster.death}; the same command resumes", exit_code=1)
 
 
 def _stop_unplaced(driver: Driver, cluster: Cluster) -> None:
@@ -251,7 +276,7 @@ def _stop_by_signal(driver: Driver) -> Callable[[str], bool]:
         if names:
             return False
         names.append(name)
-        driver.stop(f"interrupted by {name}", exit_code=130)
+        driver.stop(f"interrupted by {name}", exit_code=INTERRUPTED)
         return True
 
     return stop

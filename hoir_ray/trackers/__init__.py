@@ -75,6 +75,7 @@ def build_trackers(
     directory: Path,
     sweep: str,
     trial: str,
+    run: str,
     parameters: Mapping[str, Any],
 ) -> list[Tracker]:
     """The trackers that watch one trial.
@@ -82,6 +83,7 @@ def build_trackers(
     Args:
         configs: Name -> options, as under `trackers:` of a sweep YAML.
         directory: The sweep's folder for what trackers write; each makes its own folder in it, one per trial.
+        run: Unlike that of any other trial or training anywhere, and the same for each attempt.
         parameters: What the sweep chose for this trial, by dotted path.
 
     Raises:
@@ -89,7 +91,7 @@ def build_trackers(
     """
     checked = {name: tracker_config(name, options) for name, options in configs.items()}
     return [
-        _module(name).build(config, directory=directory, sweep=sweep, trial=trial, parameters=parameters)
+        _module(name).build(config, directory=directory, sweep=sweep, trial=trial, run=run, parameters=parameters)
         for name, config in checked.items()
     ]
 

@@ -83,7 +83,9 @@ class JsonlTracker:
         """Do nothing: every line is already in its file."""
 
 
-def build(config: Config, *, directory: Path, sweep: str, trial: str, parameters: Mapping[str, Any]) -> Tracker:
+def build(
+    config: Config, *, directory: Path, sweep: str, trial: str, run: str, parameters: Mapping[str, Any]
+) -> Tracker:
     folder = directory / "jsonl" / trial
     tracker = JsonlTracker(folder, trial=trial, config=config)
     (folder / "parameters.json").write_text(json.dumps({"sweep": sweep, "trial": trial, **parameters}, indent=2) + "\n")

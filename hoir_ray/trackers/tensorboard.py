@@ -57,6 +57,8 @@ class TensorBoardTracker:
         self._logger.experiment.close()
 
 
-def build(config: Config, *, directory: Path, sweep: str, trial: str, parameters: Mapping[str, Any]) -> Tracker:
+def build(
+    config: Config, *, directory: Path, sweep: str, trial: str, run: str, parameters: Mapping[str, Any]
+) -> Tracker:
     chosen = "\n".join(f"    {path}: {value}" for path, value in parameters.items())
     return TensorBoardTracker(directory, trial=trial, about=f"sweep {sweep}, trial {trial}\n\n{chosen}", config=config)

@@ -28,6 +28,16 @@ class Samples(nn.Module, ABC):
             `(inputs, target)`; the target has b rows, and so has each input that is not the same for every sample.
         """
 
+    @property
+    def whole(self) -> Batch | None:
+        """The batch of all samples in order, where every other batch is rows of it; None where batches are made."""
+        return None
+
+    @property
+    def depends_on_order(self) -> bool:
+        """Whether batches must be asked for one by one, in the order in which they are trained on."""
+        return False
+
     def start_epoch(self, epoch: int) -> None:
         """Prepare a training epoch before its first batch; samples that are drawn at random change with it."""
 
@@ -36,9 +46,11 @@ class Samples(nn.Module, ABC):
 class TaskData:
     """A task's data for training: two splits, and the facts that a model pack must remember.
 
-    `facts` are of the task's own model, such as the picture's height and width in pixels.
+    `facts` are of the task's own model, such as the picture's height and width in pixels. `notes` say in a line
+    each what was taken as data and what was not.
     """
 
     train: Samples
     val: Samples
     facts: Facts = field(default_factory=Facts)
+    notes: tuple[str, ...] = ()

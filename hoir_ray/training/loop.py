@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Trainer
 from torch import Tensor, nn
 
@@ -26,6 +27,29 @@ __all__ = ["Distributed", "Epoch", "Fit", "train"]
 # In double precision the network is double and batches are cast to it. Lightning's own "64-true" would also make
 # float64 the type of every new tensor that names none, those that the data's compiled code fills among them.
 _PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {"32": "32-true", "64": "32-true", "bf16": "bf16-mixed"}
+
+
+class OneProcess(LightningEnvironment):
+    """A training of one process, whatever a scheduler's variables say of tasks and ranks around it."""
+
+    @property
+    def creates_processes_externally(self) -> bool:
+        return True
+
+    def world_size(self) -> int:
+        return 1
+
+    def global_rank(self) -> int:
+        return 0
+
+    def local_rank(self) -> int:
+        return 0
+
+    def node_rank(self) -> int:
+        return 0
+
+    def teardown(self) -> None:
+        """Leave the scheduler's variables as they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +183,7 @@ def _fit(
             accelerator=distributed.accelerator if distributed else ("gpu" if has_cuda else "cpu"),
             devices=distributed.devices if distributed else 1,
             strategy=distributed.strategy if distributed else "auto",
-            plugins=list(distributed.plugins) if distributed else None,
+            plugins=list(distributed.plugins) if distributed else [OneProcess()],
             callbacks=[recorder],
             logger=False,
             enable_checkpointing=False,
@@ -168,6 +192,8 @@ def _fit(
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
         )
+        # Lightning would leave in the middle of an epoch at SIGTERM; whoever called us ends with one.
+        trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
         on_interrupt = signal.getsignal(signal.SIGINT)
         try:
             trainer.fit(module, ckpt_path=resumed_from, weights_only=True if resumed_from else None)

@@ -14,10 +14,13 @@ from torch.optim import Optimizer
 from hoir_ray.training.config import TrainingConfig
 from hoir_ray.training.cuda_graph import CapturedStep
 from hoir_ray.training.data import TaskData
+from hoir_ray.training.fused import MAX_ROWS, FusedSteps, fuse
 from hoir_ray.training.loader import IndexLoader, epoch_seed
 from hoir_ray.training.optimizers import build_optimizer, needs_second_order, set_learning_rate, settle
 from hoir_ray.training.optimizers.schedule import Schedule
 from hoir_ray.training.predict import cast, device_and_dtype
+
+MIN_BLOCK_STEPS = 64  # to one `training_step`
 
 
 class RegressionModule(LightningModule):
@@ -65,6 +68,7 @@ class RegressionModule(LightningModule):
             device=self.device,
             rank=self.trainer.global_rank,
             world_size=self.trainer.world_size,
+            max_steps=max(MIN_BLOCK_STEPS, MAX_ROWS // self.config.batch_size),
         )
         return self._loader
 
@@ -78,6 +82,7 @@ class RegressionModule(LightningModule):
         settle(optimizer, device=self.device, capturable=self._captures)
         self._optimizer = optimizer
         self._precision = device_and_dtype(self.network)[1]
+        self._fused = self._fuse()
 
     def on_train_epoch_start(self) -> None:
         self._loader.epoch = self.current_epoch
@@ -89,15 +94,33 @@ class RegressionModule(LightningModule):
         self._loss_sum = torch.zeros((), device=self.device, dtype=torch.float64)
         self._epoch_began = time.perf_counter()
 
+    def _fuse(self) -> FusedSteps | None:
+        if self.device.type != "cpu" or self.trainer.world_size > 1 or self.config.precision == "bf16":
+            return None
+        config = self.config
+        return fuse(
+            self.network, self.data, optimizer=self._optimizer, config=config.optimizer, batch_size=config.batch_size
+        )
+
     def training_step(self, block: tuple[Tensor, float], block_index: int) -> None:
         index, share = block
-        for rows in index:
-            epoch = self.current_epoch + self._steps_done / self._loader.num_steps
-            set_learning_rate(self._optimizer, self.config.optimizer.lr * self.schedule.factor(epoch))
-            loss = self._step(rows, share)
-            self._loss_sum.add_(loss, alpha=len(rows))
-            self._steps_done += 1
-            self._rows_done += len(rows)
+        first = self._steps_done
+        rates = [self._rate(step) for step in range(first, first + len(index))]
+        # The optimizer makes its state in a step of its own.
+        num_alone = len(index) if self._fused is None else int(not self._fused.is_ready)
+        for rows, rate in zip(index[:num_alone], rates, strict=False):
+            set_learning_rate(self._optimizer, rate)
+            self._loss_sum.add_(self._step(rows, share), alpha=len(rows))
+        if self._fused is not None and num_alone < len(index):
+            losses = self._fused.train(index[num_alone:], rates=rates[num_alone:])
+            set_learning_rate(self._optimizer, rates[-1])
+            self._loss_sum.add_(losses.sum(), alpha=index.shape[1])
+        self._steps_done += len(index)
+        self._rows_done += index.numel()
+
+    def _rate(self, step: int) -> float:
+        epoch = self.current_epoch + step / self._loader.num_steps
+        return self.config.optimizer.lr * self.schedule.factor(epoch)
 
     def _eager_step(self, rows: Tensor, share: float) -> Tensor:
         inputs, target = cast(self.data.train(rows), self._precision)

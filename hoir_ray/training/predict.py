@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
+from hoir_ray.networks.recorded.program import Program, build_program
 from hoir_ray.training.data import Batch, Samples
 
 
@@ -31,10 +34,25 @@ def predict(network: nn.Module, samples: Samples, *, max_rows: int = 8192) -> tu
     network.eval()
     device, dtype = device_and_dtype(network)
     samples.to(device)
-    predictions, targets = [], []
-    for index in torch.split(torch.arange(samples.num_samples, device=device), max_rows):
-        inputs, target = cast(samples(index), dtype)
-        predictions.append(network(*inputs).float())
+    predictions: list[Tensor] = []
+    targets: list[Tensor] = []
+    program: Program | None = None
+    for batch in _batches(samples, max_rows=max_rows, device=device):
+        inputs, target = cast(batch, dtype)
+        if not predictions:
+            program = build_program(network, inputs, num_rows=min(max_rows, samples.num_samples))
+        predicted = network(*inputs) if program is None else program.predict(program.inputs(inputs))
+        predictions.append(predicted.float())
         targets.append(target.float())
     network.train(was_training)
     return torch.cat(predictions), torch.cat(targets)
+
+
+def _batches(samples: Samples, *, max_rows: int, device: torch.device) -> Iterator[Batch]:
+    for first in range(0, samples.num_samples, max_rows):
+        last = min(first + max_rows, samples.num_samples)
+        if samples.whole is None:
+            yield samples(torch.arange(first, last, device=device))
+        else:
+            inputs, target = samples.whole
+            yield tuple(x[first:last] for x in inputs), target[first:last]

@@ -57,7 +57,7 @@ def publish(
     )
     save_picture(pictures.get("comparison", pictures["preview"]), work / "render.png")
 
-    model, render = f"models/{attempt.trial}", f"trials/{attempt.trial}/render.png"
+    model, render = attempt.model, f"trials/{attempt.trial}/render.png"
     files = {render: work / "render.png"}
     if form is not None:
         (work / STORED).write_bytes(form.content)

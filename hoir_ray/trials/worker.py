@@ -118,7 +118,7 @@ def train_worker(attempt: Attempt, report: Report, *, worker: Worker = SINGLE) -
                 on_epoch=on_epoch,
                 on_end=on_end if is_first else None,
                 checkpoint=work / CHECKPOINT,
-                checkpoint_every_s=S3_EVERY_S if storage.uri.startswith("s3://") else FOLDER_EVERY_S,
+                checkpoint_every_s=FOLDER_EVERY_S if storage.folder is not None else S3_EVERY_S,
                 on_checkpoint=lambda path, epoch: checkpoints.save(uploader, path, epoch=epoch, curve=curve),
                 hyperparameters=config.model_dump(mode="json"),
                 distributed=worker.distributed,
@@ -149,7 +149,7 @@ def train_worker(attempt: Attempt, report: Report, *, worker: Worker = SINGLE) -
     reason = f"best {attempt.metric} {fit.best_metrics[attempt.metric]:.6g} at epoch {fit.best_epoch} of {fit.epochs}"
     early = ", stopped early" if fit.stopped_early else ""
     stored = stored_metrics(forms[0], facts=data.facts) if forms else {}
-    report(Finished(reason=reason + early, model=f"models/{attempt.trial}", stored=stored, unsaved=unsaved))
+    report(Finished(reason=reason + early, model=attempt.model, stored=stored, unsaved=unsaved))
 
 
 def _resume(checkpoints: Checkpoints, path: Path, worker: Worker) -> Resumed:

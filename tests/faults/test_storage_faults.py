@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from hoir_ray.results.record import trial_of
 from hoir_ray.results.unsaved import UNSAVED
 from hoir_ray.storage import open_storage
 from hoir_ray.storage.manifest import MANIFEST
@@ -79,7 +80,7 @@ def test_a_lost_bucket_ends_the_sweep_and_nothing_is_trained_twice(
         assert process.wait(timeout=400) == 4, sweep.log
     assert s3_bucket in sweep.log
     assert "hoir sweep sweep.yaml' saves it" in sweep.log
-    kept = sorted(p.name for p in (tmp_path / UNSAVED).glob("*/models/*"))
+    kept = sorted(p.name.partition("-")[0] for p in (tmp_path / UNSAVED).glob("*/models/*"))
     trained = sweep.epochs()
     assert kept
     code = sweep.run()
@@ -105,7 +106,7 @@ def test_when_only_the_ledger_is_refused_models_are_kept_and_records_saved_later
     assert "cannot write 'ledger/" in sweep.log
     assert "s3:PutObject" in sweep.log
     kept = sorted(p.stem for p in (tmp_path / UNSAVED).glob("*/ledger/*.json"))
-    published = {o.key.split("/")[1] for o in sweep.opened().storage.list("models") if o.key.endswith("manifest.json")}
+    published = {trial_of(o.key) for o in sweep.opened().storage.list("models") if o.key.endswith("manifest.json")}
     assert kept
     assert published, "what was running trained to its end and was published"
     trained = sweep.epochs()

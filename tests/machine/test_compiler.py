@@ -10,6 +10,7 @@ import torch
 from hoir_ray.machine import compiler
 from hoir_ray.networks import NetworkConfig, build_mlp
 from hoir_ray.networks.native import links as native
+from hoir_ray.networks.native.library import library
 
 
 @pytest.fixture
@@ -20,11 +21,11 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return source
 
 
-@pytest.mark.skipif(native._library(torch.float32) is None, reason="no C compiler on this machine")
+@pytest.mark.skipif(library(torch.float32) is None, reason="no C compiler on this machine")
 def test_compiles_once(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    library = compiler.load(fresh, defines=("SEVEN=7",))
-    assert library is not None
-    assert library.seven() == 7
+    compiled = compiler.load(fresh, defines=("SEVEN=7",))
+    assert compiled is not None
+    assert compiled.seven() == 7
 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("compiled again")
@@ -42,13 +43,13 @@ def test_says_why_it_cannot_compile(fresh: Path, caplog: pytest.LogCaptureFixtur
 
 def test_runs_without_a_compiler(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda *_: None)
-    native._library.cache_clear()
+    library.cache_clear()
     try:
         network = build_mlp(NetworkConfig(), in_width=2, out_width=3)
         network(torch.rand(5, 2)).sum().backward()
-        assert native._library(torch.float32) is None
+        assert library(torch.float32) is None
     finally:
-        native._library.cache_clear()
+        library.cache_clear()
 
 
 def test_threads_give_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:

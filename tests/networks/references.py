@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from hoir_ray.networks.layers import Links, build_layer
 from hoir_ray.networks.native import links as native
 from hoir_ray.networks.native import max_abs
+from hoir_ray.networks.native.library import library
 from hoir_ray.networks.resolve import ResolvedLayer
 
 LINK_TYPES = [
@@ -33,10 +34,10 @@ LINK_TYPES = [
 def only(path: str) -> Iterator[None]:
     """Layers by the compiled code ("native") or by plain torch ("torch") alone."""
     if path == "torch":
-        with patch.object(native, "takes", lambda *_: False), patch.object(max_abs, "_library", lambda _: None):
+        with patch.object(native, "takes", lambda *_: False), patch.object(max_abs, "library", lambda _: None):
             yield
     else:
-        if native._library(torch.float32) is None:
+        if library(torch.float32) is None:
             pytest.skip("no C compiler on this machine")
         yield
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hoir_ray.networks.basis import Piecewise, nodes
 from hoir_ray.networks.layers import Links, Switch, build_layer
 from hoir_ray.networks.native import links as native
+from hoir_ray.networks.native.library import load
 from hoir_ray.networks.resolve import ResolvedLayer
 from tests.networks.references import LINK_TYPES, assert_close, build_pair, only, run
 
@@ -127,15 +128,15 @@ def test_float64_is_float64(path: str, layer_type: Any, out_width: int) -> None:
 @pytest.mark.parametrize("vector_bytes", [32, 64])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_vectors_of_any_machine_give_the_same_numbers(vector_bytes: int, dtype: torch.dtype) -> None:
-    library = native.load_library(dtype, defines=(f"VECTOR_BYTES={vector_bytes}",))
-    if library is None:
+    kernels = load(dtype, defines=(f"VECTOR_BYTES={vector_bytes}",))
+    if kernels is None:
         pytest.skip("no C compiler on this machine")
     torch.manual_seed(0)
     for layer_type, in_width, out_width in itertools.product(LINK_TYPES, (1, 6), (1, 2, 3, 4, 5, 17, 33, 64, 81, 130)):
         layer = ResolvedLayer(layer_type=layer_type, num_nodes=3, segments=2)  # type: ignore[arg-type]
         ours = build_pair(layer, in_width=in_width, out_width=out_width)[0].to(dtype)
         x, grad = torch.rand(66, in_width).to(dtype) * 2 - 1, torch.randn(66, out_width).to(dtype)
-        with patch.object(native, "_library", lambda _: library):
+        with patch.object(native, "library", lambda _: kernels):
             got = run(ours, x, grad)
         with only("torch"):
             expected = run(ours, x, grad)

@@ -94,6 +94,16 @@ def test_child_is_a_storage_of_its_own(storage: Storage) -> None:
     assert child.uri in child.describe()
 
 
+def test_only_a_storage_on_this_machine_has_a_folder(storage: Storage) -> None:
+    child = storage.child("sweep")
+    child.put("a/b", b"x")
+    if storage.uri.startswith("s3://"):
+        assert child.folder is None
+    else:
+        assert child.folder is not None
+        assert (child.folder / "a" / "b").read_bytes() == b"x"
+
+
 def test_files_larger_than_a_part_come_back_identical(storage: Storage, tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.write_bytes(bytes(range(256)) * (17 << 12))  # 17 MiB, three parts

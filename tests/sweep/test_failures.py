@@ -13,8 +13,8 @@ from hoir_ray.storage import BackgroundUploader, Storage, open_storage
 from hoir_ray.sweep.retries import MAX_PREEMPTIONS
 from hoir_ray.sweep.run import _look_outside
 from hoir_ray.sweep.running import GRACE_S, START_S
+from hoir_ray.testing.example import MAX_EPOCHS, TEXT, build_driver
 from hoir_ray.trials.messages import Failed
-from tests.sweep.simulation import MAX_EPOCHS, TEXT, driver_of
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ class Clock:
 
 
 def started(storage: Storage, failures: str, *, clock: Clock):
-    driver = driver_of(storage, TEXT + f"failures: {failures}\n", clock=clock)
+    driver = build_driver(storage, TEXT + f"failures: {failures}\n", clock=clock)
     record = driver.next()
     assert record is not None
     driver.started(record.trial)
@@ -165,7 +165,7 @@ def test_a_trial_goes_on_with_the_curve_of_its_checkpoint(storage):
     for epoch in (1, 2, 3):
         driver.reported(name, {"epoch": float(epoch), "quality": float(epoch)})
     driver.interrupted(name, reason="SIGTERM")
-    driver = driver_of(storage, records=list(driver.records.values()), clock=driver.clock)
+    driver = build_driver(storage, records=list(driver.records.values()), clock=driver.clock)
     again(driver, name)
     driver.placed(name, node="here", notes=["checkpoint x passed over"], curve=[{"epoch": 1.0, "quality": 1.0}])
     assert driver.records[name].epochs == 1

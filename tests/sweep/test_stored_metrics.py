@@ -12,7 +12,7 @@ from hoir_ray.spec.load import build_spec
 from hoir_ray.storage import Storage, open_storage
 from hoir_ray.sweep.driver import Driver
 from hoir_ray.sweep.plan import Plan, plan_sweep
-from tests.sweep.simulation import TEXT, driver_of
+from hoir_ray.testing.example import TEXT, build_driver
 
 FRONT = TEXT.replace(
     "metric: {name: quality, goal: maximize}",
@@ -52,7 +52,7 @@ def plan_of(text: str) -> Plan:
 
 
 def test_trials_are_ranked_and_searched_by_what_is_measured_at_their_end(storage: Storage) -> None:
-    driver = driver_of(storage, FRONT)
+    driver = build_driver(storage, FRONT)
     run_to_the_end(driver)
     records = list(driver.records.values())
     board = ranked(records, spec=driver.spec)
@@ -67,7 +67,7 @@ def test_trials_are_ranked_and_searched_by_what_is_measured_at_their_end(storage
 
 
 def test_the_best_epoch_is_by_the_stand_in(storage: Storage) -> None:
-    driver = driver_of(storage, FRONT)
+    driver = build_driver(storage, FRONT)
     record = driver.next()
     assert record is not None
     driver.started(record.trial)
@@ -106,7 +106,7 @@ def test_a_constraint_alone_asks_for_the_stored_form() -> None:
 
 def test_asha_prunes_by_the_stand_in(storage: Storage) -> None:
     text = FRONT.replace("stored_bytes <= 3000", "stored_bytes <= 10000")
-    driver = driver_of(storage, text + "early_terminate: {type: mo_asha, min_iter: 1, eta: 3}\n")
+    driver = build_driver(storage, text + "early_terminate: {type: mo_asha, min_iter: 1, eta: 3}\n")
     pruned = 0
     while (record := driver.next()) is not None:
         driver.started(record.trial)

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     pass
 
 
+for _name in ("stdout", "stderr"):  # closed by whoever started us: Python then has none
+    if getattr(sys, _name) is None:
+        setattr(sys, _name, open(os.devnull, "w"))  # noqa: SIM115, PTH123  # until the process ends
+
 console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 200)
 
 

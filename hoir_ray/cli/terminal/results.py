@@ -71,7 +71,7 @@ def print_outcome(opened: SweepResults, *, stop_reason: str | None, command: str
         console.print()
     summary = ", ".join(f"{n} {state.lower()}" for state, n in sorted(counts.items())) or "no trials"
     console.print(f"[bold]{opened.spec.name}[/bold]: {len(opened.records)} trials: {summary}")
-    causes = Counter(r.reason for r in opened.records if r.state in ("FAILED", "TIMEOUT", "OOM"))
+    causes = Counter(r.reason for r in opened.records if r.failed)
     for cause, count in causes.most_common(5):
         console.print(f"[red]{count} x {escape(cause)}[/red]")
     if stop_reason is not None:
@@ -81,10 +81,9 @@ def print_outcome(opened: SweepResults, *, stop_reason: str | None, command: str
     if not leaders:
         return
     best, place = leaders[0], sweep_address(opened)
-    if not opened.storage.uri.startswith("s3://"):
-        console.print(
-            f"best picture: {escape(str(relative_path(Path(opened.storage.uri, 'trials', best.trial, 'render.png'))))}"
-        )
+    if (folder := opened.storage.folder) is not None:
+        picture = relative_path(folder / "trials" / best.trial / "render.png")
+        console.print(f"best picture: {escape(str(picture))}")
     console.print(f"next: hoir pull {escape(place)} --to {opened.spec.name}-model")
     console.print(f"then: hoir render {opened.spec.name}-model --out {opened.spec.name}.png")
 
@@ -153,9 +152,9 @@ def _spread(over_seeds: Spread | None) -> str:
 
 def sweep_address(opened: SweepResults) -> str:
     """Address of this sweep as an argument, from the working directory."""
-    uri = opened.storage.uri
-    if uri.startswith("s3://"):
-        return uri
-    if Path(uri) == Path("hoir-runs", opened.spec.name).absolute():
+    folder = opened.storage.folder
+    if folder is None:
+        return opened.storage.uri
+    if folder == Path("hoir-runs", opened.spec.name).absolute():
         return opened.spec.name
-    return str(relative_path(Path(uri)))
+    return str(relative_path(folder))

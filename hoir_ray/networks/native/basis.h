@@ -4,7 +4,28 @@
 
 #include "layout.h"
 
-static void lagrange(const Plan *p, Scratch *s, const REAL *local, const REAL *scale, REAL *values, REAL *slopes) {
+#define MOST_FEW 5
+
+/* So few nodes that everything stays in registers. */
+INLINE void lagrange_few(const Plan *p, const REAL *local, const REAL *scale, REAL *values, REAL *slopes, int n) {
+    REAL nodes[MOST_FEW], factors[MOST_FEW];
+    memcpy(nodes, p->nodes, n * sizeof(REAL)), memcpy(factors, p->factors, n * sizeof(REAL));
+    for (int g = 0; g < GROUPS; g++) {
+        vec x = ((const vec *)local)[g], by = ((const vec *)scale)[g], l[MOST_FEW], q[MOST_FEW], ls[MOST_FEW], qs[MOST_FEW];
+        l[0] = q[0] = (vec){0} + (REAL)1, ls[0] = qs[0] = (vec){0};
+        UNROLL for (int m = 0; m + 1 < n; m++) {
+            vec a = 2 * (x - nodes[m]), b = 2 * (x - nodes[n - 1 - m]);
+            l[m + 1] = l[m] * a, q[m + 1] = q[m] * b;
+            ls[m + 1] = ls[m] * a + 2 * l[m], qs[m + 1] = qs[m] * b + 2 * q[m];
+        }
+        UNROLL for (int j = 0; j < n; j++) {
+            ((vec *)(values + j * CHUNK))[g] = l[j] * q[n - 1 - j] * factors[j];
+            if (slopes) ((vec *)(slopes + j * CHUNK))[g] = (ls[j] * q[n - 1 - j] + l[j] * qs[n - 1 - j]) * factors[j] * by;
+        }
+    }
+}
+
+static void lagrange_many(const Plan *p, Scratch *s, const REAL *local, const REAL *scale, REAL *values, REAL *slopes) {
     int64_t n = p->num_values;
     REAL *left = s->left, *right = s->right, *dl = s->left_slope, *dr = s->right_slope;
     for (int r = 0; r < CHUNK; r++) left[r] = right[r] = 1, dl[r] = dr[r] = 0;
@@ -28,6 +49,16 @@ static void lagrange(const Plan *p, Scratch *s, const REAL *local, const REAL *s
         if (!slopes) continue;
         const REAL *ls = dl + j * CHUNK, *qs = dr + (n - 1 - j) * CHUNK;
         for (int r = 0; r < CHUNK; r++) slopes[j * CHUNK + r] = (ls[r] * q[r] + l[r] * qs[r]) * f * scale[r];
+    }
+}
+
+static void lagrange(const Plan *p, Scratch *s, const REAL *local, const REAL *scale, REAL *values, REAL *slopes) {
+    switch (p->num_values) {
+        case 2: lagrange_few(p, local, scale, values, slopes, 2); break;
+        case 3: lagrange_few(p, local, scale, values, slopes, 3); break;
+        case 4: lagrange_few(p, local, scale, values, slopes, 4); break;
+        case 5: lagrange_few(p, local, scale, values, slopes, 5); break;
+        default: lagrange_many(p, s, local, scale, values, slopes);
     }
 }
 

@@ -1,4 +1,4 @@
-"""The layers' links compiled for the CPU: `combine`'s numbers from links.c, in a fraction of torch's time."""
+"""The layers' links compiled for the CPU: `combine`'s numbers from links.h, in a fraction of torch's time."""
 
 from __future__ import annotations
 
@@ -7,22 +7,20 @@ import functools
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from hoir_ray.machine import compiler
 from hoir_ray.networks.basis import FLOAT32_NODES, Basis, Fourier, Identity, Piecewise, Polynomial, factors, nodes
 from hoir_ray.networks.combine import Join, differentiable_gradients
+from hoir_ray.networks.native.library import C_TYPES, library
 
 ROWS_PER_THREAD = 1024  # fewer are done sooner than a thread is started
-_TYPES = {torch.float32: ("float", ctypes.c_float), torch.float64: ("double", ctypes.c_double)}
 _KINDS = (Polynomial, Piecewise, Fourier, Identity)
 
 
-class _Plan(ctypes.Structure):
+class Plan(ctypes.Structure):
     """`Plan` of layout.h."""
 
     _fields_ = (
@@ -35,10 +33,14 @@ class _Plan(ctypes.Structure):
 
 def takes(x: Tensor, basis: Basis) -> bool:
     """Return whether `evaluate` can be called: on the CPU, with compiled kernels, within float32's range."""
-    if x.device.type != "cpu" or x.dtype not in _TYPES:
+    if x.device.type != "cpu" or x.dtype not in C_TYPES:
         return False
-    in_range = basis.num_values <= FLOAT32_NODES or x.dtype == torch.float64 or isinstance(basis, Fourier)
-    return in_range and _library(x.dtype) is not None
+    return in_range(basis, x.dtype) and library(x.dtype) is not None
+
+
+def in_range(basis: Basis, dtype: torch.dtype) -> bool:
+    """Return whether the basis can be computed in this precision."""
+    return basis.num_values <= FLOAT32_NODES or dtype == torch.float64 or isinstance(basis, Fourier)
 
 
 def evaluate(x: Tensor, table: Tensor, *, basis: Basis, join: Join) -> Tensor:
@@ -52,12 +54,12 @@ class _Links(torch.autograd.Function):
         ctx.save_for_backward(x, table)  # as given: a copy would have no history to differentiate twice
         x, table = x.contiguous(), table.contiguous()
         ctx.basis, ctx.join = basis, join
-        plan, library = _plan(basis, join, *table.shape[::2], x.dtype), _library(x.dtype)
-        assert library is not None
+        plan, kernels = plan_of(basis, join, *table.shape[::2], x.dtype), library(x.dtype)
+        assert kernels is not None
         output = x.new_empty(x.shape[0], table.shape[2])
 
         def part(start: int, stop: int) -> None:
-            ran_out = library.forward(plan, _at(x, start), _at(table), _at(output, start), stop - start)
+            ran_out = kernels.links_forward(plan, _at(x, start), _at(table), _at(output, start), stop - start)
             _check_memory(ran_out)
 
         _in_parts(part, x.shape[0])
@@ -71,8 +73,8 @@ class _Links(torch.autograd.Function):
             given = (x, table, grad)
             return *differentiable_gradients(*given, basis=ctx.basis, join=ctx.join, needed=needed), None, None
         x, table, grad = x.contiguous(), table.contiguous(), grad.contiguous()
-        plan, library = _plan(ctx.basis, ctx.join, *table.shape[::2], x.dtype), _library(x.dtype)
-        assert library is not None
+        plan, kernels = plan_of(ctx.basis, ctx.join, *table.shape[::2], x.dtype), library(x.dtype)
+        assert kernels is not None
         grad_x = torch.empty_like(x) if needed[0] else None
         sums: dict[int, Tensor] = {}
 
@@ -80,7 +82,9 @@ class _Links(torch.autograd.Function):
             grad_table = sums[start] = torch.empty_like(table)
             to_x = None if grad_x is None else _at(grad_x, start)
             _check_memory(
-                library.backward(plan, _at(x, start), _at(table), _at(grad, start), to_x, _at(grad_table), stop - start)
+                kernels.links_backward(
+                    plan, _at(x, start), _at(table), _at(grad, start), to_x, _at(grad_table), stop - start
+                )
             )
 
         _in_parts(part, x.shape[0])
@@ -110,25 +114,9 @@ def _check_memory(ran_out: int) -> None:
         raise MemoryError("the layers' compiled code could not allocate its working memory")
 
 
-@functools.cache
-def _library(dtype: torch.dtype) -> ctypes.CDLL | None:
-    return load_library(dtype)
-
-
-def load_library(dtype: torch.dtype, *, defines: tuple[str, ...] = ()) -> ctypes.CDLL | None:
-    """links.c for this precision; `defines` may set VECTOR_BYTES, to run what shorter vectors run."""
-    source = Path(__file__).parent / "links.c"
-    library = compiler.load(source, defines=(f"REAL={_TYPES[dtype][0]}", *defines))
-    if library is not None:
-        pointer, count = ctypes.c_void_p, ctypes.c_int64
-        library.forward.argtypes = [pointer, pointer, pointer, pointer, count]
-        library.backward.argtypes = [pointer, pointer, pointer, pointer, pointer, pointer, count]
-    return library
-
-
 @functools.lru_cache(maxsize=1024)
-def _plan(basis: Basis, join: Join, num_inputs: int, num_outputs: int, dtype: torch.dtype) -> Any:
-    plan = _Plan(
+def plan_of(basis: Basis, join: Join, num_inputs: int, num_outputs: int, dtype: torch.dtype) -> Any:
+    plan = Plan(
         kind=_KINDS.index(type(basis)),
         is_product=join == "prod",
         num_inputs=num_inputs,
@@ -139,7 +127,7 @@ def _plan(basis: Basis, join: Join, num_inputs: int, num_outputs: int, dtype: to
     if isinstance(basis, Piecewise):
         plan.segments, plan.stride = basis.segments, basis.stride
     if isinstance(basis, Piecewise | Polynomial):
-        array = _TYPES[dtype][1] * basis.num_nodes
+        array = C_TYPES[dtype][1] * basis.num_nodes
         plan.arrays = array(*nodes(basis.num_nodes, dtype)), array(*factors(basis.num_nodes, dtype))
         plan.nodes, plan.factors = (ctypes.addressof(values) for values in plan.arrays)
     return ctypes.pointer(plan)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
-import functools
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from hoir_ray.machine import compiler
+from hoir_ray.networks.native.library import C_TYPES, library
 
 EPS = 1e-6  # upstream's
-_DEFINES = {torch.float32: ("REAL=float", "REAL_BITS=32"), torch.float64: ("REAL=double", "REAL_BITS=64")}
 
 
 def plain(x: Tensor) -> Tensor:
@@ -23,7 +19,7 @@ def plain(x: Tensor) -> Tensor:
 
 def max_abs(x: Tensor) -> Tensor:
     """Rows [batch, width] within [-1, 1]."""
-    if x.device.type == "cpu" and x.dim() == 2 and x.dtype in _DEFINES and _library(x.dtype) is not None:
+    if x.device.type == "cpu" and x.dim() == 2 and x.dtype in C_TYPES and library(x.dtype) is not None:
         return _MaxAbs.apply(x)  # type: ignore[no-untyped-call]
     return plain(x)
 
@@ -31,30 +27,20 @@ def max_abs(x: Tensor) -> Tensor:
 class _MaxAbs(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)  # as given: a copy would have no history to differentiate twice
-        x = x.contiguous()
-        library, output = _library(x.dtype), torch.empty_like(x)
-        assert library is not None
-        library.forward(x.data_ptr(), output.data_ptr(), *x.shape, EPS)
+        given, x = x, x.contiguous()
+        kernels, output = library(x.dtype), torch.empty_like(x)
+        assert kernels is not None
+        ctx.save_for_backward(given, output)  # as given: a copy would have no history to differentiate twice
+        kernels.max_abs_forward(x.data_ptr(), output.data_ptr(), *x.shape, EPS)
         return output
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
-        (x,) = ctx.saved_tensors
+        x, output = ctx.saved_tensors
         if torch.is_grad_enabled():
             return torch.autograd.grad(plain(x), x, grad, create_graph=True)[0]
         x, grad = x.contiguous(), grad.contiguous()
-        library, grad_x = _library(x.dtype), torch.empty_like(x)
-        assert library is not None
-        library.backward(x.data_ptr(), grad.data_ptr(), grad_x.data_ptr(), *x.shape, EPS)
+        kernels, grad_x = library(x.dtype), torch.empty_like(x)
+        assert kernels is not None
+        kernels.max_abs_backward(x.data_ptr(), output.data_ptr(), grad.data_ptr(), grad_x.data_ptr(), *x.shape, EPS)
         return grad_x
-
-
-@functools.cache
-def _library(dtype: torch.dtype) -> ctypes.CDLL | None:
-    library = compiler.load(Path(__file__).parent / "max_abs.c", defines=_DEFINES[dtype])
-    if library is not None:
-        pointer, count, real = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
-        library.forward.argtypes = [pointer, pointer, count, count, real]
-        library.backward.argtypes = [pointer, pointer, pointer, count, count, real]
-    return library

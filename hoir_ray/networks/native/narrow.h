@@ -7,11 +7,10 @@
 
 #include "layout.h"
 
-#define GROUPS ((int)(CHUNK / LANES))
 #define TOGETHER (VECTOR_BYTES == 64 && GROUPS >= 4 ? 4 : 2) /* vectors of rows, MOST_OUTPUTS times in registers */
 
 INLINE void narrow_forward(const Plan *p, Scratch *s, const REAL *table, REAL *output, int64_t rows, int NO) {
-    const vec *values = (const vec *)spread(p, s, s->values, s->spread);
+    const vec *values = (const vec *)(is_spread(p) ? s->spread : s->values);
     int64_t all = p->num_inputs * p->num_rows;
     REAL sums[MOST_OUTPUTS][CHUNK];
     for (int g = 0; g < GROUPS; g += TOGETHER) {
@@ -35,7 +34,7 @@ INLINE void narrow_backward(const Plan *p, Scratch *s, const REAL *table, const 
     for (int o = 0; o < NO; o++)
         for (int64_t r = 0; r < CHUNK; r++) ((REAL *)side_by_side[o])[r] = r < rows ? grad[r * NO + o] : 0;
 
-    const vec *values = (const vec *)spread(p, s, s->values, s->spread);
+    const vec *values = (const vec *)(is_spread(p) ? s->spread : s->values);
     for (int64_t m = 0; m < in * num_rows; m++)
         UNROLL for (int o = 0; o < NO; o++) {
             vec total = {0};
@@ -44,19 +43,16 @@ INLINE void narrow_backward(const Plan *p, Scratch *s, const REAL *table, const 
         }
     if (!grad_x) return;
 
-    const vec *slopes = (const vec *)spread(p, s, s->slopes, s->spread);
     for (int64_t i = 0; i < in; i++) {
         REAL column[CHUNK];
-        for (int g = 0; g < GROUPS; g++) {
-            vec total = {0};
-            for (int64_t m = i * num_rows; m < (i + 1) * num_rows; m++) {
+        for (int64_t m = 0; m < num_rows; m++)
+            for (int g = 0; g < GROUPS; g++) {
                 vec weighed = {0};
-                UNROLL for (int o = 0; o < NO; o++) weighed += table[m * NO + o] * side_by_side[o][g];
-                total += slopes[m * GROUPS + g] * weighed;
+                UNROLL for (int o = 0; o < NO; o++) weighed += table[(i * num_rows + m) * NO + o] * side_by_side[o][g];
+                *((vec *)(s->weighed + m * CHUNK) + g) = weighed;
             }
-            *(vec *)(column + g * LANES) = total;
-        }
-        for (int64_t r = 0; r < rows; r++) grad_x[r * in + i] = column[r];
+        sum_slopes(p, s, i, s->weighed, column);
+        for (int64_t r = 0; r < rows; r++) grad_x[r * in + i] += column[r];
     }
 }
 

@@ -4,18 +4,6 @@
 
 #include "layout.h"
 
-/* The table with its rows padded to whole vectors; the table itself where they are whole already. */
-static REAL *pad_table(const Plan *p, const REAL *table) {
-    int64_t out = p->num_outputs, width = padded(out), rows = p->num_inputs * p->num_rows;
-    if (out == width) return (REAL *)table;
-    REAL *copy = allocate(rows * width, sizeof(REAL));
-    for (int64_t row = 0; copy && row < rows; row++) {
-        memcpy(copy + row * width, table + row * out, out * sizeof(REAL));
-        memset(copy + row * width + out, 0, (width - out) * sizeof(REAL));
-    }
-    return copy;
-}
-
 static void pad_grad(const Plan *p, Scratch *s, const REAL *grad, int64_t rows) {
     int64_t out = p->num_outputs, width = padded(out);
     for (int64_t r = 0; r < rows; r++) {
@@ -34,11 +22,13 @@ INLINE void weigh_rows(const Plan *p, const Scratch *s, const REAL *weigh, const
     int64_t n = p->num_values, step = padded(p->num_outputs) / LANES;
     const REAL *v = weigh + i * n * CHUNK + r;
     if (sparse) {
-        UNROLL for (int q = 0; q < NR; q++) {
-            const vec *row = table_row(p, s, table, 1, i, r + q, o);
-            for (int64_t k = 0; k < n; k++)
-                UNROLL for (int c = 0; c < NV; c++) f[q][c] += v[k * CHUNK + q] * row[k * step + c];
-        }
+        const vec *row[MOST_ROWS];
+        UNROLL for (int q = 0; q < NR; q++) row[q] = table_row(p, s, table, 1, i, r + q, o);
+        for (int64_t k = 0; k < n; k++, v += CHUNK)
+            UNROLL for (int q = 0; q < NR; q++) {
+                UNROLL for (int c = 0; c < NV; c++) f[q][c] += v[q] * row[q][c];
+                row[q] += step;
+            }
     } else {
         const vec *row = table_row(p, s, table, 0, i, r, o);
         for (int64_t k = 0; k < n; k++)
@@ -47,29 +37,40 @@ INLINE void weigh_rows(const Plan *p, const Scratch *s, const REAL *weigh, const
     }
 }
 
-INLINE void forward_block(const Plan *p, Scratch *s, const REAL *table, REAL *output, int64_t rows, int64_t o, int sparse,
-                          int product, int NV, int NR) {
-    int64_t out = p->num_outputs, count = out - o < NV * LANES ? out - o : NV * LANES;
+/* Outputs of a sum, an input after the other for all rows of the chunk as long as their weights fit beside them in the
+ * nearest cache. The sums wait in s->grad, whose rows are padded. */
+INLINE void sum_forward(const Plan *p, Scratch *s, const REAL *table, int64_t rows, int64_t o, int sparse, int NV, int NR) {
+    int64_t in = p->num_inputs, width = padded(p->num_outputs), each = p->num_rows * width * (int64_t)sizeof(REAL);
+    int64_t together = each < NEAR_BYTES ? NEAR_BYTES / each : 1;
+    for (int64_t start = 0; start < in; start += together) {
+        int64_t stop = start + together < in ? start + together : in;
+        for (int64_t r = 0; r < rows; r += NR) {
+            vec total[MOST_ROWS][MOST_VECTORS];
+            UNROLL for (int q = 0; q < NR; q++)
+                UNROLL for (int c = 0; c < NV; c++)
+                    total[q][c] = start ? *(vec *)(s->grad + (r + q) * width + o + c * LANES) : (vec){0};
+            for (int64_t i = start; i < stop; i++) weigh_rows(p, s, s->values, table, sparse, i, r, o, NV, NR, total);
+            UNROLL for (int q = 0; q < NR; q++)
+                UNROLL for (int c = 0; c < NV; c++) *(vec *)(s->grad + (r + q) * width + o + c * LANES) = total[q][c];
+        }
+    }
+}
+
+INLINE void product_forward(const Plan *p, Scratch *s, const REAL *table, int64_t rows, int64_t o, int sparse, int NV, int NR) {
+    int64_t width = padded(p->num_outputs);
     for (int64_t r = 0; r < rows; r += NR) {
         vec total[MOST_ROWS][MOST_VECTORS], f[MOST_ROWS][MOST_VECTORS];
         UNROLL for (int q = 0; q < NR; q++)
-            UNROLL for (int c = 0; c < NV; c++) total[q][c] = (vec){0} + (REAL)product;
+            UNROLL for (int c = 0; c < NV; c++) total[q][c] = (vec){0} + (REAL)1;
         for (int64_t i = 0; i < p->num_inputs; i++) {
-            if (!product) {
-                weigh_rows(p, s, s->values, table, sparse, i, r, o, NV, NR, total);
-                continue;
-            }
             UNROLL for (int q = 0; q < NR; q++)
                 UNROLL for (int c = 0; c < NV; c++) f[q][c] = (vec){0} + (REAL)1;
             weigh_rows(p, s, s->values, table, sparse, i, r, o, NV, NR, f);
             UNROLL for (int q = 0; q < NR; q++)
                 UNROLL for (int c = 0; c < NV; c++) total[q][c] *= f[q][c];
         }
-        for (int q = 0; q < NR && r + q < rows; q++) {
-            if (product)
-                UNROLL for (int c = 0; c < NV; c++) total[q][c] -= (REAL)1;
-            memcpy(output + (r + q) * out + o, total[q], count * sizeof(REAL));
-        }
+        UNROLL for (int q = 0; q < NR; q++)
+            UNROLL for (int c = 0; c < NV; c++) *(vec *)(s->grad + (r + q) * width + o + c * LANES) = total[q][c] - (REAL)1;
     }
 }
 
@@ -93,9 +94,10 @@ INLINE void add_to_rows(const Plan *p, Scratch *s, REAL *grad_table, const vec *
 }
 
 /* Table rows that every row of the batch weighs: their gradients stay in registers. */
-INLINE void add_dense(const Plan *p, Scratch *s, const REAL *values, REAL *grad_table, int64_t rows, int64_t m, int64_t o, int NV, int NM) {
+INLINE void add_dense(const Plan *p, const Scratch *s, const REAL *values, REAL *grad_table, int64_t rows, int64_t m,
+                      int64_t o, int NV, int NM) {
     int64_t width = padded(p->num_outputs);
-    vec total[4][MOST_VECTORS];
+    vec total[MOST_ROWS][MOST_VECTORS];
     UNROLL for (int j = 0; j < NM; j++)
         UNROLL for (int c = 0; c < NV; c++) total[j][c] = *(vec *)(grad_table + (m + j) * width + o + c * LANES);
     for (int64_t r = 0; r < rows; r++) {
@@ -107,20 +109,66 @@ INLINE void add_dense(const Plan *p, Scratch *s, const REAL *values, REAL *grad_
         UNROLL for (int c = 0; c < NV; c++) *(vec *)(grad_table + (m + j) * width + o + c * LANES) = total[j][c];
 }
 
+/* What NM rows of the table weigh of the gradient, for all rows of the batch side by side, NT vectors at a time. */
+INLINE void weigh_grad(const Plan *p, const Scratch *s, const REAL *table, REAL *weighed, int NM, int NT) {
+    int64_t width = padded(p->num_outputs);
+    for (int g = 0; g < GROUPS; g += NT) {
+        vec total[5][4];
+        UNROLL for (int j = 0; j < NM; j++)
+            UNROLL for (int t = 0; t < NT; t++) total[j][t] = (vec){0};
+        for (int64_t o = 0; o < p->num_outputs; o++) {
+            const vec *grad = (const vec *)(s->turned + o * CHUNK) + g;
+            UNROLL for (int j = 0; j < NM; j++)
+                UNROLL for (int t = 0; t < NT; t++) total[j][t] += table[j * width + o] * grad[t];
+        }
+        UNROLL for (int j = 0; j < NM; j++)
+            UNROLL for (int t = 0; t < NT; t++) *((vec *)(weighed + j * CHUNK) + g + t) = total[j][t];
+    }
+}
+
+static void weigh_grads(const Plan *p, const Scratch *s, const REAL *table) {
+    int64_t width = padded(p->num_outputs);
+    for (int64_t m = 0, left; (left = p->num_rows - m) > 0;) {
+        const REAL *rows = table + m * width;
+        REAL *weighed = s->weighed + m * CHUNK;
+        switch (left) {
+            case 1: weigh_grad(p, s, rows, weighed, 1, 4), m += 1; break;
+            case 2: weigh_grad(p, s, rows, weighed, 2, 4), m += 2; break;
+            case 3: weigh_grad(p, s, rows, weighed, 3, 4), m += 3; break;
+            case 5: weigh_grad(p, s, rows, weighed, 5, 2), m += 5; break;
+            default: weigh_grad(p, s, rows, weighed, 4, 2), m += 4;
+        }
+    }
+}
+
+/* Gradients to the inputs where every row of the batch weighs all V rows of a link: rows side by side, nothing to sum
+ * across a vector. */
+static void dense_slopes(const Plan *p, Scratch *s, const REAL *table, REAL *grad_x, int64_t rows) {
+    int64_t in = p->num_inputs, out = p->num_outputs, width = padded(out), V = p->num_rows;
+    for (int64_t o = 0; o < out; o++)
+        for (int64_t r = 0; r < CHUNK; r++) s->turned[o * CHUNK + r] = r < rows ? s->grad[r * width + o] : 0;
+    for (int64_t i = 0; i < in; i++, table += V * width) {
+        REAL column[CHUNK];
+        weigh_grads(p, s, table);
+        sum_slopes(p, s, i, s->weighed, column);
+        for (int64_t r = 0; r < rows; r++) grad_x[r * in + i] += column[r];
+    }
+}
+
 INLINE void sum_backward(const Plan *p, Scratch *s, const REAL *table, REAL *grad_x, REAL *grad_table, int64_t rows,
                          int64_t o, int sparse, int NV) {
     int64_t in = p->num_inputs, width = padded(p->num_outputs), m = 0, all = in * p->num_rows;
-    int dense = !sparse || is_spread(p);
-    if (dense) {
-        const REAL *values = spread(p, s, s->values, s->spread);
-        for (; m + 4 <= all; m += 4) add_dense(p, s, values, grad_table, rows, m, o, NV, 4);
+    const int NM = NV == 1 ? 8 : NV == 2 ? 4 : NV == 3 ? 3 : 2;
+    if (is_dense(p)) {
+        const REAL *values = is_spread(p) ? s->spread : s->values;
+        for (; m + NM <= all; m += NM) add_dense(p, s, values, grad_table, rows, m, o, NV, NM);
         for (; m < all; m++) add_dense(p, s, values, grad_table, rows, m, o, NV, 1);
-        if (!grad_x) return;
+        return;
     }
     for (int64_t i = 0; i < in; i++)
         for (int64_t r = 0; r < rows; r++) {
             const vec *grad = (const vec *)(s->grad + r * width + o);
-            if (!dense) add_to_rows(p, s, grad_table, grad, i, r, o, 1, NV);
+            add_to_rows(p, s, grad_table, grad, i, r, o, sparse, NV);
             if (!grad_x) continue;
             vec lanes = link_slope(p, s, table, grad, i, r, o, sparse, NV);
             grad_x[r * in + i] += sum_lanes(&lanes);
@@ -161,11 +209,17 @@ INLINE void product_backward(const Plan *p, Scratch *s, const REAL *table, REAL 
         else CALL(0, 0, NV, NR);                                                  \
     } while (0)
 
+/* As many vectors at a time as registers hold, in parts of about the same size. */
 #define BY_WIDTH(CALL)                                                            \
     for (int64_t o = 0; o < width;) {                                             \
         int64_t left = (width - o) / LANES;                                       \
-        if (left >= 4) { BY_PLAN(CALL, 4, 2); o += 4 * LANES; }                   \
-        else if (left == 3) { BY_PLAN(CALL, 3, 4); o += 3 * LANES; }              \
-        else if (left == 2) { BY_PLAN(CALL, 2, 4); o += 2 * LANES; }              \
-        else { BY_PLAN(CALL, 1, 8); o += LANES; }                                 \
+        int64_t taken = left <= MOST_VECTORS ? left : left < 2 * MOST_VECTORS ? (left + 1) / 2 : MOST_VECTORS; \
+        switch (taken) {                                                          \
+            case 1: BY_PLAN(CALL, 1, 8); break;                                   \
+            case 2: BY_PLAN(CALL, 2, 4); break;                                   \
+            case 3: BY_PLAN(CALL, 3, 4); break;                                   \
+            case 4: BY_PLAN(CALL, 4, 2); break;                                   \
+            default: BY_PLAN(CALL, 5, 2);                                         \
+        }                                                                         \
+        o += taken * LANES;                                                       \
     }

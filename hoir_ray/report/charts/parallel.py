@@ -32,7 +32,7 @@ class _Axis:
 def draw(sweep: SweepResults) -> Chart:
     title = "Settings of every trial"
     metric = sweep.spec.metric.name
-    records = [r for r in sweep.records if value_of(r, metric) is not None and not r.replicate_of]
+    records = [r for r in sweep.records if value_of(r, metric) is not None and not r.is_replicate]
     paths = searched(sweep)[:MAX_AXES]
     if not records or not paths:
         return Chart(title=title, summary="There are no trials with different settings and a result to compare yet.")

@@ -34,6 +34,10 @@ class Pixels(Samples):
     def forward(self, index: Tensor) -> Batch:
         return (self.positions.index_select(0, index),), self.colours.index_select(0, index)
 
+    @property
+    def whole(self) -> Batch:
+        return (self.positions,), self.colours
+
 
 def load(config: ImageConfig) -> TaskData:
     """The picture; validation is the whole of it, in order.

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hoir_ray.errors import RequestError
-from hoir_ray.pictures.coordinates import pixel_positions, rotated_axes
+from hoir_ray.pictures.coordinates import extent_of, pixel_positions, rotated_axes
 from hoir_ray.pictures.load import MAX_PIXELS
 from hoir_ray.tasks.contract import PANEL_GAP
 from hoir_ray.tasks.image.config import ImageConfig, ImageFacts, RenderOptions
@@ -28,7 +28,8 @@ def render(
         RequestError: If the size asked for has a side shorter than 2 pixels, or more pixels than a picture may have.
     """
     width, height = _size(facts, options)
-    positions = pixel_positions(height, width, num_rotations=config.data.num_rotations)
+    extent = extent_of(facts.height, facts.width)
+    positions = pixel_positions(height, width, num_rotations=config.data.num_rotations, extent=extent)
     device, dtype = device_and_dtype(network)
     with torch.inference_mode():
         blocks = [network(p.to(device, dtype)).float().cpu() for p in torch.split(positions, _ROWS_AT_A_TIME)]
@@ -60,8 +61,7 @@ def colours(
     network: nn.Module, config: ImageConfig, facts: ImageFacts, positions: Float[Tensor, "positions 2"]
 ) -> Float[Tensor, "positions 3"]:
     """Colours in [0, 1] at positions (x, y) in [-1, 1], from the picture's left and top to its right and bottom."""
-    longest = max(facts.width, facts.height) - 1
-    right, bottom = (facts.width - 1) / longest, (facts.height - 1) / longest
+    right, bottom = extent_of(facts.height, facts.width)
     axes = rotated_axes(
         positions[:, 0] * right,
         positions[:, 1] * bottom,

@@ -58,6 +58,11 @@ class RandomPixels(Samples):
         if self._stream is not None:
             self._stream.move_to(epoch * self.num_pictures, self.table)
 
+    @property
+    def depends_on_order(self) -> bool:
+        """A stream's pictures are replaced as samples are served."""
+        return self._stream is not None
+
     def forward(self, index: Tensor) -> Batch:
         if self._stream is not None:
             self._advance(len(index))
@@ -138,8 +143,8 @@ def load(config: RandomInterpolationConfig) -> TaskData:
         DataError: If the folder holds no pictures, or more than a tenth of them cannot be read.
     """
     data, seed = config.data, config.training.seed
-    paths = find_pictures(data.folder)
-    splits = split(paths, train_fraction=data.train_fraction, seed=seed)
+    found = find_pictures(data.folder)
+    splits = split(list(found.paths), train_fraction=data.train_fraction, seed=seed)
     per_picture = data.samples_per_picture or data.size**2
     num_slots = max(1, data.cache_mb * BYTES_PER_MB // (3 * data.size**2))
     val_paths = splits[data.validate_on][:num_slots]
@@ -167,7 +172,7 @@ def load(config: RandomInterpolationConfig) -> TaskData:
         num_test_pictures=len(splits["test"]),
         layout_f32_base64=layout,
     )
-    return TaskData(train=train, val=val, facts=facts)
+    return TaskData(train=train, val=val, facts=facts, notes=(found.describe(data.folder),))
 
 
 def split(paths: list[str], *, train_fraction: float, seed: int) -> dict[str, list[str]]:

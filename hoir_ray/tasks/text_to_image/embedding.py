@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hoir_ray.errors import DataError
+from hoir_ray.machine.cache import cache_folder
 from hoir_ray.tasks.text_to_image.config import HASHING, TextToImageData
 
 _log = logging.getLogger(__name__)
@@ -129,7 +130,7 @@ def _cache_name(text_model: str) -> str:
 
 
 def _cache_folders(beside: Path | None) -> list[Path]:
-    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hoir_ray" / "embeddings"
+    user = cache_folder() / "embeddings"
     return [user] if beside is None else [beside / ".hoir-embeddings", user]
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from hoir_ray import networks
 from hoir_ray.networks.normalization import build_normalization
+from hoir_ray.networks.recorded.tape import Inputs, Tape
 from hoir_ray.networks.resolve import ResolvedLayer, resolve
 from hoir_ray.tasks.text_to_image.config import CaptionConfig, TextToImageConfig
 
@@ -57,11 +58,24 @@ class ModulatedPixels(nn.Module):
         caption: Int[Tensor, " batch"],
         position: Float[Tensor, "batch axes"],
     ) -> Float[Tensor, "batch 3"]:
-        code = torch.tanh(self.code(CODE_REACH * nn.functional.normalize(dictionary, dim=1)))
+        code = torch.tanh(self.code(_scaled(dictionary)))
         x = position
         for layer, modulation, normalize in zip(self.layers, self.modulations, self.normalizations, strict=True):
             x = normalize(self._modulate(layer(x), torch.index_select(modulation(code), 0, caption)))
         return self.output(x)
+
+    def tape_inputs(self, dictionary: Tensor, caption: Tensor, position: Tensor) -> Inputs:
+        return Inputs(rows=position, shared=_scaled(dictionary), picked=caption)
+
+    def record(self, tape: Tape, inputs: Inputs, *, num_rows: int) -> None:
+        x, dictionary = tape.inputs(inputs)
+        assert dictionary is not None
+        code = tape.tanh(tape.run(self.code, dictionary))
+        modulations = [tape.run(modulation, code) for modulation in self.modulations]
+        for layer, modulation, normalize in zip(self.layers, modulations, self.normalizations, strict=True):
+            x, by = tape.run(layer, x), tape.pick(modulation)
+            x = tape.run(normalize, tape.add(x, by) if self.mode == "shift" else tape.modulate(x, by))
+        tape.run(self.output, x)
 
     def _modulate(self, x: Tensor, by: Tensor) -> Tensor:
         if self.mode == "scale_shift":
@@ -95,14 +109,36 @@ class CaptionedPixels(nn.Module):
         caption: Int[Tensor, " batch"],
         position: Float[Tensor, "batch axes"],
     ) -> Float[Tensor, "batch 3"]:
-        # A text model's vectors have length 1, so each number is tiny; at a root mean square of 1 they spread over
-        # the range in which the layer's lines are drawn.
-        dictionary = nn.functional.normalize(dictionary, dim=1) * math.sqrt(dictionary.shape[1])
+        dictionary = _spread(dictionary)
         if len(caption) < len(dictionary):
             described = self.caption_layer(dictionary[caption])
         else:
             described = torch.index_select(self.caption_layer(dictionary), 0, caption)
         return self.mlp(self.normalization(described + self.position_layer(position)))
+
+    def tape_inputs(self, dictionary: Tensor, caption: Tensor, position: Tensor) -> Inputs:
+        return Inputs(rows=position, shared=_spread(dictionary), picked=caption)
+
+    def record(self, tape: Tape, inputs: Inputs, *, num_rows: int) -> None:
+        position, dictionary = tape.inputs(inputs)
+        assert inputs.shared is not None
+        assert dictionary is not None
+        if num_rows < len(inputs.shared):
+            described = tape.run(self.caption_layer, tape.pick(dictionary))
+        else:
+            described = tape.pick(tape.run(self.caption_layer, dictionary))
+        summed = tape.add(described, tape.run(self.position_layer, position))
+        tape.run(self.mlp, tape.run(self.normalization, summed))
+
+
+def _scaled(dictionary: Tensor) -> Tensor:
+    return CODE_REACH * nn.functional.normalize(dictionary, dim=1)
+
+
+def _spread(dictionary: Tensor) -> Tensor:
+    """A text model's vectors have length 1, so each number is tiny; at a root mean square of 1 they spread over the
+    range in which the layer's lines are drawn."""
+    return nn.functional.normalize(dictionary, dim=1) * math.sqrt(dictionary.shape[1])
 
 
 def build_network(config: TextToImageConfig) -> nn.Module:

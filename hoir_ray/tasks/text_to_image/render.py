@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hoir_ray.errors import RequestError
-from hoir_ray.pictures.coordinates import pixel_positions
+from hoir_ray.pictures.coordinates import extent_of, pixel_positions
 from hoir_ray.pictures.save import contact_sheet
 from hoir_ray.tasks.text_to_image.config import RenderOptions, TextToImageConfig, TextToImageData, TextToImageFacts
 from hoir_ray.tasks.text_to_image.data import Pixels, dictionary_of
@@ -39,15 +39,27 @@ def render(
     dictionary = dictionary_of(facts)
     sizes = dict(zip(dictionary, facts.sizes, strict=True))
     captions = [c for c in (options.caption, options.first, options.last) if c is not None] or list(dictionary)
-    width, height = map(int, (options.size or sizes.get(captions[0], "256x256")).split("x"))
+    height, width = _height_and_width(options.size or sizes.get(captions[0], "256x256"))
     if min(width, height) < 2:
         raise RequestError(f"size: both sides must be at least 2 pixels, got {width}x{height}")
     embeddings = [embed_caption(caption, config=config.data, dictionary=dictionary) for caption in captions]
+    extents = [extent_of(*_height_and_width(sizes.get(caption, f"{width}x{height}"))) for caption in captions]
     if options.first is not None:
         embeddings = path_between(*embeddings, num=options.num_frames)
+        (right, bottom), (last_right, last_bottom) = extents
+        steps = torch.linspace(0, 1, options.num_frames).tolist()
+        extents = [(right + t * (last_right - right), bottom + t * (last_bottom - bottom)) for t in steps]
     return torch.stack(
-        [draw(network, e, height=height, width=width, num_rotations=config.data.num_rotations) for e in embeddings]
+        [
+            draw(network, e, height=height, width=width, num_rotations=config.data.num_rotations, extent=extent)
+            for e, extent in zip(embeddings, extents, strict=True)
+        ]
     )
+
+
+def _height_and_width(size: str) -> tuple[int, int]:
+    width, height = map(int, size.split("x"))
+    return height, width
 
 
 def path_between(
@@ -115,12 +127,22 @@ def pictures(network: nn.Module, data: TaskData) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def draw(
-    network: nn.Module, embedding: Float[Tensor, " embedding"], *, height: int, width: int, num_rotations: int
+    network: nn.Module,
+    embedding: Float[Tensor, " embedding"],
+    *,
+    height: int,
+    width: int,
+    num_rotations: int,
+    extent: tuple[float, float] | None = None,
 ) -> Float[Tensor, "height width 3"]:
-    """Draw the picture of an embedding, in [0, 1], on the CPU."""
+    """Draw the picture of an embedding, in [0, 1], on the CPU.
+
+    Args:
+        extent: Of the caption's picture, where `height` and `width` are not its own.
+    """
     device = next(network.parameters()).device
     dictionary = embedding.unsqueeze(0).to(device)
-    positions = pixel_positions(height, width, num_rotations=num_rotations)
+    positions = pixel_positions(height, width, num_rotations=num_rotations, extent=extent)
     drawn = [
         network(dictionary, torch.zeros(len(position), dtype=torch.int64, device=device), position.to(device)).cpu()
         for position in torch.split(positions, PIXELS_AT_A_TIME)

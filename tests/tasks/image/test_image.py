@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from hoir_ray.errors import DataError, RequestError
+from hoir_ray.tasks.image import TASK
 from hoir_ray.tasks.image.config import ImageConfig, ImageFacts, RenderOptions
 from hoir_ray.tasks.image.data import load, score
 from hoir_ray.tasks.image.render import ERROR_GAIN, pictures, render
@@ -131,3 +132,14 @@ def test_the_comparison_shows_original_fit_and_amplified_error() -> None:
     target = (data.val(torch.arange(256))[1].view(16, 16, 3) + 1) / 2
     torch.testing.assert_close(original, target)
     torch.testing.assert_close(error, ((fit - original).abs() * ERROR_GAIN).clamp(0, 1))
+
+
+def test_a_picture_drawn_in_another_shape_is_the_same_picture_squeezed() -> None:
+    """The corners, which all shapes have, keep their colours, on rotated axes too."""
+    settings = config("sample:coffee", max_side=30, num_rotations=3)
+    torch.manual_seed(0)
+    network, facts = TASK.network(settings), TASK.data(settings).facts
+    own, other = (render(network, settings, facts, RenderOptions(size=size))[0] for size in (None, "17x41"))
+    for row in (0, -1):
+        for column in (0, -1):
+            torch.testing.assert_close(other[row, column], own[row, column], atol=1e-4, rtol=0)

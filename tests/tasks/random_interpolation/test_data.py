@@ -91,7 +91,7 @@ def test_samples_per_picture(folder):
 
 
 def test_splits_are_apart_and_whole(folder):
-    paths = find_pictures(str(folder))
+    paths = list(find_pictures(str(folder)).paths)
     assert len(paths) == 12
     splits = split(paths, train_fraction=0.5, seed=0)
     assert [len(splits[name]) for name in ("train", "val", "test")] == [6, 3, 3]
@@ -149,7 +149,7 @@ def test_stream_goes_on_as_if_never_stopped(streamed):
 
 
 def run_through(folder) -> None:
-    stream = PictureStream(find_pictures(str(folder)), side=8, num_slots=3, seed=0, where="here")
+    stream = PictureStream(find_pictures(str(folder)).paths, side=8, num_slots=3, seed=0, where="here")
     for position in range(13):
         stream.move_to(position, stream.table)
 
@@ -183,7 +183,7 @@ def test_more_than_a_tenth_unreadable_stops(folder):
 def test_folders_that_cannot_be_used(tmp_path):
     with pytest.raises(DataError, match="nowhere: no such folder of pictures"):
         TASK.data(config(tmp_path / "nowhere"))
-    with pytest.raises(DataError, match=r"no pictures in it or below it, expected .jpg, .jpeg, .png"):
+    with pytest.raises(DataError, match=r"no pictures in it or below it$"):
         TASK.data(config(tmp_path))
     (tmp_path / "file.txt").write_text("")
     with pytest.raises(DataError, match="is a file, expected a folder of pictures"):
