@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,16 @@ from hoir_ray.packs.codec.file import decode, encode
 from hoir_ray.packs.codec.fine_tuning import fine_tune
 from hoir_ray.packs.codec.goal import Goal
 from hoir_ray.packs.codec.output_layer import refit
-from hoir_ray.packs.codec.search import Codes, search_codes, set_weights, uniform_codes, weights_of
+from hoir_ray.packs.codec.search import (
+    Codes,
+    estimated_bits,
+    rounded_weights,
+    search_codes,
+    set_weights,
+    uniform_codes,
+    weights_of,
+)
+from hoir_ray.packs.codec.steps import LOWEST_CODE
 from hoir_ray.packs.pack import Pack
 from hoir_ray.training.config import QuantizationConfig
 from hoir_ray.training.data import TaskData
@@ -22,6 +32,7 @@ from hoir_ray.training.predict import predict
 FINEST_TRADE, COARSEST_TRADE = 2.0**-8, 2.0**12
 _STRIDE = 4.0
 _NUM_BISECTIONS = 5
+_MAX_FILLS = 16
 _IN_MEMORY = Path("stored.hoir")
 
 
@@ -77,7 +88,8 @@ def find_form(
             f"{goal}: cannot be met; the nearest form found has {nearest.size_bytes:,} bytes "
             f"and {nearest.psnr_db:.2f} dB"
         )
-    return min(meeting, key=lambda form: goal.rank(size_bytes=form.size_bytes, psnr_db=form.psnr_db))
+    best = min(meeting, key=lambda form: goal.rank(size_bytes=form.size_bytes, psnr_db=form.psnr_db))
+    return best if goal.max_bytes is None else former.filled(best, max_bytes=goal.max_bytes)
 
 
 def uniform_form(pack: Pack, *, bits: float) -> Form:
@@ -129,10 +141,50 @@ class _Former:
         self._distortion = Distortion(pack.network, data.val)
 
     def searched(self, trade: float, *, start: Form | None = None) -> Form:
-        """The form with steps searched for this trade, and its output layer solved again."""
-        network = self._pack.network
+        """The form with steps searched for this trade."""
         try:
             codes = search_codes(self._distortion, self._weights, trade=trade, start=start.codes if start else None)
+        finally:
+            set_weights(self._pack.network, self._weights)
+        return self._with(codes, trade=trade)
+
+    def filled(self, form: Form, *, max_bytes: int) -> Form:
+        """The form with finer steps where they help most, as long as the file stays within `max_bytes`."""
+        taken = [form.codes]
+        size, mse = float(form.size_bytes), self._mse(form.codes)
+        while len(taken) <= _MAX_FILLS:
+            finer = [self._finer(taken[-1], name) for name in taken[-1]]
+            fitting = [(self._mse(codes), bytes_, codes) for codes, bytes_ in finer if size + bytes_ <= max_bytes]
+            best = min(fitting, key=lambda option: option[0], default=None)
+            if best is None or best[0] >= mse:
+                break
+            mse, size = best[0], size + best[1]
+            taken.append(best[2])
+        for codes in reversed(taken[1:]):  # their sizes were estimated
+            found = self._with(codes, trade=form.trade)
+            if found.size_bytes <= max_bytes:
+                return max(form, found, key=lambda f: f.psnr_db)
+        return form
+
+    def _finer(self, codes: Codes, name: str) -> tuple[Codes, float]:
+        """One tensor's step made finer, and about how many bytes that costs."""
+        code = codes[name]
+        if code <= LOWEST_CODE:
+            return codes, math.inf
+        before, after = (estimated_bits(self._weights[name], code=c) for c in (code, code - 1))
+        return {**codes, name: code - 1}, (after - before) / 8
+
+    def _mse(self, codes: Codes) -> float:
+        set_weights(self._pack.network, rounded_weights(self._weights, codes))
+        mse = self._distortion()
+        set_weights(self._pack.network, self._weights)
+        return mse
+
+    def _with(self, codes: Codes, *, trade: float) -> Form:
+        """The form with these steps, and its output layer solved again."""
+        network = self._pack.network
+        try:
+            set_weights(network, rounded_weights(self._weights, codes))
             weights = weights_of(network)
             if (name := refit(self._distortion, weights, code=None)) is not None:
                 refit(self._distortion, weights, code=codes[name])

@@ -87,6 +87,13 @@ class _Search:
         set_weights(self._distortion.network, {name: rounded})
 
 
+def rounded_weights(weights: Weights, codes: Mapping[str, int]) -> Weights:
+    """The weights in whole steps."""
+    return {
+        name: to_weights(to_integers(tensor, code=codes[name]), code=codes[name]) for name, tensor in weights.items()
+    }
+
+
 @torch.no_grad()
 def set_weights(network: nn.Module, weights: Weights) -> None:
     """Put these tensors in the network's place of the same names."""
