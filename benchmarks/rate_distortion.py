@@ -21,10 +21,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from hoir_ray.packs.codec.form import find_form, find_tuned_form
-from hoir_ray.packs.codec.goal import Goal
-from hoir_ray.packs.codec.metrics import stored_metrics
 from hoir_ray.packs.pack import Pack
+from hoir_ray.packs.quantization.form import find_form, find_tuned_form
+from hoir_ray.packs.quantization.goal import Goal
+from hoir_ray.packs.quantization.metrics import stored_metrics
 from hoir_ray.pictures.codecs import codec_names, encode_within
 from hoir_ray.pictures.load import load_picture
 from hoir_ray.pictures.quality import psnr_db

@@ -39,7 +39,7 @@ def train(
     from hoir_ray.packs.train import train_pack
 
     pack, fit = train_pack(
-        task, [*(settings or []), *(more_settings or [])], to=to, trackers=tracker or [], show=EpochBar()
+        task, [*(settings or []), *(more_settings or [])], to=to, trackers=tracker or [], show=EpochBar(), say=progress
     )
     print_fit(pack, fit)
 
@@ -71,9 +71,9 @@ def pack(
     Each tensor's step is searched for the fewest bytes at the least error; --max-bytes or --min-psnr-db say which of
     the two matters.
     """
-    from hoir_ray.packs.codec.goal import Goal
-    from hoir_ray.packs.codec.pack import pack_file
     from hoir_ray.packs.load import load
+    from hoir_ray.packs.quantization.goal import Goal
+    from hoir_ray.packs.quantization.pack import pack_file
 
     goal = Goal(max_bytes=max_bytes, min_psnr_db=min_psnr_db, bits=bits)
     loaded = load(pack)

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import os
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hoir_ray.cli.options import AddTrials, AsJson, Force, MaxShip, Overrides, SweepFile, size_option
+from hoir_ray.cli.options import (
+    AddTrials,
+    AsJson,
+    Endpoint,
+    Force,
+    MaxShip,
+    Overrides,
+    SweepFile,
+    size_option,
+    typed_command,
+)
 from hoir_ray.cli.terminal.bars import ByteProgress
 from hoir_ray.cli.terminal.console import fail, progress, warn
-from hoir_ray.cli.terminal.plan import print_plan
+from hoir_ray.cli.terminal.plan import print_plan, print_portfolio, print_started
 from hoir_ray.cli.terminal.results import print_outcome
-from hoir_ray.errors import StorageError
+from hoir_ray.errors import RequestError, StorageError
+from hoir_ray.machine.files import reason, replacing
 
 if TYPE_CHECKING:
     from hoir_ray.results.sweep_results import SweepResults
@@ -55,13 +68,28 @@ def sweep(
             show=ByteProgress(),
             max_ship=size_option(max_ship),
         )
-    command = os.environ.get("HOIR_COMMAND") or f"hoir sweep {file}"
-    print_outcome(opened, stop_reason=driver.stop_reason, command=command)
+    # Typed again, --add-trials would add once more, so there is no hint then.
+    typed = None if add_trials else typed_command("sweep", file, settings, address=address, max_ship=max_ship)
+    command = os.environ.get("HOIR_COMMAND") or typed
+    print_outcome(opened, stop_reason=driver.stop_reason, command=command, is_saved=not driver.storage_problem)
     if driver.storage_problem:
         from hoir_ray.results.unsaved import UNSAVED
 
-        fail(f"{driver.storage_problem}; what was not saved is in ./{UNSAVED}, '{command}' saves it")
+        saves = f"; this saves it: {command}" if command else ""
+        fail(f"{driver.storage_problem}; what was not saved is in ./{UNSAVED}{saves}")
     raise typer.Exit(_sweep_exit_code(opened, driver))
+
+
+def init(
+    picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="A picture file.", show_default=False)],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The YAML to write.", show_default="NAME.yaml, after the picture")
+    ] = None,
+) -> None:
+    """Write a first sweep YAML for a picture, with size, budget and time that fit this machine."""
+    from hoir_ray.sweep.starter import write_starter
+
+    print_started(write_starter(picture, out=out))
 
 
 def validate(
@@ -76,10 +104,12 @@ def validate(
     from hoir_ray.search.warm_start import preview_warm_start
     from hoir_ray.spec.load import load_spec
     from hoir_ray.sweep.plan import plan_sweep
+    from hoir_ray.tasks.inputs import find_inputs
 
     spec, document = load_spec(file, overrides=settings or [])
     plan = plan_sweep(spec, document)
-    warm_start = preview_warm_start(plan.spec, plan.space, document=document)
+    find_inputs(plan.spec, plan.task, document, max_bytes=sys.maxsize)  # a missing one is named now, not by a trial
+    warm_start = preview_warm_start(plan.spec, plan.space, document=document, refuse=plan.refuse)
     measured = None
     if build:
         progress("loading the data and building two networks")
@@ -87,6 +117,33 @@ def validate(
 
         measured = rehearse(plan)
     print_plan(plan, warm_start=warm_start, measured=measured, file=file, as_json=as_json)
+
+
+def learn(
+    sweeps: Annotated[
+        list[str],
+        typer.Argument(metavar="SWEEP...", help="Names, folders or s3:// URIs; the more data sets the better."),
+    ],
+    out: Annotated[Path, typer.Option(help="The portfolio's file, for `start_from` of new sweeps.")],
+    count: Annotated[int, typer.Option(min=1, max=100, help="Configurations for each size of network.")] = 8,
+    endpoint_url: Endpoint = None,
+) -> None:
+    """Learn a portfolio from sweeps: the few configurations that together lead on all of their data."""
+    from hoir_ray.results.sweep_results import open_sweep
+    from hoir_ray.search.portfolio.document import dump_portfolio
+    from hoir_ray.search.portfolio.learn import SourceSweep, learn_portfolio
+    from hoir_ray.spec.space import build_space
+    from hoir_ray.tasks import load_task
+
+    opened = [open_sweep(s, endpoint_url=endpoint_url) for s in sweeps]
+    sources = [SourceSweep(o, build_space(o.spec, load_task(o.spec.task).config)) for o in opened]
+    portfolio = learn_portfolio(sources, count=count)
+    try:
+        with replacing(out) as file:
+            file.write(dump_portfolio(portfolio).encode())
+    except OSError as error:
+        raise RequestError(f"--out {out}: {reason(error)}") from None
+    print_portfolio(portfolio, out=out)
 
 
 def _sweep_exit_code(opened: SweepResults, driver: Driver) -> int:

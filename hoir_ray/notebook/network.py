@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from hoir_ray import wording
 from hoir_ray.packs.load import load as load_pack
 from hoir_ray.packs.pack import PREVIEW, Pack
+from hoir_ray.packs.render import read_options
 
 if TYPE_CHECKING:
     pass
@@ -48,11 +49,11 @@ class Representation(nn.Module):
             options: The task's other flags of `hoir render`, such as `caption`; the first frame is returned.
 
         Raises:
-            pydantic.ValidationError: For an option that the task does not have or a value that it refuses.
+            RequestError: For an option that the task does not have or a value that it refuses.
         """
         if size is not None:
             options["size"] = size if isinstance(size, str) else f"{size[0]}x{size[1]}"
-        chosen = self.pack.task.render_options.model_validate(options)
+        chosen = read_options(options, self.pack.task)
         with torch.inference_mode():
             frame = self.pack.task.render(self.network, self.pack.config, self.pack.facts, chosen)[0]
         return Image.fromarray(frame.mul(255).round().to(torch.uint8).numpy())

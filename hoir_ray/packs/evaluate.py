@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from hoir_ray.config import config_paths, nearest
 from hoir_ray.errors import RequestError
 from hoir_ray.packs.pack import Pack
 from hoir_ray.tasks.contract import read_config
@@ -37,6 +38,13 @@ def data_of(pack: Pack, settings: Sequence[str]) -> TaskData:
     unknown = [path for path in pack.missing if path not in overridden]
     if unknown:
         raise RequestError(f"{pack.folder}: does not name its data; give it as {unknown[0]}=...")
+    known = [path for path in config_paths(type(pack.config)) if path.startswith("data.")]
+    for name in (text.partition("=")[0] for text in settings):
+        if name in known:
+            continue
+        raise RequestError(
+            f"{name}: task '{pack.task.name}' has no such data.{nearest(name, known)} It has: {', '.join(known)}"
+        )
     start = {"network": pack.config.network.model_dump(), "training": pack.config.training.model_dump()}
     data_fields = {f"data.{k}": v for k, v in pack.config.model_dump()["data"].items()}
     config = read_config(

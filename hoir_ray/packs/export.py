@@ -10,7 +10,7 @@ import torch
 
 from hoir_ray.config import nearest
 from hoir_ray.errors import RequestError, StorageError
-from hoir_ray.machine.files import reason, replacing
+from hoir_ray.machine.files import reason, replacing, try_destination
 from hoir_ray.networks.mlp import MLP
 from hoir_ray.networks.upstream import to_upstream_state, upstream_arguments
 from hoir_ray.packs.pack import Pack
@@ -33,6 +33,7 @@ def export(pack: Pack, *, kind: str, out: Path) -> str:
     """
     if kind not in FORMATS:
         raise RequestError(f"--format {kind}: unknown.{nearest(kind, FORMATS)} Known: {', '.join(FORMATS)}")
+    try_destination(out, source="--out")
     try:
         return FORMATS[kind](pack, out)
     except OSError as error:

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from hoir_ray.config import flatten
 from hoir_ray.errors import DataError, PackError, RequestError
+from hoir_ray.machine.files import try_destination
 from hoir_ray.networks.mlp import MLP
 from hoir_ray.networks.upstream import load_upstream_state, reorder
 from hoir_ray.packs.foreign_checkpoint import plain, read_foreign, weights
-from hoir_ray.packs.pack import refuse_filled, write_pack
+from hoir_ray.packs.pack import write_pack
 from hoir_ray.tasks import load_task, task_names
 from hoir_ray.tasks.contract import Task, TaskConfig, read_config
 from hoir_ray.training.predict import predict
@@ -57,7 +58,7 @@ def import_checkpoint(
         RequestError: If the task cannot be told, or upstream's network means something else in it.
         DataError: If the task's data is not at hand.
     """
-    refuse_filled(to)
+    try_destination(to, is_folder=True, source="--to")
     checkpoint = read_foreign(path)
     state = _network_state(weights(checkpoint, path), path)
     hyperparameters = _hyperparameters(checkpoint, path)

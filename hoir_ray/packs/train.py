@@ -11,15 +11,18 @@ from pathlib import Path
 
 import torch
 
+from hoir_ray import wording
 from hoir_ray.config import flatten
 from hoir_ray.errors import StoppedError
+from hoir_ray.machine.files import try_destination
 from hoir_ray.machine.interrupt import SIGNALS, on_interrupt
-from hoir_ray.packs.pack import refuse_filled, write_pack
+from hoir_ray.packs.pack import write_pack
 from hoir_ray.tasks import load_task
 from hoir_ray.tasks.contract import read_config
 from hoir_ray.trackers import build_trackers, check_tracker
 from hoir_ray.training.loop import Epoch, Fit, train
 
+_SOURCES = ("image", "images", "folder", "files")  # the settings that name what is trained on
 _log = logging.getLogger(__name__)
 
 
@@ -30,8 +33,12 @@ def train_pack(
     to: Path | None,
     trackers: Sequence[str],
     show: Callable[[Epoch, int], None],
+    say: Callable[[str], object] = lambda _: None,
 ) -> tuple[Path, Fit]:
     """Train one network and write its model pack; returns the pack's folder.
+
+    Args:
+        say: Told what is trained on and how much there is to do, before it is begun.
 
     Raises:
         StoppedError: After SIGINT or SIGTERM, once the pack of the best epoch so far is written.
@@ -39,10 +46,17 @@ def train_pack(
     task = load_task(name)
     config = read_config(task, settings)
     folder = to or Path("hoir-runs", "train", f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
-    refuse_filled(folder)
+    try_destination(folder, is_folder=True, source="--to")
     for tracker in trackers:
         check_tracker(tracker, {})
+    inputs = config.model_dump(mode="json")["data"]
+    say(f"{name}: reading {wording.settings({k: v for k, v in inputs.items() if k in _SOURCES})}")
     data = task.data(config)
+    steps = -(-data.train.num_samples // config.training.batch_size)
+    say(
+        f"training {task.num_parameters(config):,} parameters on {data.train.num_samples:,} samples: "
+        f"{config.training.max_epochs} epochs of {steps:,} steps"
+    )
     for note in data.notes:
         _log.warning("%s", note)
     torch.manual_seed(config.training.seed)

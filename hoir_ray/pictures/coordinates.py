@@ -14,6 +14,7 @@ def pixel_positions(
     width: int,
     *,
     num_rotations: int = 1,
+    rows: slice = slice(None),
     extent: tuple[float, float] | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype = torch.float32,
@@ -26,6 +27,7 @@ def pixel_positions(
         height: Rows, in pixels; at least 2.
         width: Columns, in pixels; at least 2.
         num_rotations: Axis pairs; 1 gives (x, y), 2 adds the diagonals, each scaled back into [-1, 1].
+        rows: The rows of the picture whose pixels are wanted, so that a large one is drawn in strips.
         extent: `extent_of` the picture that a network knows, where it is drawn at another size: a place of the picture
             then has the same position on all axes, whatever the size's shape.
 
@@ -43,11 +45,12 @@ def pixel_positions(
         raise ValueError(f"num_rotations: must be >= 1, got {num_rotations}")
     # In float64 first: rounding differently from one device to another would move pixels over a segment's border.
     right, bottom = extent or extent_of(height, width)
-    y = torch.linspace(-1, 1, height, dtype=torch.float64).mul_(bottom)[:, None]
+    y = torch.linspace(-1, 1, height, dtype=torch.float64).mul_(bottom)[rows, None]
     x = torch.linspace(-1, 1, width, dtype=torch.float64).mul_(right)[None, :]
-    positions = torch.empty(height, width, 2 * num_rotations, dtype=dtype)
-    for column, axis in enumerate(rotated_axes(x, y, num_rotations=num_rotations)):
-        positions[..., column] = axis / axis.abs().max()
+    positions = torch.empty(len(y), width, 2 * num_rotations, dtype=dtype)
+    # In a corner each axis is longest.
+    for column, axis in enumerate(rotated_axes(x, y, num_rotations=num_rotations, corner=(right, bottom))):
+        positions[..., column] = axis
     return positions.flatten(0, 1).to(device)
 
 

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from hoir_ray.config import nearest
 from hoir_ray.errors import DataError
+from hoir_ray.machine.files import open_regular
 from hoir_ray.pictures.depth import WIDE_MODES, narrow
 from hoir_ray.pictures.png import without_notes
 
@@ -75,7 +76,7 @@ def load_picture(source: str | Path, *, max_side: int | None = None) -> UInt8[Te
     """
     path = picture_path(source)
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return _decode(file, name=str(source), max_side=max_side)
     except OSError as error:
         raise DataError(f"{source}: {_why_unreadable(path, error)}") from error

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import shlex
 import shutil
 import tempfile
@@ -16,6 +15,7 @@ from typing import Any
 
 import hoir_ray
 from hoir_ray.errors import RequestError, StorageError, WorkError
+from hoir_ray.machine.addresses import s3_endpoint
 from hoir_ray.machine.processes import user_and_host
 from hoir_ray.remote.access import check_versions
 from hoir_ray.remote.jobs import (
@@ -122,12 +122,25 @@ def for_cluster(spec: SweepSpec) -> SweepSpec:
     storage = spec.storage
     changes: dict[str, Any] = {"uri": open_storage(storage.uri, endpoint_url=storage.endpoint_url).uri}
     if storage.uri.startswith("s3://") and storage.endpoint_url is None:
-        changes["endpoint_url"] = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+        changes["endpoint_url"] = s3_endpoint()
     update: dict[str, Any] = {"storage": storage.model_copy(update=changes), "provenance": None}
     if spec.warm_start is not None:
         source = locate_sweep(spec.warm_start.source, endpoint_url=changes.get("endpoint_url")).uri
         update["warm_start"] = spec.warm_start.model_copy(update={"source": source})
+    if spec.start_from is not None:
+        update["start_from"] = tuple(_start_there(s, endpoint_url=changes.get("endpoint_url")) for s in spec.start_from)
     return spec.model_copy(update=update)
+
+
+def _start_there(source: str, *, endpoint_url: str | None) -> str:
+    """An entry of `start_from` as it is found from the cluster.
+
+    Raises:
+        RequestError: If it is a file on this machine.
+    """
+    if source.endswith((".yaml", ".yml")):
+        raise RequestError(f"start_from: {source} is a file on this machine; a submitted sweep starts from sweeps")
+    return source if source in ("default", "none") else locate_sweep(source, endpoint_url=endpoint_url).uri
 
 
 def _running(jobs: Sequence[SweepJob], spec: SweepSpec) -> Submitted | None:

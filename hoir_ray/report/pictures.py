@@ -8,6 +8,7 @@ import io
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 from PIL import Image
 
@@ -21,6 +22,9 @@ GALLERY_SIZE = 12
 GALLERY_SIDE = 640
 HOVER_SIDE = 240
 MAX_BYTES = 5_500_000
+MAX_PIXELS = 50_000_000  # of a picture, whose pixels take three bytes each while it is scaled
+AT_A_TIME = 4
+_LEAST_BYTES = 200  # of a picture; where there is no room for that, no further one is read
 
 
 @dataclass(frozen=True)
@@ -41,38 +45,45 @@ class Album:
 
 
 def collect(storage: Storage, records: Sequence[TrialRecord], *, task: str) -> Album:
-    """The pictures that `records` left, those of the first ones large enough to compare by eye."""
+    """Collect the pictures that `records` left, those of the first ones large enough to compare by eye.
+
+    A picture is scaled as soon as it is read, and few are read at a time, so memory does not grow with the trials.
+    """
     album, used = Album(), 0
-    with ThreadPoolExecutor(16) as pool:
-        for place, (record, picture) in enumerate(
-            zip(records, pool.map(lambda r: _read(storage, r), records), strict=True)
-        ):
-            if picture is None:
-                album.missing.append(record.trial)
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        for start in range(0, len(records), AT_A_TIME):
+            batch = records[start : start + AT_A_TIME]
+            if used > MAX_BYTES - _LEAST_BYTES:
+                album.left_out.extend(r.trial for r in batch)
                 continue
-            large = place < GALLERY_SIZE
-            panels = _panels(picture, task=task)
-            if not large:
-                panels = {name: p for name, p in panels.items() if name in ("fit", "picture")}
-            encoded = {name: _encode(p, side=GALLERY_SIDE if large else HOVER_SIDE) for name, p in panels.items()}
-            new = sum(len(data) for key, data in encoded.values() if key not in album.files)
-            if used + new > MAX_BYTES:
-                album.left_out.append(record.trial)
-                continue
-            used += new
-            album.files.update(encoded.values())
-            album.shown[record.trial] = {name: key for name, (key, _) in encoded.items()}
+            sides = [GALLERY_SIDE if start + i < GALLERY_SIZE else HOVER_SIDE for i in range(len(batch))]
+            for record, encoded in zip(batch, pool.map(partial(_read, storage, task=task), batch, sides), strict=True):
+                if encoded is None:
+                    album.missing.append(record.trial)
+                    continue
+                new = sum(len(data) for key, data in encoded.values() if key not in album.files)
+                if used + new > MAX_BYTES:
+                    album.left_out.append(record.trial)
+                    continue
+                used += new
+                album.files.update(encoded.values())
+                album.shown[record.trial] = {name: key for name, (key, _) in encoded.items()}
     return album
 
 
-def _read(storage: Storage, record: TrialRecord) -> Image.Image | None:
-    from hoir_ray.pictures.load import decode_picture  # here because it imports torch
-
-    key = f"trials/{record.trial}/render.png"
+def _read(storage: Storage, record: TrialRecord, side: int, *, task: str) -> dict[str, tuple[str, str]] | None:
+    """A trial's picture, or its parts, scaled to `side` and encoded; None where there is none that can be read."""
     try:
-        return Image.fromarray(decode_picture(storage.get(key), name=key).numpy())
-    except HoirError:
+        with Image.open(io.BytesIO(storage.get(f"trials/{record.trial}/render.png"))) as file:
+            if file.width * file.height > MAX_PIXELS:
+                return None
+            picture = file.convert("RGB")
+    except (HoirError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # Pillow raises all of these
         return None
+    panels = _panels(picture, task=task)
+    if side < GALLERY_SIDE:
+        panels = {name: p for name, p in panels.items() if name in ("fit", "picture")}
+    return {name: _encode(p, side=side) for name, p in panels.items()}
 
 
 def _panels(picture: Image.Image, *, task: str) -> dict[str, Image.Image]:

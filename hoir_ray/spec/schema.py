@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
 
 from hoir_ray.config import Config
+from hoir_ray.errors import RequestError
+from hoir_ray.machine.addresses import check_bucket_uri, check_web_address
 from hoir_ray.spec.conditions import parse_condition
 from hoir_ray.spec.parameters import ParameterCase
 from hoir_ray.spec.stored import SIZES, STAND_INS
 from hoir_ray.spec.units import Duration, Size
+
+BucketUri = Annotated[str, AfterValidator(lambda uri: _checked(check_bucket_uri, uri))]
+WebAddress = Annotated[str, AfterValidator(lambda url: _checked(check_web_address, url))]
+
+
+def _checked(check: Callable[..., str], address: str) -> str:
+    try:
+        return check(address, source="address")
+    except RequestError as error:
+        raise ValueError(str(error).removeprefix("address: ").partition(", got ")[0]) from None
 
 
 class MetricSpec(Config):
@@ -31,10 +43,15 @@ class MetricSpec(Config):
 
 
 class AshaSpec(Config):
-    """Asynchronous successive halving: at epochs `min_iter * eta**k` only the best 1/`eta` so far go on."""
+    """Asynchronous successive halving: at epochs `min_iter * eta**k` only the best 1/`eta` so far go on.
+
+    Attributes:
+        min_iter: The first rung; unless given, a third of the epochs of the longest trial, before which good settings
+            cannot be told from others.
+    """
 
     type: Literal["asha"]
-    min_iter: int = Field(default=1, ge=1)
+    min_iter: int | None = Field(default=None, ge=1)
     max_iter: int | None = Field(default=None, ge=1)
     eta: int = Field(default=3, ge=2)
 
@@ -53,8 +70,22 @@ class MedianSpec(Config):
     min_trials: int = Field(default=5, ge=1)
 
 
+class ForecastSpec(Config):
+    """Stop a trial once its expected end plus two standard deviations is behind the best, or its front out of reach.
+
+    Attributes:
+        min_iter: The first epoch at which that may happen; unless given, a third of the epochs of the longest trial.
+    """
+
+    type: Literal["forecast"]
+    min_iter: int | None = Field(default=None, ge=1)
+
+
 class NoStopSpec(Config):
     type: Literal["none"] = "none"
+
+
+EarlyTerminate = AshaSpec | MoAshaSpec | MedianSpec | ForecastSpec | NoStopSpec
 
 
 class Resources(Config):
@@ -136,7 +167,7 @@ class WarmStart(Config):
 
     model_config = ConfigDict(serialize_by_alias=True, validate_by_name=True, validate_by_alias=True)
 
-    source: str = Field(alias="from", min_length=1)
+    source: BucketUri = Field(alias="from", min_length=1)
     top_k: int = Field(default=8, ge=1, le=1000)
     mode: Literal["enqueue", "observe"] = "enqueue"
 
@@ -144,8 +175,8 @@ class WarmStart(Config):
 class StorageSpec(Config):
     """Storage of the results: a folder, or `s3://bucket/prefix`."""
 
-    uri: str = "hoir-runs"
-    endpoint_url: str | None = None
+    uri: BucketUri = "hoir-runs"
+    endpoint_url: WebAddress | None = None
 
 
 # The sha256 of an input's manifest, and the name of the file or folder: where it lies below the storage's `inputs/`.
@@ -156,6 +187,8 @@ class SweepSpec(Config):
     """A sweep, as its YAML says it.
 
     Attributes:
+        start_from: What is tried first: `default` (the package's portfolio for the task), `none`, portfolio files, or
+            earlier sweeps, whose best points are taken. Unless given, `default` where `method` learns.
         inputs: Files and folders of `data` that were copied into storage: path as in `data` -> where they are. Written
             by the program, when trials are to run where the path does not exist.
         contents: Files and folders of `data` -> fingerprint of what is in them. Written by the program, so that a sweep
@@ -165,13 +198,14 @@ class SweepSpec(Config):
     name: str
     task: str
     data: dict[str, Any] = {}
-    method: Literal["bayes", "random", "grid", "nsga2", "gp"] = "bayes"
+    method: Literal["bayes", "tpe", "random", "grid", "nsga2", "gp"] = "bayes"
     metrics: tuple[MetricSpec, ...] = Field(min_length=1)
     constraints: tuple[str, ...] = ()
     parameters: dict[str, tuple[ParameterCase, ...]] = Field(min_length=1)
-    early_terminate: AshaSpec | MoAshaSpec | MedianSpec | NoStopSpec = Field(default=NoStopSpec(), discriminator="type")
+    early_terminate: EarlyTerminate = Field(default=NoStopSpec(), discriminator="type")
     replicate_top: ReplicateTop | None = None
     warm_start: WarmStart | None = None
+    start_from: tuple[str, ...] | None = Field(default=None, min_length=1, max_length=100)
     inputs: dict[str, InputKey] = {}
     contents: dict[str, str] = {}
     resources: Resources = Resources()
@@ -198,6 +232,22 @@ class SweepSpec(Config):
             raise ValueError("early_terminate: mo_asha ranks by several metrics, and there is one; use asha")
         return self
 
+    @field_validator("start_from", mode="before")
+    @classmethod
+    def _one_start_is_a_list(cls, start: object) -> object:
+        return (start,) if isinstance(start, str) else start
+
+    @model_validator(mode="after")
+    def _starts_once(self) -> SweepSpec:
+        if self.start_from is not None:
+            if self.warm_start is not None:
+                raise ValueError("start_from: give either 'start_from' or 'warm_start', not both")
+            if self.method == "grid" and self.start_from != ("none",):
+                raise ValueError("start_from: a grid tries every point anyway; use another method")
+            if "none" in self.start_from and len(self.start_from) > 1:
+                raise ValueError(f"start_from: 'none' stands alone, got {', '.join(self.start_from)}")
+        return self
+
     @model_validator(mode="after")
     def _grid_starts_cold(self) -> SweepSpec:
         if self.warm_start is not None and self.method == "grid":
@@ -220,6 +270,13 @@ class SweepSpec(Config):
             except Exception as error:
                 raise ValueError(str(error)) from None
         return constraints
+
+    @property
+    def starts(self) -> tuple[str, ...]:
+        """What `start_from` amounts to, empty for nothing."""
+        if self.start_from is not None:
+            return () if self.start_from == ("none",) else self.start_from
+        return ("default",) if self.warm_start is None and self.method in ("bayes", "gp", "tpe") else ()
 
     @property
     def metric(self) -> MetricSpec:

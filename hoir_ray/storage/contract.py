@@ -10,6 +10,8 @@ from typing import Protocol
 
 from hoir_ray.errors import StorageError
 
+MAX_OBJECT_BYTES = 2**30  # of one that is read into memory; a file may be larger
+
 
 class MissingObjectError(StorageError):
     """There is no object under this key."""

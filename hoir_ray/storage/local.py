@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hoir_ray.errors import StorageError
-from hoir_ray.machine.files import RESERVED, reason, replacing
-from hoir_ray.storage.contract import MissingObjectError, StoredObject
+from hoir_ray.machine.files import RESERVED, open_regular, read_regular, reason, replacing
+from hoir_ray.storage.contract import MAX_OBJECT_BYTES, MissingObjectError, StoredObject
 
 _CHUNK_BYTES = 1 << 20
 
@@ -45,23 +45,23 @@ class LocalBackend:
                 return _etag(data)
             path.parent.mkdir(parents=True, exist_ok=True)
             with _exclusive(path.parent):
-                if (_etag(path.read_bytes()) if path.exists() else None) != if_match:
+                if (_etag(read_regular(path, max_bytes=MAX_OBJECT_BYTES)) if path.exists() else None) != if_match:
                     return None
                 with replacing(path) as file:
                     file.write(data)
             return _etag(data)
 
     def write_file(self, key: str, path: Path) -> None:
-        with self._explained("write", key), path.open("rb") as source, replacing(self._path(key)) as file:
+        with self._explained("write", key), open_regular(path) as source, replacing(self._path(key)) as file:
             shutil.copyfileobj(source, file, _CHUNK_BYTES)
 
     def read(self, key: str) -> tuple[bytes, str]:
         with self._explained("read", key):
-            data = self._path(key).read_bytes()
+            data = read_regular(self._path(key), max_bytes=MAX_OBJECT_BYTES)
             return data, _etag(data)
 
     def read_file(self, key: str, path: Path) -> None:
-        with self._explained("read", key), self._path(key).open("rb") as source, replacing(path) as file:
+        with self._explained("read", key), open_regular(self._path(key)) as source, replacing(path) as file:
             shutil.copyfileobj(source, file, _CHUNK_BYTES)
 
     def exists(self, key: str) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from hoir_ray.errors import PackError, RequestError
-from hoir_ray.machine.files import replacing
+from hoir_ray.machine.files import open_regular, replacing
 from hoir_ray.storage.contract import MissingObjectError
 from hoir_ray.storage.keys import check_key
 
@@ -105,5 +105,5 @@ def _verify(path: Path, facts: Mapping[str, Any], *, where: str) -> None:
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

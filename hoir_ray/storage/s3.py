@@ -7,7 +7,6 @@ s3:ListBucket with that prefix. Credentials, region and profile come from where 
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,8 +20,9 @@ from boto3.exceptions import Boto3Error
 from boto3.s3.transfer import TransferConfig
 
 from hoir_ray.errors import StorageError
+from hoir_ray.machine.addresses import s3_endpoint
 from hoir_ray.machine.files import reason, replacing
-from hoir_ray.storage.contract import MissingObjectError, StoredObject
+from hoir_ray.storage.contract import MAX_OBJECT_BYTES, MissingObjectError, StoredObject
 from hoir_ray.storage.s3_errors import code_of, explain
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class S3Backend:
         return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
 
     def describe(self) -> str:
-        endpoint = self.endpoint_url or _environment_endpoint()
+        endpoint = self.endpoint_url or s3_endpoint()
         return f"{self.uri} at {endpoint}" if endpoint else self.uri
 
     def child(self, name: str) -> S3Backend:
@@ -101,6 +101,11 @@ class S3Backend:
         def attempt() -> tuple[bytes, str]:
             answer = self._client.get_object(**self._at(key))
             with contextlib.closing(answer["Body"]) as body:
+                if answer["ContentLength"] > MAX_OBJECT_BYTES:
+                    raise StorageError(
+                        f"{self.describe()}: '{key}' holds {answer['ContentLength']:,} bytes, of {MAX_OBJECT_BYTES:,} "
+                        "that are read"
+                    )
                 return body.read(), answer["ETag"]
 
         return self._read(key, attempt)
@@ -158,7 +163,7 @@ class S3Backend:
     @property
     def _client(self) -> S3Client:
         if not self._clients:
-            path_style = self.endpoint_url or _environment_endpoint()  # servers of one host have no bucket.host names
+            path_style = self.endpoint_url or s3_endpoint()  # servers of one host have no bucket.host names
             config = botocore.config.Config(
                 connect_timeout=self.retry_policy.connect_timeout_s,
                 read_timeout=self.retry_policy.read_timeout_s,
@@ -219,7 +224,3 @@ class S3Backend:
             raise explain(error, where=where, bucket=self.bucket, permission=permission) from error
         except OSError as error:  # of the local file; some of botocore's errors above are OSErrors too
             raise StorageError(f"{where}: {reason(error)}") from error
-
-
-def _environment_endpoint() -> str | None:
-    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")

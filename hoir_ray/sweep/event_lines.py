@@ -55,7 +55,7 @@ class EventLines:
         """Do nothing: every line was flushed as it was printed."""
 
     def _say(self, text: str) -> None:
-        print(f"{time.strftime('%H:%M:%S')} {text}", file=self._out, flush=True)
+        print(f"{time.strftime('%H:%M:%S')} {wording.printable(text)}", file=self._out, flush=True)
 
 
 def varied_settings(record: TrialRecord, space: Space) -> str:

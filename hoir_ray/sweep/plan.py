@@ -17,12 +17,14 @@ from hoir_ray.config import absolute_paths, config_paths, explain, nearest, nest
 from hoir_ray.errors import SpecError
 from hoir_ray.networks.resolve import unused_fields
 from hoir_ray.results.record import TrialRecord
-from hoir_ray.spec.conditions import parse_condition
+from hoir_ray.spec.conditions import STATIC_METRICS, parse_condition
 from hoir_ray.spec.document import Document
+from hoir_ray.spec.grid import grid_size as count_grid
 from hoir_ray.spec.parameters import Scalar
 from hoir_ray.spec.schema import Resources, SweepSpec
 from hoir_ray.spec.space import MAX_GRID, Dimension, Space, build_space
 from hoir_ray.spec.stored import stored_metrics_of
+from hoir_ray.sweep.feasibility import feasible_sizes
 from hoir_ray.tasks import load_task
 from hoir_ray.tasks.contract import Task, TaskConfig
 from hoir_ray.trackers import tracker_names
@@ -31,8 +33,7 @@ MAX_CORNERS = 2_000
 NUM_SAMPLES = 200
 MAX_CANDIDATES = 4096  # configs kept, for trials that run and draws that are refused
 BITS_OF_A_WEIGHT = 32  # in a model pack, whose size `bits_per_pixel` is; a stored form has fewer
-# Known from the config and the size of the picture, so a constraint on them is checked before a trial costs anything.
-STATIC_METRICS = frozenset({"num_parameters", "bits_per_pixel"})
+KNOWN_BEFORE = STATIC_METRICS | {"bits_per_pixel"}  # where the picture can be read; refused before it costs a trial
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class Plan:
 
     Attributes:
         spec: With input paths made absolute.
+        feasible: The least and the greatest number of parameters that the constraints leave.
         grid_size: Points of the grid for `method: grid`, else None.
         warnings: What is allowed but probably not meant.
     """
@@ -81,6 +83,7 @@ class Plan:
     space: Space
     smallest: NetworkSize
     largest: NetworkSize
+    feasible: tuple[int, int]
     grid_size: int | None
     warnings: tuple[str, ...]
     _candidates: dict[str, Candidate] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -115,9 +118,20 @@ class Plan:
             return config
         return trial_config(self.spec, self.task, point, batch_size=batch_size, seed=seed)
 
+    @property
+    def max_epochs(self) -> int:
+        """Of the longest trial."""
+        given = [c for d in self.space.dimensions if d.path == "training.max_epochs" for c in d.corners()]
+        searched = [int(c) for c in given if isinstance(c, (int, float))]
+        return max(searched) if searched else self.config(self.smallest.point).training.max_epochs
+
+    def refuse(self, point: Mapping[str, Scalar]) -> str | None:
+        """Return the constraint that the config of `point` alone breaks, in words, or None."""
+        return self.candidate(point).refusal
+
     def _refusal(self, config: TaskConfig) -> str | None:
         for condition in map(parse_condition, self.spec.constraints):
-            if not condition.names <= STATIC_METRICS:
+            if not condition.names <= KNOWN_BEFORE:
                 continue
             known = static_metrics(self.task, config, names=condition.names)
             if condition.names <= known.keys() and not condition.holds(known):
@@ -147,21 +161,29 @@ def plan_sweep(spec: SweepSpec, document: Document | None = None) -> Plan:
         data_type = task.config.model_fields["data"].annotation
         assert isinstance(data_type, type)
         spec = spec.model_copy(update={"data": absolute_paths(data_type, spec.data, base=base)})
+    if spec.start_from is not None and document is not None:
+        is_file = [s.endswith((".yaml", ".yml")) for s in spec.start_from]
+        starts = zip(spec.start_from, is_file, strict=True)
+        found = tuple(str((document.base / s).absolute()) if file else s for s, file in starts)
+        spec = spec.model_copy(update={"start_from": found})
     _check_metrics(spec, task, document)
     _check_trackers(spec, document)
     space = build_space(spec, task.config, document)
     smallest, largest = _sizes(spec, task, space, document)
-    grid_size = space.grid_size() if spec.method == "grid" else None
+    feasible = _feasible(spec, smallest, largest, document)
+    grid_size = count_grid(space) if spec.method == "grid" else None
     if grid_size is not None and grid_size > MAX_GRID:
-        raise SpecError(f"method: a grid may have {MAX_GRID:,} points at most; this one has more")
+        place = f" ({document.place('method')})" if document else ""
+        raise SpecError(f"method: a grid may have {MAX_GRID:,} points at most; this one has more{place}")
     return Plan(
         spec=spec,
         task=task,
         space=space,
         smallest=smallest,
         largest=largest,
+        feasible=feasible,
         grid_size=grid_size,
-        warnings=tuple(_warnings(spec, task, space, smallest, largest)),
+        warnings=tuple(_warnings(spec, task, space, smallest, largest, grid_size=grid_size)),
     )
 
 
@@ -249,6 +271,21 @@ def _sizes(
     return smallest, largest
 
 
+def _feasible(
+    spec: SweepSpec, smallest: NetworkSize, largest: NetworkSize, document: Document | None
+) -> tuple[int, int]:
+    static = [c for c in map(parse_condition, spec.constraints) if c.names <= STATIC_METRICS]
+    ends = smallest.num_parameters, largest.num_parameters
+    found = feasible_sizes(static, smallest=ends[0], largest=ends[1])
+    if found is None:
+        place = f" ({document.place('constraints')})" if document else ""
+        raise SpecError(
+            f"constraints: no network of this space meets '{' and '.join(c.text for c in static)}'; they have from "
+            f"{ends[0]:,} to {ends[1]:,} parameters{place}"
+        )
+    return found
+
+
 def _probes(space: Space) -> Iterator[dict[str, Scalar]]:
     """Points that show a space's bounds: every choice with all ranges low, then high, then some at random."""
     for end in (0, -1):
@@ -272,9 +309,17 @@ def _resource_warnings(resources: Resources) -> Iterator[str]:
 
 
 def _warnings(
-    spec: SweepSpec, task: Task[Any], space: Space, smallest: NetworkSize, largest: NetworkSize
+    spec: SweepSpec,
+    task: Task[Any],
+    space: Space,
+    smallest: NetworkSize,
+    largest: NetworkSize,
+    *,
+    grid_size: int | None,
 ) -> Iterator[str]:
     yield from _resource_warnings(spec.resources)
+    if spec.method == "gp":
+        yield "method: 'gp' is now what 'bayes' is; it was Optuna's, which drew all parameters with a 'when' at random"
     unused: set[str] = set()
     for point in _probes(space):
         config = trial_config(spec, task, point)
@@ -282,8 +327,8 @@ def _warnings(
     for path in sorted(unused):
         yield f"{path}: changes nothing in some of the points; give it a 'when:' so that no trial is spent on it"
     limit = spec.budget.max_trials
-    if spec.method == "grid" and limit is not None and space.grid_size() > limit:
-        yield f"budget.max_trials: the grid has {space.grid_size():,} points, and only {limit:,} will be tried"
+    if grid_size is not None and limit is not None and grid_size > limit:
+        yield f"budget.max_trials: the grid has {grid_size:,} points, and only {limit:,} will be tried"
     for text in spec.constraints:
         condition = parse_condition(text)
         if condition.names <= STATIC_METRICS:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import importlib.metadata
 import logging
+import math
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import hoir_ray
+from hoir_ray.config import shorten
 from hoir_ray.errors import RequestError
-from hoir_ray.spec.schema import SweepSpec
+from hoir_ray.spec.schema import AshaSpec, ForecastSpec, SweepSpec
 from hoir_ray.tasks.contents import by_content
 
 # Parts of a spec that may differ when a sweep resumes: they change how much is done and where, not what is searched.
@@ -32,15 +34,18 @@ def refuse_other_spec(before: SweepSpec, after: SweepSpec, *, where: str) -> Non
     Raises:
         RequestError: Showing each difference.
     """
+    if _first_rung(before) is not None:
+        after = with_first_rung(after, before=before, max_epochs=1)
     old, new = (s.model_dump(mode="json", exclude=set(CHANGEABLE)) for s in (before, after))
     # Data is the same where its content is, wherever it lies.
     known = {**before.contents, **(after.contents if before.contents else {})}
     changed = [p for p, content in before.contents.items() if known[p] != content]
     differences = [f"  data: {path} has another content than when the sweep began" for path in changed]
     differences += [
-        f"  {key}: was {old[key]!r}, is {new[key]!r}"
+        f"  {line}"
         for key in old
         if old[key] != new[key] and by_content(old[key], before.contents) != by_content(new[key], known)
+        for line in _differences(old[key], new[key], key)
     ]
     differences += [
         f"  data: {path} has another content than when the sweep began"
@@ -52,6 +57,39 @@ def refuse_other_spec(before: SweepSpec, after: SweepSpec, *, where: str) -> Non
             f"name: {where} already holds a sweep '{before.name}' with another spec; give this one another name\n"
             + "\n".join(differences)
         )
+
+
+def with_first_rung(spec: SweepSpec, *, before: SweepSpec | None, max_epochs: int) -> SweepSpec:
+    """The spec with the epoch at which trials are first stopped, where it leaves that open.
+
+    Args:
+        before: The spec that the sweep began with; its first rung stays, whatever the default is by now.
+        max_epochs: Of the longest trial.
+    """
+    known = _first_rung(before) if before is not None else None
+    rule = spec.early_terminate
+    if not isinstance(rule, (AshaSpec, ForecastSpec)) or rule.min_iter is not None:
+        return spec
+    rule = rule.model_copy(update={"min_iter": known or math.ceil(max_epochs / 3)})
+    return spec.model_copy(update={"early_terminate": rule})
+
+
+def _first_rung(spec: SweepSpec) -> int | None:
+    rule = spec.early_terminate
+    return rule.min_iter if isinstance(rule, (AshaSpec, ForecastSpec)) else None
+
+
+def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
+    """A line for each smallest part that differs."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in dict.fromkeys([*old, *new]):
+            yield from _differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for number, (before, after) in enumerate(zip(old, new, strict=True)):
+            yield from _differences(before, after, path if len(old) == 1 else f"{path}.{number}")
+    elif old != new:
+        was, now = ("not there" if v is None else shorten(v) for v in (old, new))
+        yield f"{path}: was {was}, is {now}"
 
 
 def resolved(spec: SweepSpec, *, notes: Sequence[str] = ()) -> dict[str, Any]:

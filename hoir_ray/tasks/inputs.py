@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from hoir_ray.config import map_paths
 from hoir_ray.errors import DataError, RequestError, SpecError
-from hoir_ray.machine.files import files_below
+from hoir_ray.machine.files import files_below, open_regular
 from hoir_ray.spec.document import Document
 from hoir_ray.spec.schema import SweepSpec
 from hoir_ray.storage import Storage
@@ -201,7 +201,7 @@ def _shown(inputs: Mapping[str, Input]) -> str:
 @contextlib.contextmanager
 def _readable(file: Path) -> Iterator[Any]:
     try:
-        with file.open("rb") as opened:
+        with open_regular(file) as opened:
             yield opened
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {error.strerror}") from None

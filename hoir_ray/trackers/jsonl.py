@@ -12,6 +12,7 @@ from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
 from hoir_ray import config as configuration
+from hoir_ray.machine.files import replacing
 from hoir_ray.pictures.save import save_picture
 from hoir_ray.trackers import Tracker
 
@@ -57,9 +58,8 @@ class JsonlLogger(Logger):
             return
         whole = [line for line in self._file.read_text().splitlines(keepends=True) if line.endswith("\n")]
         kept = [line for line in whole if json.loads(line)["epoch"] < epoch]
-        part = self._file.with_suffix(".part")
-        part.write_text("".join(kept))
-        part.replace(self._file)
+        with replacing(self._file) as file:
+            file.write("".join(kept).encode())
 
 
 class JsonlTracker:

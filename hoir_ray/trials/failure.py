@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 
-from hoir_ray.errors import DivergedError, HoirError, StorageError
+from hoir_ray.errors import DivergedError, HoirError, StorageError, masked
 from hoir_ray.trials.attempt import Attempt
 from hoir_ray.trials.memory_limit import is_out_of_memory
 from hoir_ray.trials.messages import Failed, StorageFailed
@@ -21,8 +21,8 @@ def describe(error: Exception, attempt: Attempt) -> Failed | StorageFailed:
     if isinstance(error, HoirError):
         again = not isinstance(error, DivergedError) and error.exit_code != 2
         return Failed(reason=str(error), retry=again)
-    first_line = str(error).splitlines()[0] if str(error) else "no message"
-    trace = traceback.format_exc(limit=-12)
+    first_line = masked(str(error)).splitlines()[0] if str(error) else "no message"
+    trace = masked(traceback.format_exc(limit=-12))
     if lost_touch(error):
         reason = f"its workers lost touch with each other ({first_line[:200]})"
         return Failed(reason=reason, error=trace, is_preemption=True)
@@ -37,8 +37,8 @@ def describe(error: Exception, attempt: Attempt) -> Failed | StorageFailed:
 def describe_death(text: str) -> Failed:
     """The message about a process that could not say itself why it ended, from what Ray says of it."""
     if any(sign in text.lower() for sign in LOST_MACHINE):
-        return Failed(reason="its machine was lost or cut off", error=text[-4000:], is_preemption=True)
-    return Failed(reason="its worker process died: killed, or crashed in native code", error=text[-4000:])
+        return Failed(reason="its machine was lost or cut off", error=masked(text)[-4000:], is_preemption=True)
+    return Failed(reason="its worker process died: killed, or crashed in native code", error=masked(text)[-4000:])
 
 
 def lost_touch(error: BaseException) -> bool:

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from hoir_ray.errors import StorageError
-from hoir_ray.packs.codec.form import Form
-from hoir_ray.packs.codec.metrics import stored_metrics
 from hoir_ray.packs.pack import write_pack
+from hoir_ray.packs.quantization.form import Form
+from hoir_ray.packs.quantization.metrics import stored_metrics
 from hoir_ray.pictures.save import save_picture
 from hoir_ray.results.pull import STORED
 from hoir_ray.storage import BackgroundUploader, open_storage

@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import nn
 
-from hoir_ray.packs.codec.form import Form, find_form, find_tuned_form
-from hoir_ray.packs.codec.goal import Goal
 from hoir_ray.packs.pack import Pack
+from hoir_ray.packs.quantization.form import Form, find_form, find_tuned_form
+from hoir_ray.packs.quantization.goal import Goal
 from hoir_ray.tasks.contract import Task, TaskConfig
 from hoir_ray.training.data import TaskData
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 
 from hoir_ray.errors import StorageError
-from hoir_ray.packs.codec.form import Form
-from hoir_ray.packs.codec.metrics import stored_metrics
+from hoir_ray.packs.quantization.form import Form
+from hoir_ray.packs.quantization.metrics import stored_metrics
 from hoir_ray.storage import BackgroundUploader, Storage, open_storage
 from hoir_ray.tasks import load_task
 from hoir_ray.tasks.localize import localize

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import hashlib
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,8 +44,6 @@ def rewrite(pack: Path, name: str, change: Callable[[dict[str, Any]], object]) -
     change(document)
     (pack / name).write_text(json.dumps(document))
     if name != MANIFEST:
-        import hashlib
-
         content = (pack / name).read_bytes()
         entry = {"size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         rewrite(pack, MANIFEST, lambda manifest: manifest["files"].__setitem__(name, entry))
@@ -152,3 +153,65 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="could not be written"):
         write(tmp_path / "file" / "pack")
+
+
+HUGE = """
+import resource, sys
+from pathlib import Path
+from hoir_ray.errors import RequestError
+from hoir_ray.packs.pack import load_pack
+from hoir_ray.packs.render import draw, read_flags
+
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    pack = load_pack(Path(sys.argv[1]))
+    draw(pack, read_flags(sys.argv[2:], pack.task), out=Path(sys.argv[1], "out.png"))
+except RequestError as error:
+    print(error)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+
+
+def _claim_weights(pack: Path) -> None:
+    """A header that names more numbers than the file has bytes."""
+    content = (pack / "model.safetensors").read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    name = next(n for n in header if n != "__metadata__")
+    header[name]["shape"] = [2**40]
+    text = json.dumps(header).encode()
+    (pack / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + content[8 + length :])
+    rewrite(pack, "metrics.json", dict.copy)
+    entry = {
+        "size_bytes": (pack / "model.safetensors").stat().st_size,
+        "sha256": hashlib.sha256((pack / "model.safetensors").read_bytes()).hexdigest(),
+    }
+    rewrite(pack, MANIFEST, lambda manifest: manifest["files"].__setitem__("model.safetensors", entry))
+
+
+@pytest.mark.parametrize(
+    ("claim", "flags", "complaint"),
+    [
+        ("a wide network", [], "does not fit the network of config.json"),
+        ("a wide network, and weights", [], "does not fit the network of config.json"),
+        ("a large picture", [], "at most 100,000,000 pixels are drawn, got 30000x30000"),
+        ("many axes", ["--size", "30000x30000"], "--size: at most 100,000,000 pixels"),
+        ("a long file", [], "'metrics.json' may have 1,048,576 bytes"),
+    ],
+)
+def test_what_a_pack_says_of_its_size_is_not_believed(claim: str, flags: list[str], complaint: str, pack: Path) -> None:
+    if "network" in claim:
+        wide = {"width": 65_536, "num_layers": 8}
+        rewrite(pack, "config.json", lambda d: d["config"]["network"]["hidden"].update(wide))
+    if "weights" in claim:
+        _claim_weights(pack)
+    if "picture" in claim:
+        rewrite(pack, "config.json", lambda d: d["facts"].update(height=30_000, width=30_000, num_pixels=900_000_000))
+    if "file" in claim:
+        with (pack / "metrics.json").open("ab") as file:
+            file.truncate(2**33)
+        rewrite(pack, MANIFEST, lambda d: d["files"]["metrics.json"].update(size_bytes=2**33))
+    done = subprocess.run([sys.executable, "-c", HUGE, pack, *flags], capture_output=True, text=True, check=True)
+    message, grown_mib = done.stdout.splitlines()
+    assert complaint in message
+    assert float(grown_mib) < 100

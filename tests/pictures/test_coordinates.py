@@ -22,6 +22,16 @@ def test_every_axis_reaches_both_ends_and_no_further(height: int, width: int, nu
     assert torch.equal(positions.amin(0), -torch.ones(2 * num_rotations))
 
 
+@pytest.mark.parametrize("num_rotations", [1, 2, 3, 64])
+@pytest.mark.parametrize(("height", "width"), [(2, 2), (7, 7), (31, 12), (2, 100)])
+def test_strips_are_the_whole_cut_up(height: int, width: int, num_rotations: int) -> None:
+    whole = pixel_positions(height, width, num_rotations=num_rotations)
+    strips = [
+        pixel_positions(height, width, num_rotations=num_rotations, rows=slice(y, y + 3)) for y in range(0, height, 3)
+    ]
+    assert torch.equal(torch.cat(strips), whole)
+
+
 def test_no_two_axes_are_the_same() -> None:
     correlation = torch.corrcoef(pixel_positions(20, 30, num_rotations=4).T).abs() - torch.eye(8)
     assert correlation.max() < 0.999

@@ -112,7 +112,7 @@ def test_a_sweep_lives_on_the_cluster(
     assert any(re.search(rb"data: 7\d\d bytes in s3://", err) for _, err in said), said
 
     def status() -> dict[str, Any]:
-        return json.loads(hoir("status", "tiny", "--json").out)
+        return json.loads(hoir("status", "tiny", "--json", "--endpoint-url", s3_server.endpoint_url).out)
 
     place = open_storage(storage, endpoint_url=s3_server.endpoint_url)
     wait_until(lambda: any(o.key.endswith("-e0000002/manifest.json") for o in place.list("tiny/trials/t0001")))
@@ -184,7 +184,7 @@ def test_an_address_that_does_not_answer(hoir: Hoir, tmp_path: Path) -> None:
 )
 def test_what_is_no_address(hoir: Hoir, address: str) -> None:
     outcome = hoir("list", "--address", address)
-    assert (outcome.code, "must be the address of the cluster's dashboard" in outcome.err) == (2, True)
+    assert (outcome.code, "--address: must be like https://host:port" in outcome.err) == (2, True)
     assert "hunter2" not in outcome.err
 
 

@@ -70,7 +70,7 @@ def made_record(number: int, *, goal: str = "val_psnr_db") -> TrialRecord:
         "network.layer_type": layer,
         "network.num_nodes": 2 + number % 3 if layer == "continuous" else 5 + number % 20,
         "network.hidden.width": width,
-        "training.optimizer.lr": 1e-4 * 1.2**number,
+        "training.optimizer.lr": 1e-4 * 1.2 ** (number % 38),
         **({"network.input.segments": 8 + number} if layer == "continuous" else {}),
     }
     state, epochs, reason = [

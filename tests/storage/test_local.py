@@ -150,9 +150,9 @@ def _write_forever(folder: str) -> None:
     ("uri", "rule"),
     [
         ("", "must be a folder or s3://bucket/prefix"),
-        ("gs://bucket/x", "got a 'gs://' address"),
-        ("s3://", "must be followed by a bucket name"),
-        ("s3://KEY:planted-canary@bucket/x", "must be followed by a bucket name"),
+        ("gs://bucket/x", "got 'gs://bucket/x'"),
+        ("s3://", "must be a folder or s3://bucket/prefix"),
+        ("s3://KEY:planted-canary@bucket/x", "must be a folder or s3://bucket/prefix"),
         ("s3://bucket/a/../b", "must not be empty, '.' or '..'"),
         ("s3://bucket/a//b", "must not be empty"),
     ],

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hoir_ray import wording
+from hoir_ray.cli.terminal.console import Terminal, plain, styled
 from hoir_ray.cluster.cluster import Cluster
 from hoir_ray.results.front import knee
 from hoir_ray.results.metrics import metrics_of
@@ -54,7 +55,7 @@ class LiveView:
         if self._last:
             parts += [Text(), self._ended()]
         if self._driver.stop_reason is not None:
-            parts.append(Text(f"stopping: {self._driver.stop_reason}; once more to stop at once", style="bold red"))
+            parts.append(styled((f"stopping: {self._driver.stop_reason}; once more to stop at once", "bold red")))
         return Group(*parts)
 
     def _header(self) -> Text:
@@ -87,7 +88,7 @@ class LiveView:
         for record in self._driver.board.leaders[:NUM_LEADERS] if several else self._driver.board.leaders[:1]:
             mark = " knee" if bend is not None and record.trial == bend.trial else ""
             values = [wording.number(metrics_of(record)[m.name]) for m in metrics]
-            table.add_row(f"{record.trial}{mark}", *values, _settings(record, self._driver), style="green")
+            table.add_row(plain(f"{record.trial}{mark}"), *values, _settings(record, self._driver), style="green")
         return table
 
     def _ended(self) -> Table:
@@ -97,7 +98,7 @@ class LiveView:
             table.add_column(name, no_wrap=name != "why")
         for record in self._last:
             state = Text(record.state, style=wording.STATE_STYLES.get(record.state, "red"))
-            table.add_row(record.trial, state, Text(record.reason))
+            table.add_row(plain(record.trial), state, plain(record.reason))
         return table
 
     def _running(self) -> Table:
@@ -106,7 +107,7 @@ class LiveView:
         for record in sorted(running, key=lambda r: r.number)[:12]:
             curve = [row[self._metric.name] for row in record.curve if self._metric.name in row]
             table.add_row(
-                record.trial,
+                plain(record.trial),
                 str(record.epochs),
                 wording.number(curve[-1]) if curve else "-",
                 wording.sparkline(curve),
@@ -125,7 +126,7 @@ def _table(*names: str) -> Table:
 
 def _settings(record: TrialRecord, driver: Driver) -> Text:
     """Render a trial's settings in one line, cut off at the screen's edge."""
-    return Text(varied_settings(record, driver.space), no_wrap=True, overflow="ellipsis")
+    return Text(wording.printable(varied_settings(record, driver.space)), no_wrap=True, overflow="ellipsis")
 
 
 @contextmanager
@@ -134,7 +135,7 @@ def watcher() -> Iterator[Callable[[Driver, Cluster], Watcher]]:
     watchers: list[Watcher] = []
 
     def watch(driver: Driver, cluster: Cluster) -> Watcher:
-        console = Console()
+        console = Terminal()
         watchers.append(
             LiveView(driver, cluster, console=console)
             if console.is_terminal

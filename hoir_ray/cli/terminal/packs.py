@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from hoir_ray import wording
 from hoir_ray.cli.terminal.console import console, print_json, print_pairs, progress
 
 if TYPE_CHECKING:
-    from hoir_ray.packs.codec.form import Form
+    from hoir_ray.packs.quantization.form import Form
     from hoir_ray.training.facts import Facts
     from hoir_ray.training.loop import Fit
 
@@ -21,7 +22,7 @@ def print_fit(pack: Path, fit: Fit) -> None:
     console.print(f"best epoch {fit.best_epoch} of {fit.epochs}{stopped}")
     print_metrics(fit.best_metrics, as_json=False)
     console.print(f"model pack: {pack}")
-    console.print(f"next: hoir render {pack} --out picture.png")
+    console.print(f"next: hoir render {shlex.quote(str(pack))} --out picture.png")
 
 
 def print_written(written: tuple[Path, tuple[int, int, int]]) -> None:
@@ -55,7 +56,7 @@ def show_form(form: Form) -> None:
 
 def print_form(form: Form, *, out: Path, facts: Facts, as_json: bool) -> None:
     """The stored form that was written."""
-    from hoir_ray.packs.codec.metrics import stored_metrics
+    from hoir_ray.packs.quantization.metrics import stored_metrics
 
     metrics = stored_metrics(form, facts=facts)
     if as_json:

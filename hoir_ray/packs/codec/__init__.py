@@ -1,1 +1,1 @@
-"""A network in as few bytes as its picture allows: steps searched for each tensor, differences, an entropy code."""
+"""The format of a .hoir file: a header, whole steps coded by their differences with adaptive models, a checksum."""

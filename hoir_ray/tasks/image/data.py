@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hoir_ray.errors import DataError
+from hoir_ray.pictures.colours import from_bytes, shown
 from hoir_ray.pictures.coordinates import pixel_positions
 from hoir_ray.pictures.load import load_picture, picture_path
 from hoir_ray.pictures.quality import mse, psnr_db, ssim
@@ -76,17 +77,17 @@ def _read(data: ImageData) -> TaskData:
     if min(height, width) < 2:
         raise DataError(f"{data.image}: both sides must be at least 2 pixels, got {width} x {height}")
     positions = pixel_positions(height, width, num_rotations=data.num_rotations)
-    pixels = Pixels(positions, picture.flatten(0, 1).float().mul_(2 / 255).sub_(1))
+    pixels = Pixels(positions, from_bytes(picture.flatten(0, 1)))
     return TaskData(train=pixels, val=pixels, facts=ImageFacts(height=height, width=width, num_pixels=height * width))
 
 
 def score(prediction: Tensor, target: Tensor, data: TaskData) -> dict[str, float]:
     """Mean squared error on [-1, 1]; PSNR and SSIM of the picture as it would be shown, cut off at black and white."""
-    shown, true = ((prediction + 1) / 2).clamp(0, 1), (target + 1) / 2
+    fit, true = shown(prediction), shown(target)
     assert isinstance(data.facts, ImageFacts)
     shape = torch.Size((data.facts.height, data.facts.width, 3))
     return {
         "val_loss": mse(prediction, target),
-        "val_psnr_db": psnr_db(shown, true),
-        "val_ssim": ssim(shown.view(shape), true.view(shape)),
+        "val_psnr_db": psnr_db(fit, true),
+        "val_ssim": ssim(fit.view(shape), true.view(shape)),
     }

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from hoir_ray.pictures.colours import from_bytes, shown
 from hoir_ray.pictures.quality import mse, psnr_db
 from hoir_ray.tasks.random_interpolation import native
 from hoir_ray.tasks.random_interpolation.config import (
@@ -115,7 +116,7 @@ class RandomPixels(Samples):
 
     def _look_up(self, pixel: Tensor) -> Tensor:
         colours = self.table.view(-1, 3).index_select(0, pixel.flatten())
-        return colours.float().mul_(2 / 255).sub_(1).view(len(pixel), -1)
+        return from_bytes(colours).view(len(pixel), -1)
 
     def _advance(self, num_samples: int) -> None:
         assert self._stream is not None
@@ -190,5 +191,5 @@ def score(prediction: Tensor, target: Tensor, data: TaskData) -> dict[str, float
     prediction, target = prediction[:, :3], target[:, :3]
     return {
         "val_loss": mse(prediction, target),
-        "val_psnr_db": psnr_db(((prediction + 1) / 2).clamp(0, 1), (target + 1) / 2),
+        "val_psnr_db": psnr_db(shown(prediction), shown(target)),
     }

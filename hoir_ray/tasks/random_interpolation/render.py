@@ -7,8 +7,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hoir_ray.errors import PackError
+from hoir_ray.pictures.colours import from_bytes, shown
 from hoir_ray.pictures.load import load_square
 from hoir_ray.pictures.save import contact_sheet
+from hoir_ray.pictures.strips import check_drawn_size
 from hoir_ray.tasks.random_interpolation.config import (
     RandomInterpolationConfig,
     RandomInterpolationData,
@@ -31,8 +33,9 @@ def render(
 ) -> Float[Tensor, "frames side side 3"]:
     """Frames that begin with the picture or the noise to start from."""
     side = int(options.size.split("x")[0]) if options.size else config.data.size
+    check_drawn_size(side, side, num_frames=options.num_frames, source="--size with --num-frames")
     draw = _grown if config.data.sampler == "nearest" else _redrawn
-    return (torch.stack(draw(network, config.data, facts, options, side)) + 1) / 2
+    return shown(torch.stack(draw(network, config.data, facts, options, side)))
 
 
 def _redrawn(
@@ -96,7 +99,7 @@ def pictures(network: nn.Module, data: TaskData) -> dict[str, Tensor]:
     assert isinstance(pixels, RandomPixels)
     assert isinstance(data.facts, RandomInterpolationFacts)
     side = pixels.config.size
-    originals = pixels.table[:NUM_PREVIEWED].cpu().view(-1, side, side, 3).float() * (2 / 255) - 1
+    originals = from_bytes(pixels.table[:NUM_PREVIEWED].cpu().view(-1, side, side, 3))
     if pixels.config.sampler == "nearest":
         from_noise = RenderOptions(num_frames=NUM_PREVIEWED, all_random=True)
         frames = _grown(network, pixels.config, data.facts, from_noise, side)
@@ -105,8 +108,8 @@ def pictures(network: nn.Module, data: TaskData) -> dict[str, Tensor]:
         frames = _redrawn(network, pixels.config, data.facts, RenderOptions(num_frames=NUM_PREVIEWED), side)
         drawn = [redraw(network, original, config=pixels.config, salt=salt_for(0, epoch=0)) for original in originals]
     return {
-        "preview": contact_sheet((torch.cat([originals, torch.stack(drawn)]) + 1) / 2, num_columns=len(originals)),
-        "noise": contact_sheet((torch.stack(frames) + 1) / 2, num_columns=NUM_PREVIEWED),
+        "preview": contact_sheet(shown(torch.cat([originals, torch.stack(drawn)])), num_columns=len(originals)),
+        "noise": contact_sheet(shown(torch.stack(frames)), num_columns=NUM_PREVIEWED),
     }
 
 
@@ -127,7 +130,7 @@ def _rebuilt(network: nn.Module, original: Tensor, *, config: RandomInterpolatio
 
 
 def _picture(source: str, side: int) -> Tensor:
-    return load_square(source, side=side).float() * (2 / 255) - 1
+    return from_bytes(load_square(source, side=side))
 
 
 def _noise(side: int, generator: torch.Generator) -> Tensor:

@@ -15,6 +15,7 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from hoir_ray.errors import DataError
+from hoir_ray.pictures.colours import from_bytes, shown
 from hoir_ray.pictures.coordinates import directions
 from hoir_ray.pictures.load import file_stamps
 from hoir_ray.pictures.quality import mse, psnr_db
@@ -81,7 +82,7 @@ class Pixels(Samples):
         column = from_end - row * row_length
         by_column, by_row, origin = self.axes[caption].unbind(1)
         position = torch.addcmul(torch.addcmul(origin, by_row, row.unsqueeze(1)), by_column, column.unsqueeze(1))
-        return (self.dictionary, caption, position), self.colours.index_select(0, pixel).float().mul_(2 / 255).sub_(1)
+        return (self.dictionary, caption, position), from_bytes(self.colours.index_select(0, pixel))
 
     def picture_of(self, pixel: Int64[Tensor, " batch"]) -> Int64[Tensor, " batch"]:
         return torch.bucketize(pixel, self.ends, right=True)
@@ -171,8 +172,8 @@ def score(prediction: Tensor, target: Tensor, data: TaskData) -> dict[str, float
     assert isinstance(data.val, Pixels)
     picture = data.val.picture_of_samples().to(target.device)
     num_of_each = torch.bincount(picture, minlength=len(data.val.album.captions)).tolist()
-    drawn = torch.split(((prediction + 1) / 2).clamp(0, 1), num_of_each)
-    true = torch.split((target + 1) / 2, num_of_each)
+    drawn = torch.split(shown(prediction), num_of_each)
+    true = torch.split(shown(target), num_of_each)
     psnrs = [psnr_db(of_one, true_one) for of_one, true_one in zip(drawn, true, strict=True)]
     worst = min(range(len(psnrs)), key=psnrs.__getitem__)
     _log.info("the worst picture, at %.2f dB, is '%s'", psnrs[worst], data.val.album.captions[worst])

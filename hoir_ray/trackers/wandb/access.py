@@ -20,6 +20,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from hoir_ray.errors import RequestError
+from hoir_ray.machine.addresses import check_web_address
 from hoir_ray.trackers.wandb.config import Config
 
 _REMEMBERED_S = 300.0
@@ -157,8 +158,9 @@ def _query(url: str, key: str, query: str, variables: dict[str, str], *, timeout
 
 
 def _server() -> str:
-    url = str(set_up_sdk().base_url).rstrip("/")
-    return url if url.startswith(("http://", "https://")) else "https://api.wandb.ai"
+    if named := os.environ.get("WANDB_BASE_URL"):
+        check_web_address(named, source="WANDB_BASE_URL")
+    return check_web_address(str(set_up_sdk().base_url), source="W&B's base_url")
 
 
 def _api_key(url: str) -> str | None:

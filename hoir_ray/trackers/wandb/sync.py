@@ -1,4 +1,4 @@
-"""Synchronisation with W&B after the fact: runs that could not be sent during training, from wherever the sweep is kept."""
+"""Synchronisation with W&B after the fact: runs that could not be sent during training."""
 
 from __future__ import annotations
 

@@ -14,10 +14,10 @@ from hoir_ray.errors import PackError
 from hoir_ray.packs.codec import container, header
 from hoir_ray.packs.codec.file import decode, encode
 from hoir_ray.packs.codec.header import Header
-from hoir_ray.packs.codec.search import uniform_codes, weights_of
 from hoir_ray.packs.codec.steps import step_size
 from hoir_ray.packs.load import load
 from hoir_ray.packs.pack import Pack
+from hoir_ray.packs.quantization.search import uniform_codes, weights_of
 from hoir_ray.packs.render import draw
 from hoir_ray.tasks.text_to_image.data import dictionary_of
 from tests.packs.codec.small import FACTS, codes_of, small_pack

@@ -10,8 +10,8 @@ from jaxtyping import Float32, Float64
 from torch import Tensor, nn
 
 from hoir_ray.networks.layers import Links
-from hoir_ray.packs.codec.distortion import Distortion
 from hoir_ray.packs.codec.steps import step_size, to_integers, to_weights
+from hoir_ray.packs.quantization.distortion import Distortion
 
 MAX_FEATURES = 1024  # the normal equations have their square
 _RIDGE = 1e-6  # of the mean diagonal; features that no sample reaches keep what they had

@@ -10,17 +10,17 @@ import torch
 from torch import nn
 
 from hoir_ray.errors import DivergedError, RequestError
-from hoir_ray.packs.codec.distortion import Distortion
 from hoir_ray.packs.codec.file import decode
-from hoir_ray.packs.codec.fine_tuning import fine_tune
-from hoir_ray.packs.codec.form import Form, find_form, measure_file, uniform_form
-from hoir_ray.packs.codec.goal import Goal
-from hoir_ray.packs.codec.metrics import stored_metrics
-from hoir_ray.packs.codec.output_layer import refit
-from hoir_ray.packs.codec.search import search_codes, set_weights, uniform_codes, weights_of
 from hoir_ray.packs.codec.steps import to_integers, to_weights
 from hoir_ray.packs.evaluate import data_of
 from hoir_ray.packs.pack import Pack
+from hoir_ray.packs.quantization.distortion import Distortion
+from hoir_ray.packs.quantization.fine_tuning import fine_tune
+from hoir_ray.packs.quantization.form import Form, find_form, measure_file, uniform_form
+from hoir_ray.packs.quantization.goal import Goal
+from hoir_ray.packs.quantization.metrics import stored_metrics
+from hoir_ray.packs.quantization.output_layer import refit
+from hoir_ray.packs.quantization.search import search_codes, set_weights, uniform_codes, weights_of
 from hoir_ray.tasks import load_task
 from hoir_ray.training.config import QuantizationConfig
 from hoir_ray.training.data import TaskData

@@ -9,12 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hoir_ray.errors import RequestError
-from hoir_ray.packs.codec.distortion import Distortion
 from hoir_ray.packs.codec.file import decode, encode
-from hoir_ray.packs.codec.fine_tuning import fine_tune
-from hoir_ray.packs.codec.goal import Goal
-from hoir_ray.packs.codec.output_layer import refit
-from hoir_ray.packs.codec.search import (
+from hoir_ray.packs.codec.steps import LOWEST_CODE
+from hoir_ray.packs.pack import Pack
+from hoir_ray.packs.quantization.distortion import Distortion
+from hoir_ray.packs.quantization.fine_tuning import fine_tune
+from hoir_ray.packs.quantization.goal import Goal
+from hoir_ray.packs.quantization.output_layer import refit
+from hoir_ray.packs.quantization.search import (
     Codes,
     estimated_bits,
     rounded_weights,
@@ -23,8 +25,6 @@ from hoir_ray.packs.codec.search import (
     uniform_codes,
     weights_of,
 )
-from hoir_ray.packs.codec.steps import LOWEST_CODE
-from hoir_ray.packs.pack import Pack
 from hoir_ray.training.config import QuantizationConfig
 from hoir_ray.training.data import TaskData
 from hoir_ray.training.predict import predict

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hoir_ray.packs.codec.form import Form
+from hoir_ray.packs.quantization.form import Form
 from hoir_ray.training.facts import Facts
 
 _DRAWN = {"val_psnr_db": "stored_psnr_db", "val_ssim": "stored_ssim"}

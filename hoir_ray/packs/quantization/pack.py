@@ -8,10 +8,10 @@ from pathlib import Path
 
 from hoir_ray.errors import RequestError, StorageError
 from hoir_ray.machine.files import reason, replacing
-from hoir_ray.packs.codec.form import Form, Show, find_form, find_tuned_form, uniform_form
-from hoir_ray.packs.codec.goal import Goal
 from hoir_ray.packs.evaluate import data_of
 from hoir_ray.packs.pack import Pack
+from hoir_ray.packs.quantization.form import Form, Show, find_form, find_tuned_form, uniform_form
+from hoir_ray.packs.quantization.goal import Goal
 from hoir_ray.results.pull import SUFFIX
 from hoir_ray.training.config import QuantizationConfig
 

@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float32
 from torch import nn
 
-from hoir_ray.packs.codec.distortion import LOWEST_MSE, Distortion
 from hoir_ray.packs.codec.steps import HIGHEST_CODE, LOWEST_CODE, nearest_code, to_integers, to_weights
 from hoir_ray.packs.codec.tensors import WHOLE, as_links, differences, entropy_bits
+from hoir_ray.packs.quantization.distortion import LOWEST_MSE, Distortion
 
 NUM_ROUNDS = 8
 STRIDES = (-4, -2, -1, 1, 2, 4)
