@@ -245,9 +245,13 @@ class Driver:
             stored: Metrics of its stored form, which join those of the best epoch.
         """
         record = self.records[name]
-        if not record.ended:
-            best = {**record.best, **stored} if record.best is not None else None
-            self._end(record.change(model=model, best=best), state="FINISHED", reason=reason)
+        if record.ended:
+            return
+        if record.best is not None:
+            best = {**record.best, **stored}
+            curve = tuple(best if row["epoch"] == best["epoch"] else row for row in record.curve)
+            record = record.change(best=best, curve=curve)
+        self._end(record.change(model=model), state="FINISHED", reason=reason)
 
     def failed(self, name: str, failure: Failed) -> None:
         """An attempt broke; it is tried again, later, unless that is pointless or was done often enough."""

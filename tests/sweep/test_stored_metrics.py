@@ -7,6 +7,7 @@ import pytest
 from hoir_ray.errors import SpecError
 from hoir_ray.results.front import pareto_front
 from hoir_ray.results.ranking import ranked
+from hoir_ray.search.optuna_searcher import OptunaSearcher
 from hoir_ray.spec.document import parse_document
 from hoir_ray.spec.load import build_spec
 from hoir_ray.storage import Storage, open_storage
@@ -52,7 +53,7 @@ def plan_of(text: str) -> Plan:
 
 
 def test_trials_are_ranked_and_searched_by_what_is_measured_at_their_end(storage: Storage) -> None:
-    driver = build_driver(storage, FRONT)
+    driver = build_driver(storage, FRONT + "method: tpe\n")
     run_to_the_end(driver)
     records = list(driver.records.values())
     board = ranked(records, spec=driver.spec)
@@ -62,6 +63,7 @@ def test_trials_are_ranked_and_searched_by_what_is_measured_at_their_end(storage
     psnrs = [(r.best or {})["stored_psnr_db"] for r in board]
     assert psnrs == sorted(psnrs, reverse=True)
     assert driver.board.leaders == pareto_front(board, metrics=driver.spec.metrics)
+    assert isinstance(driver.searcher, OptunaSearcher)
     told = {tuple(t.values) for t in driver.searcher.trials if t.values}
     assert told == {((r.best or {})["stored_psnr_db"], (r.best or {})["stored_bytes"]) for r in records}
 
@@ -115,7 +117,9 @@ def test_asha_prunes_by_the_stand_in(storage: Storage) -> None:
         if driver.reported(record.trial, row) is not None:
             pruned += 1
         else:
-            driver.succeeded(record.trial, reason="done", model=None, stored={"stored_psnr_db": 1, "stored_bytes": 1})
+            driver.succeeded(
+                record.trial, reason="done", model=None, stored={"stored_psnr_db": 1.0, "stored_bytes": 1.0}
+            )
     assert pruned > 0
     reasons = [r.reason for r in driver.records.values() if r.state == "PRUNED"]
     assert all("val_psnr_db" in reason for reason in reasons)
