@@ -177,6 +177,11 @@ def map_paths(config: type[BaseModel], values: Mapping[str, Any], change: Callab
     return changed
 
 
+def input_paths(config: type[BaseModel]) -> list[str]:
+    """Names of the fields of `config` that name files or folders that are read."""
+    return [name for name, info in config.model_fields.items() if _is_input_path(info.annotation, info.metadata)]
+
+
 def _is_input_path(annotation: Any, metadata: Iterable[Any] = ()) -> bool:
     if any(isinstance(m, _InputPath) for m in metadata):
         return True

@@ -41,7 +41,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
         results.pull,
         results.sync,
     ),
-    "Model packs": (packs.train, packs.render, packs.evaluate, packs.import_checkpoint, packs.export),
+    "Model packs": (packs.train, packs.render, packs.evaluate, packs.pack, packs.import_checkpoint, packs.export),
     "Clusters": (remote.submit, remote.status, remote.logs, remote.stop, remote.list_sweeps),
     "This machine": (machine.tasks, machine.doctor),
 }

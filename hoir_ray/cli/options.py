@@ -16,7 +16,9 @@ SweepPlace = Annotated[
     str,
     typer.Argument(metavar="SWEEP", help="A name under ./hoir-runs, a folder, or an s3:// URI.", show_default=False),
 ]
-PackFolder = Annotated[Path, typer.Argument(metavar="PACK", help="A model pack's folder.", show_default=False)]
+PackFolder = Annotated[
+    Path, typer.Argument(metavar="PACK", help="A model pack's folder, or its .hoir file.", show_default=False)
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="A.B=C", help="Override one value, such as budget.max_trials=4. Repeatable."),

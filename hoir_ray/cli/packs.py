@@ -1,4 +1,4 @@
-"""Commands over one network: `hoir train`, `hoir render`, `hoir evaluate`, `hoir import`, `hoir export`."""
+"""Commands over one network: `hoir train`, `pack`, `render`, `evaluate`, `import` and `export`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ import typer
 from hoir_ray.cli.options import AsJson, Overrides, PackFolder
 from hoir_ray.cli.terminal.bars import EpochBar
 from hoir_ray.cli.terminal.console import progress
-from hoir_ray.cli.terminal.packs import print_exported, print_fit, print_imported, print_metrics, print_written
+from hoir_ray.cli.terminal.packs import (
+    print_exported,
+    print_fit,
+    print_form,
+    print_imported,
+    print_metrics,
+    print_written,
+    show_form,
+)
 
 
 def train(
@@ -36,6 +44,45 @@ def train(
     print_fit(pack, fit)
 
 
+def pack(
+    pack: PackFolder,
+    out: Annotated[Path, typer.Option("--out", help="File to write, such as photo.hoir.", show_default=False)],
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[data.X=Y]...", help="The data, where it has moved: data.image=x.jpg."),
+    ] = None,
+    max_bytes: Annotated[
+        int | None, typer.Option(metavar="N", help="The best picture in at most N bytes.", show_default=False)
+    ] = None,
+    min_psnr_db: Annotated[
+        float | None, typer.Option(metavar="X", help="The smallest file of at least X dB.", show_default=False)
+    ] = None,
+    bits: Annotated[
+        float | None,
+        typer.Option(metavar="B", help="2^B steps for each tensor's range; needs no data.", show_default=False),
+    ] = None,
+    fine_tune: Annotated[
+        bool, typer.Option("--fine-tune", help="Train on under rounding; takes a fifth of the training again.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a network as one small file, which render, evaluate and hoir_ray.load take as they take a folder.
+
+    Each tensor's step is searched for the fewest bytes at the least error; --max-bytes or --min-psnr-db say which of
+    the two matters.
+    """
+    from hoir_ray.packs.load import load
+    from hoir_ray.packs.quantization.goal import Goal
+    from hoir_ray.packs.quantization.pack import pack_file
+
+    goal = Goal(max_bytes=max_bytes, min_psnr_db=min_psnr_db, bits=bits)
+    loaded = load(pack)
+    form = pack_file(
+        loaded, out=out, goal=goal, settings=settings or [], fine_tuning=fine_tune, show=show_form, say=progress
+    )
+    print_form(form, out=out, facts=loaded.facts, as_json=as_json)
+
+
 def render(
     context: typer.Context,
     pack: PackFolder,
@@ -49,10 +96,10 @@ def render(
     Further flags are the task's own, and 'hoir tasks' lists them: image takes --size 1024x768; neighborhood
     --input photo.jpg --num-frames 12 --alpha 0.75; text_to_image --caption "a cat"; random_interpolation --input noise.
     """
-    from hoir_ray.packs.pack import load_pack
+    from hoir_ray.packs.load import load
     from hoir_ray.packs.render import draw, read_flags
 
-    loaded = load_pack(pack)
+    loaded = load(pack)
     print_written(draw(loaded, read_flags(context.args, loaded.task), out=out))
 
 
@@ -67,10 +114,10 @@ def evaluate(
 ) -> None:
     """Measure a model pack on its own data, or on other data."""
     from hoir_ray.packs.evaluate import measure
-    from hoir_ray.packs.pack import load_pack
+    from hoir_ray.packs.load import load
 
     data = [*(settings or []), *([f"data.image={image}"] if image is not None else [])]
-    print_metrics(measure(load_pack(pack), data), as_json=as_json)
+    print_metrics(measure(load(pack), data), as_json=as_json)
 
 
 def import_checkpoint(
@@ -107,6 +154,6 @@ def export(
     upstream: a state dict that high-order-layers-torch's HighOrderMLP loads (.pt, or .safetensors).
     """
     from hoir_ray.packs import export as exporting
-    from hoir_ray.packs.pack import load_pack
+    from hoir_ray.packs.load import load
 
-    print_exported(out, exporting.export(load_pack(pack), kind=kind, out=out))
+    print_exported(out, exporting.export(load(pack), kind=kind, out=out))

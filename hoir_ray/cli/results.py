@@ -94,7 +94,10 @@ def dashboard(
 
 def pull(
     sweep: SweepPlace,
-    to: Annotated[Path, typer.Option("--to", help="Folder to make; must not be in use.", show_default=False)],
+    to: Annotated[
+        Path,
+        typer.Option("--to", help="Folder, or file ending in .hoir, to make; must not be in use.", show_default=False),
+    ],
     trial: Annotated[str | None, typer.Option(help="A trial's name.", show_default="the best one")] = None,
     endpoint_url: Endpoint = None,
 ) -> None:

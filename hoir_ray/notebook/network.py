@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from hoir_ray import wording
-from hoir_ray.packs.pack import PREVIEW, Pack, load_pack
+from hoir_ray.packs.load import load as load_pack
+from hoir_ray.packs.pack import PREVIEW, Pack
 from hoir_ray.packs.render import read_options
 
 if TYPE_CHECKING:
@@ -57,7 +59,11 @@ class Representation(nn.Module):
         return Image.fromarray(frame.mul(255).round().to(torch.uint8).numpy())
 
     def _repr_png_(self) -> bytes:
-        return (self.pack.folder / PREVIEW).read_bytes()
+        if self.pack.folder.is_dir():
+            return (self.pack.folder / PREVIEW).read_bytes()
+        drawn = io.BytesIO()  # one file has no preview of its own
+        self.render().save(drawn, format="PNG")
+        return drawn.getvalue()
 
     def _repr_html_(self) -> str:
         encoded = "data:image/png;base64," + base64.b64encode(self._repr_png_()).decode()
@@ -66,7 +72,7 @@ class Representation(nn.Module):
 
 
 def load(pack: str | Path) -> Representation:
-    """The network of a model pack, on the CPU.
+    """The network of a model pack, a folder or a `.hoir` file, on the CPU.
 
     Raises:
         PackError: If the pack is damaged or missing.

@@ -8,6 +8,7 @@ from hoir_ray.config import config_paths, nearest
 from hoir_ray.errors import RequestError
 from hoir_ray.packs.pack import Pack
 from hoir_ray.tasks.contract import read_config
+from hoir_ray.training.data import TaskData
 from hoir_ray.training.predict import predict
 
 
@@ -15,12 +16,28 @@ def measure(pack: Pack, settings: Sequence[str]) -> dict[str, float]:
     """A pack's metrics on its own validation data, or on other data given as `data.x=y`.
 
     Raises:
-        RequestError: If a setting is not about data.
+        RequestError: If a setting is not about data, or the pack does not know its data.
+        DataError: If the data cannot be loaded.
+    """
+    data = data_of(pack, settings)
+    prediction, target = predict(pack.network, data.val)
+    return pack.task.score(prediction, target, data)
+
+
+def data_of(pack: Pack, settings: Sequence[str]) -> TaskData:
+    """A pack's own data, or other data given as `data.x=y`.
+
+    Raises:
+        RequestError: If a setting is not about data, or the pack does not know its data.
         DataError: If the data cannot be loaded.
     """
     for text in settings:
         if not text.startswith("data."):
             raise RequestError(f"'{text}': only the data can be another, such as data.image=photo.jpg")
+    overridden = {text.partition("=")[0] for text in settings}
+    unknown = [path for path in pack.missing if path not in overridden]
+    if unknown:
+        raise RequestError(f"{pack.folder}: does not name its data; give it as {unknown[0]}=...")
     known = [path for path in config_paths(type(pack.config)) if path.startswith("data.")]
     for name in (text.partition("=")[0] for text in settings):
         if name in known:
@@ -30,10 +47,7 @@ def measure(pack: Pack, settings: Sequence[str]) -> dict[str, float]:
         )
     start = {"network": pack.config.network.model_dump(), "training": pack.config.training.model_dump()}
     data_fields = {f"data.{k}": v for k, v in pack.config.model_dump()["data"].items()}
-    overridden = {text.partition("=")[0] for text in settings}
     config = read_config(
         pack.task, settings, start={**start, **{k: v for k, v in data_fields.items() if k not in overridden}}
     )
-    data = pack.task.data(config)
-    prediction, target = predict(pack.network, data.val)
-    return pack.task.score(prediction, target, data)
+    return pack.task.data(config)

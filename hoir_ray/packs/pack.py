@@ -41,7 +41,12 @@ _MAX_BYTES = {MANIFEST: 65_536, WEIGHTS: 2**30, CONFIG: 2**28, METRICS: 2**20, P
 
 @dataclass(frozen=True, kw_only=True)
 class Pack:
-    """A model pack in memory: the network holds the pack's weights, on the CPU, ready to draw."""
+    """A model pack in memory: the network holds the pack's weights, on the CPU, ready to draw.
+
+    Attributes:
+        folder: The pack's folder, or its one file.
+        missing: Dotted paths of the config that the pack does not know, such as `data.image` of a file for sharing.
+    """
 
     task: Task[Any]
     config: TaskConfig
@@ -49,6 +54,7 @@ class Pack:
     facts: Facts
     metrics: Mapping[str, float]
     folder: Path
+    missing: tuple[str, ...] = ()
 
 
 def write_pack(

@@ -35,7 +35,10 @@ def psnr_db_of_mse(value: float) -> float:
 
 
 def bits_per_pixel(num_parameters: int, *, num_pixels: int, bits_per_parameter: int = 32) -> float:
-    """Size of the weights per pixel; 32 bits a weight, as a model pack holds them, unless said otherwise."""
+    """Size of the weights per pixel; 32 bits a weight, as a model pack holds them, unless said otherwise.
+
+    A network's one file needs a sixth of that: its size is `stored_bits_per_pixel`.
+    """
     return num_parameters * bits_per_parameter / num_pixels
 
 

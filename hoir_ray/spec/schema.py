@@ -13,6 +13,7 @@ from hoir_ray.errors import RequestError
 from hoir_ray.machine.addresses import check_bucket_uri, check_web_address
 from hoir_ray.spec.conditions import parse_condition
 from hoir_ray.spec.parameters import ParameterCase
+from hoir_ray.spec.stored import SIZES, STAND_INS
 from hoir_ray.spec.units import Duration, Size
 
 BucketUri = Annotated[str, AfterValidator(lambda uri: _checked(check_bucket_uri, uri))]
@@ -281,3 +282,22 @@ class SweepSpec(Config):
     def metric(self) -> MetricSpec:
         """The first metric: it steers early stopping, and the search when it is the only one."""
         return self.metrics[0]
+
+    @property
+    def epoch_metrics(self) -> tuple[MetricSpec, ...]:
+        """The metrics as every epoch has them; one of the stored form is represented by its stand-in."""
+        stand_ins = ((m, STAND_INS.get(m.name)) for m in self.metrics)
+        return tuple(MetricSpec(name=s[0], goal=s[1]) if s else m for m, s in stand_ins)
+
+    @property
+    def epoch_metric(self) -> MetricSpec:
+        """The metric by which epochs of one trial are compared; the stored size's stand-in is the same for all."""
+        first = self.epoch_metrics[0]
+        is_size = first.name in SIZES and first is not self.metrics[0]
+        return MetricSpec(name="val_loss") if is_size else first
+
+    @property
+    def measures_stored_form(self) -> bool:
+        """Whether a metric or a constraint is of the stored form, which then has to be made."""
+        named = {m.name for m in self.metrics}.union(*(parse_condition(text).names for text in self.constraints))
+        return bool(named & STAND_INS.keys())

@@ -68,7 +68,7 @@ class Driver:
             warm_start=warm_start or WarmStartData(),
             facts=lambda point: {"num_parameters": float(candidate(point).num_parameters)},
         )
-        self.rule = build_rule(spec.early_terminate, metrics=spec.metrics)
+        self.rule = build_rule(spec.early_terminate, metrics=(spec.epoch_metric, *spec.epoch_metrics[1:]))
         self._waiting: dict[str, float] = {}  # trial -> not before
         self._running: dict[str, Running] = {}
         self._moved_at = self._looked_at = -math.inf
@@ -81,7 +81,7 @@ class Driver:
         """Bring the stopping rule to where it was, and queue the trials that have not ended."""
         for record in self.records.values():
             for row in record.curve:
-                if self.spec.metric.name in row:
+                if self.spec.epoch_metric.name in row:
                     self._decide(record, row)
             if record.state == "FINISHED" and not record.is_replicate:
                 self.rule.finished(record.trial)
@@ -197,7 +197,7 @@ class Driver:
         self._running[name].message_at = self.clock()
         for note in notes:
             record = record.change(note)
-        record = record.with_curve(curve, metric=self.spec.metric)
+        record = record.with_curve(curve, metric=self.spec.epoch_metric)
         resumes = f", goes on after epoch {record.epochs}" if curve else ""
         record = record.change(f"training on {node}{resumes}", node=node)
         for row in record.curve:  # known already, unless the driver died after the checkpoint was written
@@ -211,7 +211,7 @@ class Driver:
             return record.reason
         running, clock = self._running[name], self.clock()
         running.end_epoch(now=clock)
-        record = record.with_row(row, metric=self.spec.metric)
+        record = record.with_row(row, metric=self.spec.epoch_metric)
         reason = self._decide(record, row)
         is_over_time = running.is_over_time(self.spec.failures, now=clock)
         if (reason is not None or is_over_time) and row["epoch"] < self.candidate(record.parameters).max_epochs:
@@ -235,12 +235,23 @@ class Driver:
         """The stopping rule's reason; runs with other seeds train to their end and are compared with no other."""
         if record.is_replicate:
             return None
-        return self.rule.decide(record.trial, epoch=int(row["epoch"]), value=row[self.spec.metric.name], row=row)
+        value = row[self.spec.epoch_metric.name]
+        return self.rule.decide(record.trial, epoch=int(row["epoch"]), value=value, row=row)
 
-    def succeeded(self, name: str, *, reason: str, model: str | None) -> None:
-        """The trial trained to its own end and its model is published."""
-        if not self.records[name].ended:
-            self._end(self.records[name].change(model=model), state="FINISHED", reason=reason)
+    def succeeded(self, name: str, *, reason: str, model: str | None, stored: Mapping[str, float] = {}) -> None:
+        """The trial trained to its own end and its model is published.
+
+        Args:
+            stored: Metrics of its stored form, which join those of the best epoch.
+        """
+        record = self.records[name]
+        if record.ended:
+            return
+        if record.best is not None:
+            best = {**record.best, **stored}
+            curve = tuple(best if row["epoch"] == best["epoch"] else row for row in record.curve)
+            record = record.change(best=best, curve=curve)
+        self._end(record.change(model=model), state="FINISHED", reason=reason)
 
     def failed(self, name: str, failure: Failed) -> None:
         """An attempt broke; it is tried again, later, unless that is pointless or was done often enough."""

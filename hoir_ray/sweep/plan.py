@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from hoir_ray import wording
 from hoir_ray.config import absolute_paths, config_paths, explain, nearest, nest
 from hoir_ray.errors import SpecError
 from hoir_ray.networks.resolve import unused_fields
@@ -22,6 +23,7 @@ from hoir_ray.spec.grid import grid_size as count_grid
 from hoir_ray.spec.parameters import Scalar
 from hoir_ray.spec.schema import Resources, SweepSpec
 from hoir_ray.spec.space import MAX_GRID, Dimension, Space, build_space
+from hoir_ray.spec.stored import stored_metrics_of
 from hoir_ray.sweep.feasibility import feasible_sizes
 from hoir_ray.tasks import load_task
 from hoir_ray.tasks.contract import Task, TaskConfig
@@ -30,6 +32,8 @@ from hoir_ray.trackers import tracker_names
 MAX_CORNERS = 2_000
 NUM_SAMPLES = 200
 MAX_CANDIDATES = 4096  # configs kept, for trials that run and draws that are refused
+BITS_OF_A_WEIGHT = 32  # in a model pack, whose size `bits_per_pixel` is; a stored form has fewer
+KNOWN_BEFORE = STATIC_METRICS | {"bits_per_pixel"}  # where the picture can be read; refused before it costs a trial
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ class Plan:
                 del self._candidates[next(iter(self._candidates))]
             config = trial_config(self.spec, self.task, point)
             num_parameters = self.task.num_parameters(config)
-            refusal = self._refusal(num_parameters)
+            refusal = self._refusal(config)
             self._candidates[key] = Candidate(config=config, num_parameters=num_parameters, refusal=refusal)
         return self._candidates[key]
 
@@ -125,11 +129,24 @@ class Plan:
         """Return the constraint that the config of `point` alone breaks, in words, or None."""
         return self.candidate(point).refusal
 
-    def _refusal(self, num_parameters: int) -> str | None:
+    def _refusal(self, config: TaskConfig) -> str | None:
         for condition in map(parse_condition, self.spec.constraints):
-            if condition.names <= STATIC_METRICS and not condition.holds({"num_parameters": num_parameters}):
-                return f"{condition.text} does not hold for num_parameters {num_parameters:,}"
+            if not condition.names <= KNOWN_BEFORE:
+                continue
+            known = static_metrics(self.task, config, names=condition.names)
+            if condition.names <= known.keys() and not condition.holds(known):
+                shown = ", ".join(f"{name} {wording.number(known[name])}" for name in sorted(condition.names))
+                return f"{condition.text} does not hold for {shown}"
         return None
+
+
+def static_metrics(task: Task[Any], config: TaskConfig, *, names: frozenset[str]) -> dict[str, float]:
+    """Those of `names` that are known before training; `bits_per_pixel` only where the picture can be read."""
+    num_parameters = task.num_parameters(config)
+    static: dict[str, float] = {"num_parameters": num_parameters}
+    if "bits_per_pixel" in names and (num_pixels := task.num_pixels(config)) is not None:
+        static["bits_per_pixel"] = BITS_OF_A_WEIGHT * num_parameters / num_pixels
+    return static
 
 
 def plan_sweep(spec: SweepSpec, document: Document | None = None) -> Plan:
@@ -204,20 +221,21 @@ def _load_task(spec: SweepSpec, document: Document) -> Task[Any]:
 
 
 def _check_metrics(spec: SweepSpec, task: Task[Any], document: Document | None) -> None:
+    known = task.metrics | stored_metrics_of(task.metrics)
     for number, metric in enumerate(spec.metrics):
-        if metric.name not in task.metrics:
+        if metric.name not in known:
             place = ""
             if document is not None:
                 single = ("metric",) in document.lines
                 keys = ("metric", "name") if single else ("metrics", str(number), "name")
                 place = f" ({document.place(*keys)})"
             raise SpecError(
-                f"metric: task '{task.name}' has no metric '{metric.name}'.{nearest(metric.name, task.metrics)} "
-                f"Known: {', '.join(sorted(task.metrics))}{place}"
+                f"metric: task '{task.name}' has no metric '{metric.name}'.{nearest(metric.name, known)} "
+                f"Known: {', '.join(sorted(known))}{place}"
             )
     for text in spec.constraints:
         try:
-            parse_condition(text, known=task.metrics)
+            parse_condition(text, known=known)
         except Exception as error:
             place = f" ({document.place('constraints')})" if document else ""
             raise SpecError(f"constraints: {error}{place}") from None
@@ -314,6 +332,7 @@ def _warnings(
     for text in spec.constraints:
         condition = parse_condition(text)
         if condition.names <= STATIC_METRICS:
-            ends = [condition.holds({"num_parameters": s.num_parameters}) for s in (smallest, largest)]
-            if all(ends):
+            configs = [trial_config(spec, task, size.point) for size in (smallest, largest)]
+            ends = [static_metrics(task, config, names=condition.names) for config in configs]
+            if all(condition.holds(end) for end in ends):
                 yield f"constraints: '{text}' holds for the smallest and the largest network; it may exclude nothing"

@@ -115,7 +115,7 @@ class TuneScheduler(_Unsaved, FIFOScheduler):
             case EpochEnded():
                 return driver.reported(name, message.row) is not None
             case Finished():
-                driver.succeeded(name, reason=message.reason, model=message.model)
+                driver.succeeded(name, reason=message.reason, model=message.model, stored=message.stored)
                 if message.unsaved is not None:
                     driver.storage_failed(message.unsaved)
             case StorageFailed():

@@ -73,6 +73,8 @@ class Task(Generic[C]):
         pictures: (network, data) -> name -> (H, W, 3) in [0, 1], to watch training by; must have `preview`.
         render_options: The flags of `hoir render` that this task understands, with their defaults.
         render: (network, config, facts, options) -> frames (num_frames, H, W, 3) in [0, 1], from a pack alone.
+        num_pixels: Pixels that the config's data is drawn at; None where the network is not of one picture, or where
+            that cannot be read here.
         panels: Names of the parts of the picture `comparison`, equally wide and PANEL_GAP apart; none if it has none.
         colours: (network, config, facts, positions (x, y) in [-1, 1]) -> red, green and blue in [0, 1], for networks
             that represent one picture; None for others.
@@ -92,6 +94,7 @@ class Task(Generic[C]):
     pictures: Callable[[nn.Module, TaskData], Mapping[str, Tensor]]
     render_options: type[Config]
     render: Callable[[nn.Module, C, Any, Any], Tensor]
+    num_pixels: Callable[[C], int | None] = lambda config: None
     panels: tuple[str, ...] = ()
     colours: Callable[[nn.Module, C, Any, Tensor], Tensor] | None = None
     upstream: UpstreamProgram[C] | None = None

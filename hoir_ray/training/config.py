@@ -105,11 +105,26 @@ class EarlyStoppingConfig(Config):
     min_delta: NonNegative = 0.0
 
 
+class QuantizationConfig(Config):
+    """Training on under rounding, for the network's stored form: its one small file.
+
+    Attributes:
+        fraction: Optimizer steps, as a part of those of the training before; 0 only searches the tensors' steps.
+        lr: Adam's rate, falling to zero along half a cosine.
+        trade: How much a percent of the file's bytes is worth, in percent of the picture's error.
+    """
+
+    fraction: Annotated[float, Field(ge=0, le=10)] = 0.2
+    lr: LearningRate = 5e-4
+    trade: Annotated[float, Field(ge=2.0**-8, le=2.0**12)] = 1.0
+
+
 class TrainingConfig(Config):
     """Settings of training that are the same for every task.
 
     `batch_size` is the global one, over all workers of a trial. `val_every_epochs` spaces out validation, whose cost
-    is that of a forward pass over the validation data; the last epoch is always validated.
+    is that of a forward pass over the validation data; the last epoch is always validated. `quantization` changes the
+    stored form alone, never the model pack.
     """
 
     max_epochs: int = Field(default=20, ge=1, le=1_000_000)
@@ -120,6 +135,7 @@ class TrainingConfig(Config):
     optimizer: OptimizerConfig = AdamConfig()
     scheduler: SchedulerConfig = CosineSchedule()
     early_stopping: EarlyStoppingConfig | None = None
+    quantization: QuantizationConfig | None = None
 
     @field_validator("optimizer", "scheduler", mode="before")
     @classmethod

@@ -93,6 +93,7 @@ def train(
     metric: str = "val_psnr_db",
     goal: Goal = "maximize",
     on_epoch: Callable[[Epoch], bool | None] | None = None,
+    on_end: Callable[[], Mapping[str, float]] | None = None,
     checkpoint: Path | None = None,
     checkpoint_every_s: float = 2.0,
     on_checkpoint: Callable[[Path, int], None] | None = None,
@@ -108,6 +109,7 @@ def train(
         on_epoch: Told of every validated epoch, while `network` still holds that epoch's weights. Returning False ends
             training with this epoch, its checkpoint written, so that it can go on another time; raising SystemExit ends
             it there. Called in every worker; what the first one's does holds for all.
+        on_end: Called when `network` holds the best weights; the metrics that it returns go to the trackers as well.
         checkpoint: File of the state that a restart needs. If it is there, training resumes from it, exactly.
         checkpoint_every_s: After so much training the next epoch's end is kept, or later where writing takes long;
             0 keeps every epoch's, whatever it takes.
@@ -138,9 +140,11 @@ def train(
             module = RegressionModule(network, data, config=config)
             resumed_from = str(checkpoint) if checkpoint is not None and history.epochs else None
             _fit(module, recorder, config=config, distributed=distributed, resumed_from=resumed_from, progress=progress)
+        network.float().load_state_dict(history.state)
+        if on_end is not None:
+            recorder.track_end(on_end())
     finally:
         recorder.close()
-    network.float().load_state_dict(history.state)
     return Fit(**{f.name: getattr(history, f.name) for f in fields(Fit)})
 
 

@@ -207,6 +207,12 @@ class Recorder(Callback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self.interrupted = isinstance(exception, KeyboardInterrupt)
 
+    def track_end(self, metrics: Mapping[str, float]) -> None:
+        """Log what was measured once training had ended, with the metrics of its last epoch, whose step it has."""
+        whole = {**self.history.metrics, **metrics}
+        for tracker in self._watching.trackers if metrics else ():
+            self._tell(tracker, lambda t: t.logger.log_metrics(whole, step=self.history.epochs))
+
     def close(self) -> None:
         """Let the trackers flush what is pending."""
         for tracker in self._watching.trackers:

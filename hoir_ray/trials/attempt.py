@@ -16,6 +16,7 @@ class Attempt(Config):
 
     Attributes:
         cpus: For each worker, as `gpus`.
+        measures_stored_form: Whether metrics of the stored form are asked for.
         inputs: Paths of the config that are in storage, as in the spec.
         unsaved: A folder for what storage does not take.
         token: Fences this attempt's model pack off from those of other attempts, which may still run somewhere.
@@ -29,6 +30,7 @@ class Attempt(Config):
     inputs: dict[str, str] = {}
     metric: str
     goal: Literal["minimize", "maximize"]
+    measures_stored_form: bool = False
     storage_uri: str
     endpoint_url: str | None
     trackers: dict[str, dict[str, Any]]

@@ -58,12 +58,14 @@ class Finished(_Message):
 
     Attributes:
         model: Key of its model pack.
+        stored: Metrics of its stored form, where one was made.
         unsaved: Why storage did not take the pack, which was then put aside; None if all is well.
     """
 
     kind: Literal["finished"] = "finished"
     reason: str
     model: str | None
+    stored: dict[str, float] = {}
     unsaved: str | None = None
 
 

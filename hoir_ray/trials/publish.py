@@ -10,7 +10,10 @@ import torch
 
 from hoir_ray.errors import StorageError
 from hoir_ray.packs.pack import write_pack
+from hoir_ray.packs.quantization.form import Form
+from hoir_ray.packs.quantization.metrics import stored_metrics
 from hoir_ray.pictures.save import save_picture
+from hoir_ray.results.pull import STORED
 from hoir_ray.storage import BackgroundUploader, open_storage
 from hoir_ray.tasks.contract import Task, TaskConfig
 from hoir_ray.training.data import TaskData
@@ -29,14 +32,19 @@ def publish(
     data: TaskData,
     network: torch.nn.Module,
     fit: Fit,
+    form: Form | None,
     work: Path,
 ) -> str | None:
     """Write the best epoch's model pack into storage, its manifest last, and its picture beside the checkpoints.
+
+    Args:
+        form: The network's one small file, which goes below the pack's key and is none of the pack's own files.
 
     Returns:
         Why storage did not take it, in which case it was put aside on this machine; None if all is well.
     """
     pictures = task.pictures(network, data)
+    stored = stored_metrics(form, facts=data.facts) if form is not None else {}
     pack = work / "pack"
     write_pack(
         pack,
@@ -44,20 +52,26 @@ def publish(
         config=config,
         facts=data.facts,
         state=fit.state,
-        metrics={"epoch": float(fit.best_epoch), **fit.best_metrics},
+        metrics={"epoch": float(fit.best_epoch), **fit.best_metrics, **stored},
         preview=pictures["preview"],
     )
     save_picture(pictures.get("comparison", pictures["preview"]), work / "render.png")
 
     model, render = attempt.model, f"trials/{attempt.trial}/render.png"
+    files = {render: work / "render.png"}
+    if form is not None:
+        (work / STORED).write_bytes(form.content)
+        files[f"{model}/{STORED}"] = work / STORED
+    for key, path in files.items():
+        uploader.put_file(key, path)
     uploader.put_folder(model, pack)
-    uploader.put_file(render, work / "render.png")
     with contextlib.suppress(StorageError):
         uploader.flush(timeout_s=PUBLISH_S)
-    missing = [key for key in (model, render) if key in uploader.missing]
+    missing = [key for key in (model, *files) if key in uploader.missing]
     if not missing:
         return None
     aside = open_storage(attempt.unsaved)
     aside.put_folder(model, pack)
-    aside.put_file(render, work / "render.png")
+    for key, path in files.items():
+        aside.put_file(key, path)
     return str(uploader.failures.get(missing[0], f"'{missing[0]}' was not uploaded within {PUBLISH_S:g} s"))

@@ -15,6 +15,8 @@ from pathlib import Path
 import torch
 
 from hoir_ray.errors import StorageError
+from hoir_ray.packs.quantization.form import Form
+from hoir_ray.packs.quantization.metrics import stored_metrics
 from hoir_ray.storage import BackgroundUploader, Storage, open_storage
 from hoir_ray.tasks import load_task
 from hoir_ray.tasks.localize import localize
@@ -24,6 +26,7 @@ from hoir_ray.trials.checkpoints import CHECKPOINT, Checkpoints, Resumed
 from hoir_ray.trials.memory_limit import memory_limit
 from hoir_ray.trials.messages import EpochEnded, Finished, Message, Placed, Preempted
 from hoir_ray.trials.publish import publish
+from hoir_ray.trials.storing import stored_form
 from hoir_ray.trials.trackers import trackers_of
 
 Report = Callable[[Message], str | None]
@@ -93,6 +96,15 @@ def train_worker(attempt: Attempt, report: Report, *, worker: Worker = SINGLE) -
             preempted.extend([reason] if reason else [])
             return not reason
 
+        forms: list[Form] = []
+
+        def on_end() -> dict[str, float]:
+            resumes_elsewhere = preempted and curve[-1]["epoch"] < config.training.max_epochs
+            if resumes_elsewhere or not (attempt.measures_stored_form or config.training.quantization):
+                return {}
+            forms.append(stored_form(task=task, config=config, data=data, network=network, folder=work))
+            return stored_metrics(forms[0], facts=data.facts)
+
         with trackers_of(attempt, storage, work=work, curve=resumed.curve) if is_first else nullcontext(()) as trackers:
             fit = train(
                 network,
@@ -104,6 +116,7 @@ def train_worker(attempt: Attempt, report: Report, *, worker: Worker = SINGLE) -
                 metric=attempt.metric,
                 goal=attempt.goal,
                 on_epoch=on_epoch,
+                on_end=on_end if is_first else None,
                 checkpoint=work / CHECKPOINT,
                 checkpoint_every_s=FOLDER_EVERY_S if storage.folder is not None else S3_EVERY_S,
                 on_checkpoint=lambda path, epoch: checkpoints.save(uploader, path, epoch=epoch, curve=curve),
@@ -115,7 +128,15 @@ def train_worker(attempt: Attempt, report: Report, *, worker: Worker = SINGLE) -
         else:
             preempted.clear()  # it has come to its end, and publishing takes less than starting anew
             unsaved = publish(
-                uploader, attempt, task=task, config=config, data=data, network=network, fit=fit, work=work
+                uploader,
+                attempt,
+                task=task,
+                config=config,
+                data=data,
+                network=network,
+                fit=fit,
+                form=forms[0] if forms else None,
+                work=work,
             )
             if unsaved is None:
                 with contextlib.suppress(StorageError):  # they were for a restart; what is left of them goes in the end
@@ -127,7 +148,8 @@ def train_worker(attempt: Attempt, report: Report, *, worker: Worker = SINGLE) -
         return
     reason = f"best {attempt.metric} {fit.best_metrics[attempt.metric]:.6g} at epoch {fit.best_epoch} of {fit.epochs}"
     early = ", stopped early" if fit.stopped_early else ""
-    report(Finished(reason=reason + early, model=attempt.model, unsaved=unsaved))
+    stored = stored_metrics(forms[0], facts=data.facts) if forms else {}
+    report(Finished(reason=reason + early, model=attempt.model, stored=stored, unsaved=unsaved))
 
 
 def _resume(checkpoints: Checkpoints, path: Path, worker: Worker) -> Resumed:

@@ -32,7 +32,7 @@ class LiveView:
     """Running trials with their curves, the best so far, and why the last ones ended; fits 80 columns."""
 
     def __init__(self, driver: Driver, cluster: Cluster, *, console: Console) -> None:
-        self._driver, self._metric = driver, driver.spec.metric
+        self._driver, self._metric = driver, driver.spec.epoch_metric
         self._slots = cluster.slots(driver.spec.resources)
         self._already = driver.board.num_ended
         self._began = time.monotonic()

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hoir_ray import wording
+from hoir_ray.cli.terminal.console import console, print_json, print_pairs, progress
 
 if TYPE_CHECKING:
+    from hoir_ray.packs.quantization.form import Form
+    from hoir_ray.training.facts import Facts
     from hoir_ray.training.loop import Fit
-from hoir_ray.cli.terminal.console import console, print_json, print_pairs
 
 
 def print_fit(pack: Path, fit: Fit) -> None:
@@ -45,3 +47,21 @@ def print_imported(pack: Path, metrics: Mapping[str, float]) -> None:
 def print_exported(out: Path, usage: str) -> None:
     console.print(f"wrote {out}")
     console.print(usage, markup=False, highlight=False, soft_wrap=True)
+
+
+def show_form(form: Form) -> None:
+    """One of the stored forms that a search tries."""
+    progress(f"{form.size_bytes:,} bytes, {form.psnr_db:.2f} dB")
+
+
+def print_form(form: Form, *, out: Path, facts: Facts, as_json: bool) -> None:
+    """The stored form that was written."""
+    from hoir_ray.packs.quantization.metrics import stored_metrics
+
+    metrics = stored_metrics(form, facts=facts)
+    if as_json:
+        print_json({"file": str(out), **metrics})
+        return
+    drawn = f", {metrics['stored_psnr_db']:.2f} dB" if "stored_psnr_db" in metrics else ""
+    rate = f" ({metrics['stored_bits_per_pixel']:.3f} bits per pixel)" if "stored_bits_per_pixel" in metrics else ""
+    console.print(f"wrote {out}: {form.size_bytes:,} bytes{rate}{drawn}")

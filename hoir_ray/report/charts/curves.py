@@ -14,7 +14,7 @@ MAX_POINTS = 120
 
 
 def draw(sweep: SweepResults) -> Chart:
-    metric = sweep.spec.metric.name
+    metric = sweep.spec.epoch_metric.name
     title = f"Learning curves of {metric}"
     curves = {r.trial: (r, points) for r in sweep.records if (points := _points(r, metric))}
     if not curves:

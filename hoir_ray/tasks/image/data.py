@@ -54,6 +54,14 @@ def load(config: ImageConfig) -> TaskData:
     return _load(config.data.model_copy(update={"image": _absolute(source)}), stat.st_mtime_ns, stat.st_size)
 
 
+def num_pixels(config: ImageConfig) -> int | None:
+    """Pixels of the picture at the size that it is trained at; None where it cannot be read."""
+    try:
+        return load(config).facts.num_pixels
+    except DataError:
+        return None
+
+
 def _absolute(source: str) -> str:
     return source if source.startswith("sample:") else str(Path(source).expanduser().absolute())
 
