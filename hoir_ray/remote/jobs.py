@@ -137,7 +137,7 @@ class Jobs:
             except WorkError as error:
                 lost_since = lost_since or time.monotonic()
                 if time.monotonic() - lost_since > RECONNECT_S:
-                    raise WorkError(f"{error}; the sweep goes on without being watched") from None
+                    raise WorkError(f"{error}; the sweep continues without being watched") from None
             time.sleep(POLL_S)
 
     def _tail(self, job: SweepJob, *, skip: int) -> Iterator[str]:

@@ -198,7 +198,7 @@ class Driver:
         for note in notes:
             record = record.change(note)
         record = record.with_curve(curve, metric=self.spec.epoch_metric)
-        resumes = f", goes on after epoch {record.epochs}" if curve else ""
+        resumes = f", resumes after epoch {record.epochs}" if curve else ""
         record = record.change(f"training on {node}{resumes}", node=node)
         for row in record.curve:  # known already, unless the driver died after the checkpoint was written
             self._decide(record, row)
@@ -273,7 +273,7 @@ class Driver:
         """Requeue a preempted trial, whose state is written; it counts as no failure."""
         record = self.records[name]
         if not record.ended:
-            self._requeue(record, event=f"put back: {reason}", reason=reason)
+            self._requeue(record, event=f"requeued: {reason}", reason=reason)
 
     def interrupted(self, name: str, *, reason: str) -> None:
         """The sweep is ending; the trial can be resumed from its last checkpoint another time."""

@@ -223,7 +223,7 @@ class Recorder(Callback):
             message(tracker)
         except Exception as error:  # watching must never end what is watched
             if id(tracker) not in self._failed_trackers:
-                _log.warning("tracker %s failed, training goes on: %s", type(tracker).__name__, error)
+                _log.warning("tracker %s failed, training continues: %s", type(tracker).__name__, error)
             self._failed_trackers.add(id(tracker))
 
 

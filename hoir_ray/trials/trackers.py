@@ -67,7 +67,7 @@ def _tell_again(trackers: Sequence[Tracker], curve: Sequence[Mapping[str, float]
                 metrics = {name: value for name, value in row.items() if name != "epoch"}
                 tracker.logger.log_metrics(metrics, step=int(row["epoch"]))
         except Exception as error:  # watching must never end what is watched
-            _log.warning("tracker %s failed, training goes on: %s", type(tracker).__name__, error)
+            _log.warning("tracker %s failed, training continues: %s", type(tracker).__name__, error)
 
 
 def summarize(spec: SweepSpec, storage: Storage, records: Sequence[TrialRecord]) -> None:

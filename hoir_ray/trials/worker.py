@@ -153,7 +153,7 @@ def train_worker(attempt: Attempt, report: Report, *, worker: Worker = SINGLE) -
 
 
 def _resume(checkpoints: Checkpoints, path: Path, worker: Worker) -> Resumed:
-    """Every worker goes on from the checkpoint that the first one found to be the newest good one."""
+    """Resume every worker from the checkpoint that the first one found to be the newest good one."""
     resumed = checkpoints.fetch(path) if worker.rank == 0 else Resumed()
     name = worker.share(resumed.name)
     if worker.rank > 0 and name is not None:

@@ -113,7 +113,7 @@ def _check_resumed_epochs(sweep: Sweep, kept: dict[tuple[str, int], int], *, unl
         if trial in last and trial != unless:
             assert trained[0] == kept[trial, last[trial]] + 1, (trial, epochs, kept)
         last[trial] = attempt
-    assert max(last.values()) > 2, "or nothing was taken up again"
+    assert max(last.values()) > 2, "or nothing was resumed"
 
 
 def _plant_bombs(storage: Storage, sign: Path) -> None:

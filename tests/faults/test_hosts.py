@@ -116,7 +116,7 @@ def test_a_group_outlives_one_of_its_machines(hosts: Hosts, sweep_of: Callable[.
     assert {part.split(",")[0] for part in record.node.split("; ")} == {"worker1", "worker2"}
     assert (record.num_preemptions, record.num_failures, record.attempt) == (1, 0, 2), record.history
     assert any("its machine was lost or cut off" in line for line in record.history)
-    assert any("goes on after epoch" in line for line in record.history)
+    assert any("resumes after epoch" in line for line in record.history)
     epochs = sweep.epochs()
     again = set(epochs[record.trial, 1]) & set(epochs[record.trial, 2])
     assert again <= {3}, "it was held at the end of its third epoch, and its second was kept"
@@ -195,7 +195,7 @@ def test_a_machine_that_is_to_go_is_left_in_time(hosts: Hosts, sweep_of: Callabl
     assert code == 0, sweep.log
     moved = records[victim]
     assert (moved.num_preemptions, moved.num_failures, moved.attempt) == (0, 0, 2), moved.history
-    assert any("put back: its machine is about to go" in line for line in moved.history)
+    assert any("requeued: its machine is about to go" in line for line in moved.history)
     assert host_of(moved) != host
     first, second = sweep.epochs()[moved.trial, 1], sweep.epochs()[moved.trial, 2]
     assert second[0] == first[-1] + 1, "its state was written before it left"

@@ -1,4 +1,4 @@
-"""A machine of a cluster lost in the middle of a trial: it goes on elsewhere, and nobody is blamed."""
+"""A machine of a cluster lost in the middle of a trial: it resumes elsewhere, and nobody is blamed."""
 
 from __future__ import annotations
 
@@ -41,4 +41,4 @@ def test_a_trial_outlives_its_machine(tmp_path: Path) -> None:
     lost = [r for r in records.values() if r.num_preemptions]
     assert [(r.num_preemptions, r.num_failures, r.attempt) for r in lost] == [(1, 0, 2)], sweep.log
     assert any("its machine was lost or cut off" in line for line in lost[0].history)
-    assert any("goes on after epoch 2" in line for line in lost[0].history)
+    assert any("resumes after epoch 2" in line for line in lost[0].history)

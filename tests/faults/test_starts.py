@@ -67,7 +67,7 @@ def test_a_trial_told_to_leave_writes_its_state_first(tmp_path: Path) -> None:
     record = check_invariants(sweep, num_trials=1, exit_code=code)["t0001"]
     assert code == 0, sweep.log
     assert (record.attempt, record.num_failures, record.num_preemptions) == (2, 0, 0), record.history
-    assert any("put back: its process got SIGTERM" in line for line in record.history)
+    assert any("requeued: its process got SIGTERM" in line for line in record.history)
     first, second = sweep.epochs()["t0001", 1], sweep.epochs()["t0001", 2]
     assert second[0] == first[-1] + 1
 

@@ -57,7 +57,7 @@ def test_bursts_of_errors_delays_and_cut_transfers_are_borne(
     records = check_invariants(sweep, num_trials=4, exit_code=code)
     assert code == 0
     assert [f.hits for f in faults] == [2, 1, 2, 3, 4, 12]
-    assert any("goes on after epoch" in line for line in records["t0001"].history)
+    assert any("resumes after epoch" in line for line in records["t0001"].history)
 
 
 def test_a_lost_bucket_ends_the_sweep_and_nothing_is_trained_twice(

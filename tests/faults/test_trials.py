@@ -82,7 +82,7 @@ def test_every_trial_ends_as_promised(
     assert "memory_limit 700 MiB" in records["t0005"].reason
     assert "hang_timeout" in records["t0007"].reason
     assert "trial_timeout" in records["t0008"].reason
-    assert any("goes on after epoch 2" in line for line in records["t0006"].history)
+    assert any("resumes after epoch 2" in line for line in records["t0006"].history)
     assert "Traceback" not in sweep.log
     assert "1 x took longer than failures.trial_timeout" in sweep.log
     _check_runs(wandb_backend, {name: r.epochs for name, r in records.items() if r.state == "FINISHED"})

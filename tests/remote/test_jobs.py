@@ -127,11 +127,11 @@ def test_a_sweep_lives_on_the_cluster(
     assert (other.code, "is running on this cluster with another spec" in other.err) == (2, True)
 
     stopped = hoir("stop", "tiny")
-    assert (stopped.code, "the same 'hoir submit' goes on" in stopped.out) == (0, True), stopped
+    assert (stopped.code, "the same 'hoir submit' resumes it" in stopped.out) == (0, True), stopped
     assert "was not running: STOPPED" in hoir("stop", "tiny").out
     log = hoir("logs", "tiny").out
     assert "stopped: interrupted by SIGTERM" in log
-    assert "go on with: hoir submit s.yaml" in log
+    assert "resume with: hoir submit s.yaml" in log
     before = open_sweep(place.child("tiny"))
     assert all(r.state == "PENDING" and r.attempt == 1 for r in before.records), before.records
     assert hoir("logs", "-f", "tiny").code == 130
@@ -155,7 +155,7 @@ def test_a_sweep_lives_on_the_cluster(
     after = open_sweep(place.child("tiny"))
     assert [(r.trial, r.state, r.attempt) for r in after.records] == [(f"t000{n}", "FINISHED", 2) for n in (1, 2)]
     assert all([row["epoch"] for row in r.curve] == list(range(1, EPOCHS + 1)) for r in after.records)
-    assert any("goes on after epoch 2" in line for line in after.records[0].history)
+    assert any("resumes after epoch 2" in line for line in after.records[0].history)
     assert [o.key for o in place.list("inputs")] == stored
     assert status()["state"] == "SUCCEEDED"
     assert status()["trials"] == {"FINISHED": 2}

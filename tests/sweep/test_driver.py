@@ -220,7 +220,7 @@ def test_a_trial_that_leaves_its_machine_goes_on_and_is_not_charged(storage):
     driver.started(name)
     driver.placed(name, node="another", curve=record.curve)
     assert driver.records[name].attempt == 2
-    assert any("put back: its machine is about to go" in line for line in driver.records[name].history)
+    assert any("requeued: its machine is about to go" in line for line in driver.records[name].history)
 
 
 def test_one_worker_has_its_place_when_it_starts_and_a_group_when_it_has_arrived(storage):

@@ -191,7 +191,7 @@ def test_one_ctrl_c_stops_in_order_and_the_same_command_goes_on(tmp_path):
     wait_for(gate.held)
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=60) == 130, log_of(tmp_path)
-    assert "go on with: hoir sweep sweep.yaml" in log_of(tmp_path)
+    assert "resume with: hoir sweep sweep.yaml" in log_of(tmp_path)
     assert left_behind(process.pid) == []
     stopped = {r.trial: r for r in Ledger(storage).load()}
     assert any(not r.ended for r in stopped.values())

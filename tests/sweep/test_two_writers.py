@@ -49,7 +49,7 @@ def test_two_drivers_give_no_number_twice(tmp_path: Path) -> None:
 
 def test_a_record_that_cannot_be_read_keeps_its_number(tmp_path: Path) -> None:
     storage = open_storage(str(tmp_path))
-    run(build_driver(storage), steps=2)
+    run(build_driver(storage), slots=2, num_epochs=2)
     storage.put("ledger/t0002.json", b"{")
     driver = build_driver(storage, records=Ledger(storage).load())
     run(driver)

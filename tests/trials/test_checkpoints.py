@@ -1,4 +1,4 @@
-"""A trial's checkpoints in storage: the newest good one is gone on from, whatever happened to the others."""
+"""A trial's checkpoints in storage: trials resume from the newest good one, whatever happened to the others."""
 
 from __future__ import annotations
 

@@ -104,14 +104,14 @@ def print_stopped(job: SweepJob, *, was_live: bool) -> None:
     if not was_live:
         console.print(f"{job.sweep} was not running: {job.state}")
     elif job.state == "STOPPED":
-        console.print(f"{job.sweep} has stopped; the same 'hoir submit' goes on with it")
+        console.print(f"{job.sweep} has stopped; the same 'hoir submit' resumes it")
     else:
         console.print(f"{job.sweep} had ended by itself: {job.state}")
 
 
 def print_left(job: SweepJob) -> None:
     """After a log that was followed until Ctrl-C."""
-    errors.print(f"\n{job.sweep} goes on; to look again: {_typed('logs -f', job)}, to end it: {_typed('stop', job)}")
+    errors.print(f"\n{job.sweep} continues; to look again: {_typed('logs -f', job)}, to end it: {_typed('stop', job)}")
 
 
 def print_end(job: SweepJob) -> None:

@@ -85,7 +85,7 @@ def print_outcome(opened: SweepResults, *, stop_reason: str | None, command: str
     if stop_reason is not None:
         console.print(styled((f"stopped: {stop_reason}", "yellow")))
         if command and any(not r.ended for r in opened.records):
-            console.print(f"go on with: {command}")
+            console.print(f"resume with: {command}")
     if not leaders or not is_saved or leaders[0].model is None:
         return
     best, name = leaders[0], opened.spec.name

@@ -26,7 +26,7 @@ _ARRIVAL_S = 5.0  # what was sent may take a moment until W&B tells of it
 
 
 class OpenRun:
-    """A run of W&B's, new or gone on with, in which no step is sent twice.
+    """A run of W&B's, new or resumed, in which no step is sent twice.
 
     Raises:
         Exception: Whatever the SDK raises when it cannot start a run.

@@ -164,7 +164,7 @@ class WandbTracker:
         if reason not in _told and not self._given_up:
             _told.add(reason)
             where = self._directory
-            _log.warning("W&B: %s. Training goes on; runs are kept in %s, `hoir sync` sends them.", reason, where)
+            _log.warning("W&B: %s. Training continues; runs are kept in %s, `hoir sync` sends them.", reason, where)
 
 
 class _Logger(Logger):
