@@ -50,7 +50,7 @@ def make_folder(name: str, folder: Path) -> str:
 def of_split(config, *, train_split: bool) -> Tensor:
     from hoir_ray.tasks.random_interpolation.data import split
 
-    paths = split(find_pictures(config.data.folder), train_fraction=config.data.train_fraction, seed=0)
+    paths = split(list(find_pictures(config.data.folder).paths), train_fraction=config.data.train_fraction, seed=0)
     chosen = paths["train"] if train_split else paths["val"] + paths["test"]
     return read_all(chosen, side=SIDE, where=config.data.folder).view(-1, SIDE, SIDE, 3).float() / 255
 
@@ -106,7 +106,7 @@ def measure(name: str, sampler: str, folder: str, *, epochs: int, sheets: Path |
 def _held_out_paths(config) -> list[str]:
     from hoir_ray.tasks.random_interpolation.data import split
 
-    paths = split(find_pictures(config.data.folder), train_fraction=config.data.train_fraction, seed=0)
+    paths = split(list(find_pictures(config.data.folder).paths), train_fraction=config.data.train_fraction, seed=0)
     return paths["val"] + paths["test"]
 
 

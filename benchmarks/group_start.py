@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 import tempfile
 import time
@@ -40,26 +41,30 @@ budget: {{max_trials: 1}}
 """
 
 
-class Nobody:
-    """Watches nothing."""
+class FirstEpoch:
+    """A listener that keeps the time of the first epoch."""
 
-    def changed(self, record: Any, event: str) -> None: ...
+    at: float = math.nan
+
+    def changed(self, record: Any, event: str) -> None:
+        if event == "epoch" and math.isnan(self.at):
+            self.at = time.time()
 
     def close(self) -> None: ...
 
 
 def ours(address: str | None) -> float:
     """Seconds from the trial's record to its first epoch."""
+    known = FirstEpoch()
 
-    def watch(driver: Driver, cluster: Cluster) -> Nobody:
-        return Nobody()
+    def watch(driver: Driver, cluster: Cluster) -> FirstEpoch:
+        return known
 
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         opened, _ = run_sweep(_plan(folder), watch=watch, address=address)
     (record,) = opened.records
     assert record.state == "FINISHED", record.reason
-    began, known = (next(h for h in record.history if what in h).split(" ")[0] for what in ("created", "training on"))
-    return (datetime.fromisoformat(known) - datetime.fromisoformat(began)).total_seconds()
+    return known.at - datetime.fromisoformat(record.created_at).timestamp()
 
 
 def bare(address: str | None) -> float:

@@ -25,6 +25,7 @@ from hoir_ray.storage import Storage, open_storage
 from hoir_ray.sweep.driver import Driver
 from hoir_ray.sweep.plan import Plan, plan_sweep
 from hoir_ray.sweep.resume import resolved
+from hoir_ray.testing.simulation import Simulation
 from tests.servers.seaweedfs import OWNER, SeaweedFS
 
 NUM_TRIALS, NUM_EPOCHS = 2_000, 27
@@ -59,7 +60,7 @@ def main() -> None:
         show("the driver rebuilt", lambda: drivers.append(build(storage, plan)))
         (driver,) = drivers
         show("20 trials asked for, reported and ended", lambda: step(driver, 20))
-        show("a snapshot of the ledger", lambda: driver.ledger.save_snapshot(driver.records.values()))
+        show("a snapshot of the ledger", lambda: driver.board.ledger.save_snapshot(driver.records.values()))
         show("the summary written", lambda: write_summary(storage, plan.spec, list(driver.records.values())))
         before = memory_mib()
         step(driver, 100)
@@ -86,7 +87,7 @@ def made(plan: Plan, number: int) -> TrialRecord:
         attempt=1,
         num_parameters=1000 + number,
         curve=curve,
-        best=best_row(curve, metric="val_psnr_db", goal="maximize"),
+        best=best_row(curve, metric=plan.spec.metric),
         created_at=now(),
         ended_at=now(),
         model=f"models/t{number:04d}" if finished else None,
@@ -123,23 +124,14 @@ def build(storage: Storage, plan: Plan) -> Driver:
         spec=plan.spec,
         space=plan.space,
         ledger=Ledger(storage),
-        refuse=plan.refuse,
-        describe=lambda point: {"num_parameters": 1, "seed": 0},
-        max_epochs=lambda record: NUM_EPOCHS,
-        records={r.trial: r for r in Ledger(storage).load()},
+        candidate=plan.candidate,
+        records=Ledger(storage).load(),
     )
 
 
 def step(driver: Driver, count: int) -> None:
-    for _ in range(count):
-        record = driver.next()
-        assert record is not None
-        driver.started(record.trial)
-        for epoch in range(1, NUM_EPOCHS + 1):
-            if driver.reported(record.trial, row(epoch, random.random())) is not None:
-                break
-        else:
-            driver.succeeded(record.trial, reason="done", model=None)
+    simulation = Simulation(driver, row=lambda record, epoch: row(epoch, random.random()))
+    simulation.run(num_ended=driver.board.num_ended + count)
 
 
 def hoir(*arguments: str) -> None:

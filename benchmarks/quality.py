@@ -19,7 +19,7 @@ from hoir_ray.networks import build_mlp
 from hoir_ray.networks.upstream import from_upstream_state, to_upstream
 from hoir_ray.pictures.load import load_picture
 from hoir_ray.tasks import load_task
-from hoir_ray.tasks.image.config import ImageConfig
+from hoir_ray.tasks.image.config import ImageConfig, ImageFacts
 from hoir_ray.tasks.image.data import Pixels, load
 from hoir_ray.tasks.image.network import build_network
 from hoir_ray.training.data import TaskData
@@ -82,7 +82,7 @@ def build_upstreams(config: ImageConfig) -> tuple[TaskData, nn.Module]:
     upstream = to_upstream(build_mlp(config.network, in_width=4, out_width=3))
     initialize_network_polynomial_layers(upstream, max_slope=1.0, max_offset=0.0)
     network = from_upstream_state(upstream.state_dict(), config=config.network, in_width=4, out_width=3)
-    facts = {"height": height, "width": width, "num_pixels": height * width}
+    facts = ImageFacts(height=height, width=width, num_pixels=height * width)
     return TaskData(train=pixels, val=pixels, facts=facts), network
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import heapq
 import json
 import logging
 import math
@@ -36,6 +35,7 @@ from record_curves import CURVES, SPEC, key_of  # type: ignore[import-not-found]
 
 from hoir_ray.cluster.cluster import Capacity, Cluster
 from hoir_ray.results.ledger import Ledger
+from hoir_ray.results.record import TrialRecord
 from hoir_ray.search import searcher
 from hoir_ray.spec.document import parse_document
 from hoir_ray.spec.load import build_spec
@@ -45,8 +45,8 @@ from hoir_ray.sweep.driver import Driver
 from hoir_ray.sweep.event_lines import EventLines
 from hoir_ray.sweep.front_packs import FrontPacks
 from hoir_ray.sweep.plan import Plan, plan_sweep
+from hoir_ray.testing.simulation import Clock, Simulation
 
-MAX_EPOCHS = 27
 PARTS = ("ask", "report", "tell", "stopping", "ledger", "snapshot", "packs", "view", "bookkeeping")
 RANGES = {
     "values: [8, 16, 24, 32]}": "min: 8, max: 32}",
@@ -140,15 +140,13 @@ def build(
         spec=plan.spec,
         space=plan.space,
         ledger=Ledger(storage, uploader=uploader),
-        refuse=plan.refuse,
-        describe=lambda point: {"num_parameters": plan.task.num_parameters(plan.config(point)), "seed": 0},
-        max_epochs=lambda record: MAX_EPOCHS,
+        candidate=plan.candidate,
         clock=clock,
     )
     if len(plan.spec.metrics) > 1:
-        driver.listeners.append(FrontPacks(driver, storage))
+        driver.board.listeners.append(FrontPacks(driver.board, storage))
     out = Path(os.devnull).open("w")  # noqa: SIM115  # as long as the process
-    driver.listeners.append(EventLines(driver, Cluster(lambda: Capacity(({"CPU": float(slots)},))), out=out))
+    driver.board.listeners.append(EventLines(driver, Cluster(lambda: Capacity(({"CPU": float(slots)},))), out=out))
     return driver
 
 
@@ -158,11 +156,11 @@ def watch(processor: Processor, driver: Driver) -> None:
     for method in ("placed", "reported"):
         processor.wrap(driver, method, "report")
     for method in ("ask", "tell"):
-        processor.wrap(driver._searcher, method, method)
-    processor.wrap(driver._rule, "decide", "stopping")
-    processor.wrap(driver.ledger, "save", "ledger")
-    processor.wrap(driver.ledger, "save_snapshot", "snapshot")
-    for listener in driver.listeners:
+        processor.wrap(driver.searcher, method, method)
+    processor.wrap(driver.rule, "decide", "stopping")
+    processor.wrap(driver.board.ledger, "save", "ledger")
+    processor.wrap(driver.board.ledger, "save_snapshot", "snapshot")
+    for listener in driver.board.listeners:
         processor.wrap(listener, "changed", "packs" if isinstance(listener, FrontPacks) else "view")
 
 
@@ -183,17 +181,32 @@ class Window:
         return sum(self.parts.values()) + self.background
 
 
-class Simulation:
-    """Trials that end their epochs in the order of simulated time, each heard by the driver at once, as under Tune."""
+class Measured:
+    """A simulated sweep whose driver is measured; its trials report as under Tune, each as soon as its epoch ends."""
 
     def __init__(self, plan: Plan, storage: Storage, uploader: BackgroundUploader, *, slots: int) -> None:
-        self._now, self._slots = 0.0, slots
-        self.processor, self._curves = Processor(), Curves()
-        self.driver = build(plan, storage, uploader, slots=slots, clock=lambda: self._now)
+        clock, self.processor, self._curves = Clock(), Processor(), Curves()
+        self.driver = build(plan, storage, uploader, slots=slots, clock=clock)
         watch(self.processor, self.driver)
-        self._due: list[tuple[float, str, int, list[float]]] = []
-        self.ended = self.epochs = 0
-        self.best, self._finals = 0.0, list[float]()
+        self._simulation = Simulation(
+            self.driver, row=self._row, epoch_s=lambda r: 10.0 + (r.num_parameters or 0) / 200, slots=slots, clock=clock
+        )
+        self._epochs, self._best, self._finals = 0, 0.0, list[float]()
+
+    def _row(self, record: TrialRecord, epoch: int) -> dict[str, float]:
+        curve = self._curves.of(record.parameters)
+        if epoch == 1:
+            self._finals.append(max(curve))
+        psnr = curve[epoch - 1]
+        self._best, self._epochs = max(self._best, psnr), self._epochs + 1
+        losses = dict.fromkeys(("val_loss", "train_loss"), 10 ** (-psnr / 10))
+        return {
+            "epoch": float(epoch),
+            "val_psnr_db": psnr,
+            **losses,
+            "val_ssim": psnr / 40,
+            "train_time_s": 10.0 * epoch,
+        }
 
     def _asked(self) -> float:
         """The mean of what the points asked for since the last call would come to, trained to their ends."""
@@ -203,60 +216,17 @@ class Simulation:
     def run(self, *, windows: Sequence[int]) -> Iterator[Window]:
         before, whole, ended, epochs = dict[str, float](), time.process_time(), 0, 0
         for until in windows:
-            while self.ended < until and self._step():
-                pass
+            self._simulation.run(num_ended=until)
             self.processor.switch()
-            count, seconds = max(1, self.ended - ended), dict(self.processor.seconds)
+            now_ended = self.driver.board.num_ended
+            count, seconds = max(1, now_ended - ended), dict(self.processor.seconds)
             spent = {part: 1000 * (s - before.get(part, 0.0)) / count for part, s in seconds.items()}
             background = 1000 * (time.process_time() - whole) / count - sum(spent.values())
             parts = {part: spent.get(part, 0.0) for part in PARTS}
             yield Window(
-                self.ended, parts, background, rss_mib(), (self.epochs - epochs) / count, self._asked(), self.best
+                now_ended, parts, background, rss_mib(), (self._epochs - epochs) / count, self._asked(), self._best
             )
-            before, whole, ended, epochs = seconds, time.process_time(), self.ended, self.epochs
-
-    def _step(self) -> bool:
-        driver = self.driver
-        driver.check()
-        driver.overdue()
-        if len(driver.running) < self._slots and (record := driver.next()) is not None:
-            driver.started(record.trial)
-            curve = self._curves.of(record.parameters)
-            self._finals.append(max(curve))
-            self._begin(record.trial, 0, curve)
-            return True
-        if not self._due:
-            return False
-        self._now, name, epoch, curve = heapq.heappop(self._due)
-        self._report(name, epoch, curve)
-        return True
-
-    def _begin(self, name: str, epoch: int, curve: list[float]) -> None:
-        """Train the epoch after `epoch`."""
-        lasts = 10.0 + (self.driver.records[name].num_parameters or 0) / 200
-        heapq.heappush(self._due, (self._now + lasts, name, epoch + 1, curve))
-
-    def _report(self, name: str, epoch: int, curve: list[float]) -> None:
-        driver, psnr = self.driver, curve[epoch - 1]
-        self.best, self.epochs = max(self.best, psnr), self.epochs + 1
-        row = {
-            "epoch": float(epoch),
-            "val_psnr_db": psnr,
-            "val_loss": 10 ** (-psnr / 10),
-            "train_loss": 10 ** (-psnr / 10),
-        }
-        row.update(val_ssim=psnr / 40, train_time_s=10.0 * epoch)
-        if epoch == 1:
-            driver.placed(name, node="node-17, process 4711")
-        if driver.reported(name, row) is not None:
-            self.ended += 1
-        elif epoch == MAX_EPOCHS:
-            driver.succeeded(
-                name, reason=f"best val_psnr_db {psnr:.6g} at epoch {epoch} of {epoch}", model=f"models/{name}"
-            )
-            self.ended += 1
-        else:
-            self._begin(name, epoch, curve)
+            before, whole, ended, epochs = seconds, time.process_time(), now_ended, self._epochs
 
 
 def rss_mib() -> float:
@@ -307,7 +277,7 @@ def main() -> None:
         counting = Counting(storage.backend)
         counted = Storage(counting)
         uploader = BackgroundUploader(counted, max_queued=1_000_000)
-        simulation = Simulation(
+        simulation = Measured(
             planned(arguments.search, trials=trials, seed=arguments.seed), counted, uploader, slots=slots
         )
         print(

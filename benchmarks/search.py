@@ -24,11 +24,11 @@ import numpy as np
 import optuna
 from landscape import Landscape, Point, landscape_of  # type: ignore[import-not-found]  # the file beside this one
 
-from hoir_ray.results.record import TrialRecord
 from hoir_ray.spec.load import build_spec
 from hoir_ray.spec.space import Dimension, Space
 from hoir_ray.sweep.driver import Driver
 from hoir_ray.sweep.plan import plan_sweep
+from hoir_ray.testing.simulation import NoLedger
 
 SLOTS, MIN_EPOCHS, MAX_EPOCHS, ETA = 4, 3, 27, 3
 SHARES = (0.95, 0.99)  # of the best known value
@@ -45,11 +45,6 @@ class Search(Protocol):
     def finish(self, name: str, *, value: float) -> None: ...
 
 
-class NoLedger:
-    def save(self, record: TrialRecord) -> None: ...
-    def save_snapshot(self, records: object) -> None: ...
-
-
 class Ours:
     """The product's driver with its searcher and stopping rule, its records kept nowhere."""
 
@@ -61,10 +56,8 @@ class Ours:
         self._driver = Driver(
             spec=plan.spec,
             space=plan.space,
-            ledger=NoLedger(),  # type: ignore[arg-type]  # the two methods that a driver calls
-            refuse=plan.refuse,
-            describe=lambda point: {},
-            max_epochs=lambda record: MAX_EPOCHS,
+            ledger=NoLedger(),
+            candidate=plan.candidate,
         )
 
     def ask(self) -> tuple[str, Point] | None:

@@ -76,7 +76,7 @@ def _train_directly(config: dict[str, Any]) -> None:
 
     from hoir_ray.trials.worker import train_worker
 
-    train_worker(Attempt.model_validate(config[JOB_KEY]), lambda message: tune.report({MESSAGE: json.dumps(message)}))
+    train_worker(Attempt.model_validate(config[JOB_KEY]), lambda message: tune.report({MESSAGE: message.to_json()}))
 
 
 def _train_nested(config: dict[str, Any]) -> None:
@@ -88,7 +88,7 @@ def _train_nested(config: dict[str, Any]) -> None:
         from hoir_ray.trials.worker import train_worker
 
         job = Attempt.model_validate(inner[JOB_KEY])
-        train_worker(job, lambda message: ray.train.report({MESSAGE: json.dumps(message)}))
+        train_worker(job, lambda message: ray.train.report({MESSAGE: message.to_json()}))
 
     TorchTrainer(
         loop,

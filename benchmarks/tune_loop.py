@@ -10,7 +10,6 @@ window: the processor's ms per trial of the whole process, of the driver in it, 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import tempfile
@@ -29,6 +28,7 @@ from hoir_ray.storage import BackgroundUploader, open_storage
 from hoir_ray.sweep import tune as sweep_tune
 from hoir_ray.sweep.driver import Driver
 from hoir_ray.trials.attempt import Attempt
+from hoir_ray.trials.messages import EpochEnded, Finished, Message, Placed
 from hoir_ray.trials.trainable import JOB_KEY, MESSAGE
 
 NUM_EPOCHS, FIRST = 3, 8
@@ -37,14 +37,14 @@ NUM_EPOCHS, FIRST = 3, 8
 def do_nothing(config: dict[str, Any]) -> None:
     from ray import tune
 
-    def report(**message: Any) -> None:
-        tune.report({MESSAGE: json.dumps({"trial": config[JOB_KEY]["trial"], **message})})
+    def report(message: Message) -> None:
+        tune.report({MESSAGE: message.to_json()})
 
     time.sleep(config[JOB_KEY]["config"]["seconds"])
-    report(node="here", notes=[], curve=[], row={"epoch": 1.0, "val_psnr_db": 1.0})
-    for epoch in range(2, NUM_EPOCHS + 1):
-        report(row={"epoch": float(epoch), "val_psnr_db": float(epoch)})
-    report(finished="done", model=None, unsaved=None)
+    report(Placed(node="here"))
+    for epoch in range(1, NUM_EPOCHS + 1):
+        report(EpochEnded(row={"epoch": float(epoch), "val_psnr_db": float(epoch)}))
+    report(Finished(reason="done", model=None))
 
 
 class Windows:
@@ -78,13 +78,11 @@ def driven(*, trials: int, every: int) -> Iterator[Driver]:
             spec=plan.spec.model_copy(update={"early_terminate": {"type": "none"}}),
             space=plan.space,
             ledger=Ledger(storage, uploader=uploader),
-            refuse=plan.refuse,
-            describe=lambda point: {"num_parameters": plan.task.num_parameters(plan.config(point)), "seed": 0},
-            max_epochs=lambda record: NUM_EPOCHS,
+            candidate=plan.candidate,
         )
         processor = Processor()
         watch(processor, driver)
-        driver.listeners.append(Windows(processor, every=every))
+        driver.board.listeners.append(Windows(processor, every=every))
         yield driver
         uploader.close()
 

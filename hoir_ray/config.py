@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
@@ -79,16 +80,17 @@ def explain(error: ValidationError, *, known: Iterable[str] = ()) -> list[tuple[
             findings.append((path, "is needed and was not given"))
         else:
             rule = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
-            shown = "" if isinstance(item["input"], Mapping) else f", got {_shorten(item['input'])}"
+            shown = "" if isinstance(item["input"], Mapping) else f", got {shorten(item['input'])}"
             findings.append((path, f"{rule}{shown}"))
     if len(items) > _MOST_FINDINGS:
         findings.append(("others", f"{len(items) - _MOST_FINDINGS} more complaints"))
     return findings
 
 
-def _shorten(value: object) -> str:
+def shorten(value: object) -> str:
+    """A value as it is written, cut to 100 characters."""
     text = repr(value)
-    return text if len(text) <= 200 else f"{text[:200]}…"
+    return text if len(text) <= 100 else f"{text[:100]}…"
 
 
 def _written(location: Iterable[int | str], *, known: Iterable[str]) -> str:
@@ -145,6 +147,10 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
             yield from _models(argument)
 
 
+# What is no path although it stands where one may: a sample, or something of another scheme. Colons occur in names.
+_ADDRESS = re.compile(r"sample:|[A-Za-z][A-Za-z0-9+.-]+://")
+
+
 class _InputPath:
     """Marks a config's string as naming a file or folder that is read."""
 
@@ -180,6 +186,6 @@ def _is_input_path(annotation: Any, metadata: Iterable[Any] = ()) -> bool:
 def _map_path(value: Any, change: Callable[[str], str]) -> Any:
     if isinstance(value, (list, tuple)):
         return type(value)(_map_path(v, change) for v in value)
-    if not isinstance(value, str) or not value or ":" in value:
+    if not isinstance(value, str) or not value or _ADDRESS.match(value):
         return value
     return change(value)

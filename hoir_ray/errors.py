@@ -6,17 +6,39 @@ HoirError
 │   ├── DataError       a picture, folder or table that cannot be represented
 │   └── PackError       a model pack or checkpoint that is missing, broken or not what its manifest says
 ├── StorageError        exit 4: storage cannot be reached, read or written
-└── WorkError           exit 1: the work was started and failed
-    └── DivergedError   a loss or metric became NaN or infinite
+├── WorkError           exit 1: the work was started and failed
+│   └── DivergedError   a loss or metric became NaN or infinite
+└── StoppedError        exit 130: the user or a scheduler ended it
 """
 
 from __future__ import annotations
 
+import re
+
+_SECRETS = (
+    (re.compile(r"(?<![\w/:])[^\s/@:'\"]+:(?!//)[^\s@'\"]+@(?=[\w.-]+)"), "***@"),
+    (re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]*://)(?:[^/@\s'\":]*:[^@\s'\"]*|[^/@\s'\"]+)@"), r"\1***@"),
+    (
+        re.compile(r"([?&;][^=&\s]*(?:token|key|secret|password|signature|credential)[^=&\s]*=)[^&\s'\"]+", re.I),
+        r"\1***",
+    ),
+)
+
+
+def masked(text: str) -> str:
+    """Replace by *** what stands before the host in an address, and the values in a query that are named as secrets."""
+    for pattern, shown in _SECRETS:
+        text = pattern.sub(shown, text)
+    return text
+
 
 class HoirError(Exception):
-    """Root of the errors that are shown as one line, without a traceback."""
+    """Root of the errors that are shown as one line, without a traceback. Secrets in addresses are masked."""
 
     exit_code = 1
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(masked(str(message)))
 
 
 class RequestError(HoirError):
@@ -49,3 +71,9 @@ class WorkError(HoirError):
 
 class DivergedError(WorkError):
     """A loss or metric became NaN or infinite during training."""
+
+
+class StoppedError(HoirError):
+    """The work was ended by a signal; its message says what is kept."""
+
+    exit_code = 130

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 
 from hoir_ray.spec.parameters import Scalar
 
 _PREFIXES = ("network.", "training.optimizer.", "training.", "data.")
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+# Control characters but for tab and newline, marks that reverse a line, line separators, and halves of pairs.
+_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _BARS = "▁▂▃▄▅▆▇█"
 # How a terminal colours each state; the states that are failures are red.
 STATE_STYLES = {"FINISHED": "green", "PRUNED": "yellow", "RUNNING": "cyan", "PENDING": "dim"}
@@ -21,8 +26,15 @@ def short_name(path: str) -> str:
     return path
 
 
+def printable(text: str) -> str:
+    """Foreign text as one may print it: what would steer a terminal, or reorder a line, is written out as `\\x1b`."""
+    return _STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), _COLOURS.sub("", text))
+
+
 def number(value: float) -> str:
     """Four significant digits, whole numbers in full with thousands marked."""
+    if not math.isfinite(value):
+        return str(value)
     if value == int(value) and abs(value) < 1e15:
         return f"{int(value):,}"
     return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"

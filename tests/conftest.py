@@ -7,7 +7,12 @@ import pytest
 pytest_plugins = ["tests.servers.fixtures", "tests.command"]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests start first, and the quick ones fill what is left of the workers' time."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Files with long tests start first, then those with slow ones; the quick ones fill what is left of the time.
+
+    Tests that install are left out unless they are asked for.
+    """
+    if config.option.markexpr != "install":
+        items[:] = [item for item in items if item.get_closest_marker("install") is None]
+    long, slow = ({item.path for item in items if item.get_closest_marker(name)} for name in ("long", "slow"))
+    items.sort(key=lambda item: (item.path not in long, item.path not in slow))

@@ -14,7 +14,7 @@ from hoir_ray.storage import open_storage
 from hoir_ray.sweep.plan import plan_sweep
 
 SWEEPS = Path(__file__).parent.parent / "sweeps"
-CUT = ["budget.max_trials=2", "training.max_epochs=1", "early_terminate={type: none}"]
+CUT = ["budget.max_trials=2", "training.max_epochs=1", "early_terminate={type: none}", "resources.concurrent_trials=1"]
 
 
 @pytest.mark.parametrize("path", sorted(SWEEPS.rglob("*.yaml")), ids=lambda p: str(p.relative_to(SWEEPS)))

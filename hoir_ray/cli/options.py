@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -36,9 +38,20 @@ Address = Annotated[
 ]
 AddTrials = Annotated[int, typer.Option(min=0, help="Trials beyond those the sweep has had.")]
 Force = Annotated[bool, typer.Option("--force", help="Take over a lock that another process holds.")]
+MAX_SHIP = "2GB"
 MaxShip = Annotated[
     str, typer.Option(metavar="SIZE", help="How much data may be copied into storage for machines that lack it.")
 ]
+
+
+def typed_command(
+    name: str, file: Path, settings: Sequence[str] | None, *, address: str | None = None, max_ship: str = MAX_SHIP
+) -> str:
+    """The command as it was typed, but for what should happen once, to be typed again in any shell."""
+    options = [f"--set={text}" for text in settings or []]
+    options += ["--address", address] if address else []
+    options += ["--max-ship", max_ship] if max_ship != MAX_SHIP else []
+    return shlex.join(["hoir", name, str(file), *options])
 
 
 def size_option(size: str) -> int:

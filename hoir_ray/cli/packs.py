@@ -1,18 +1,16 @@
-"""Commands over one network: `hoir train`, `hoir render`, `hoir evaluate`."""
+"""Commands over one network: `hoir train`, `hoir render`, `hoir evaluate`, `hoir import`, `hoir export`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from hoir_ray.cli.options import AsJson, Overrides, PackFolder
 from hoir_ray.cli.terminal.bars import EpochBar
-from hoir_ray.cli.terminal.packs import print_fit, print_metrics, print_written
-
-if TYPE_CHECKING:
-    pass
+from hoir_ray.cli.terminal.console import progress
+from hoir_ray.cli.terminal.packs import print_exported, print_fit, print_imported, print_metrics, print_written
 
 
 def train(
@@ -33,7 +31,7 @@ def train(
     from hoir_ray.packs.train import train_pack
 
     pack, fit = train_pack(
-        task, [*(settings or []), *(more_settings or [])], to=to, trackers=tracker or [], show=EpochBar()
+        task, [*(settings or []), *(more_settings or [])], to=to, trackers=tracker or [], show=EpochBar(), say=progress
     )
     print_fit(pack, fit)
 
@@ -73,3 +71,42 @@ def evaluate(
 
     data = [*(settings or []), *([f"data.image={image}"] if image is not None else [])]
     print_metrics(measure(load_pack(pack), data), as_json=as_json)
+
+
+def import_checkpoint(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CKPT", help="A Lightning checkpoint.", show_default=False)],
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[A.B=C]...", help="Config values where the checkpoint has none or others."),
+    ] = None,
+    *,
+    to: Annotated[Path, typer.Option(help="Folder for the model pack.", show_default=False)],
+    task: Annotated[
+        str | None, typer.Option(metavar="TASK", help="One of 'hoir tasks'.", show_default="from the hyperparameters")
+    ] = None,
+    more_settings: Overrides = None,
+) -> None:
+    """Turn a checkpoint of the upstream project into a model pack.
+
+    Nothing in the file is run. The pack draws what the network drew there; it is measured on its data.
+    """
+    from hoir_ray.packs import import_checkpoint as importing
+
+    print_imported(
+        *importing.import_checkpoint(checkpoint, [*(settings or []), *(more_settings or [])], task=task, to=to)
+    )
+
+
+def export(
+    pack: PackFolder,
+    kind: Annotated[str, typer.Option("--format", metavar="FORMAT", help="upstream", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", help="The file to write.", show_default=False)],
+) -> None:
+    """Write a model pack in another program's format.
+
+    upstream: a state dict that high-order-layers-torch's HighOrderMLP loads (.pt, or .safetensors).
+    """
+    from hoir_ray.packs import export as exporting
+    from hoir_ray.packs.pack import load_pack
+
+    print_exported(out, exporting.export(load_pack(pack), kind=kind, out=out))

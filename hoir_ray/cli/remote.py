@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,12 +10,14 @@ from hoir_ray.cli.options import (
     Address,
     AddTrials,
     AsJson,
+    Endpoint,
     Force,
     MaxShip,
     Overrides,
     SweepFile,
     SweepName,
     size_option,
+    typed_command,
 )
 from hoir_ray.cli.terminal.bars import ByteProgress, StopProgress
 from hoir_ray.cli.terminal.console import progress, warn
@@ -75,7 +76,7 @@ def submit(
         jobs,
         plan,
         document,
-        command=shlex.join(["hoir", "submit", str(file), *(f"--set={s}" for s in settings or [])]),
+        command=typed_command("submit", file, settings, address=address, max_ship=max_ship),
         say=progress,
         show=ByteProgress(),
         add_trials=add_trials,
@@ -89,13 +90,13 @@ def submit(
         raise typer.Exit(_follow(jobs, submitted.job))
 
 
-def status(sweep: SweepName, address: Address = None, as_json: AsJson = False) -> None:
+def status(sweep: SweepName, address: Address = None, as_json: AsJson = False, endpoint_url: Endpoint = None) -> None:
     """Show a submitted sweep: its driver, its trials, the best so far, and the machines that run them."""
     from hoir_ray.remote.access import connect
     from hoir_ray.remote.jobs import open_results
 
     job = connect(address).find(sweep)
-    print_status(job, open_results([job])[0], as_json=as_json)
+    print_status(job, open_results([job], endpoint_url=endpoint_url)[0], as_json=as_json)
 
 
 def logs(
@@ -137,10 +138,10 @@ def stop(sweep: SweepName, address: Address = None) -> None:
     print_stopped(ended, was_live=job.is_live)
 
 
-def list_sweeps(address: Address = None, as_json: AsJson = False) -> None:
+def list_sweeps(address: Address = None, as_json: AsJson = False, endpoint_url: Endpoint = None) -> None:
     """List the sweeps that a cluster knows: state, how far they are, since when and where they are kept."""
     from hoir_ray.remote.access import connect
     from hoir_ray.remote.jobs import open_results
 
     jobs = connect(address).newest()
-    print_jobs(list(zip(jobs, open_results(jobs), strict=True)), as_json=as_json)
+    print_jobs(list(zip(jobs, open_results(jobs, endpoint_url=endpoint_url), strict=True)), as_json=as_json)

@@ -18,6 +18,7 @@ from hoir_ray.cli.terminal.results import (
     print_trials,
     print_watching,
 )
+from hoir_ray.machine.files import try_destination
 
 if TYPE_CHECKING:
     pass
@@ -72,6 +73,7 @@ def report(
     from hoir_ray.report import watch_report, write_report
     from hoir_ray.results.sweep_results import open_sweep
 
+    try_destination(out, source="--out")
     if watch:
         watch_report(lambda: open_sweep(sweep, endpoint_url=endpoint_url), out=out, port=port, show=print_watching)
     else:

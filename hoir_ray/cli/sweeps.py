@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hoir_ray.cli.options import AddTrials, AsJson, Force, MaxShip, Overrides, SweepFile, size_option
+from hoir_ray.cli.options import AddTrials, AsJson, Force, MaxShip, Overrides, SweepFile, size_option, typed_command
 from hoir_ray.cli.terminal.bars import ByteProgress
 from hoir_ray.cli.terminal.console import fail, progress, warn
-from hoir_ray.cli.terminal.plan import print_plan
+from hoir_ray.cli.terminal.plan import print_plan, print_started
 from hoir_ray.cli.terminal.results import print_outcome
 from hoir_ray.errors import StorageError
 
@@ -55,13 +57,28 @@ def sweep(
             show=ByteProgress(),
             max_ship=size_option(max_ship),
         )
-    command = os.environ.get("HOIR_COMMAND") or f"hoir sweep {file}"
-    print_outcome(opened, stop_reason=driver.stop_reason, command=command)
+    # Typed again, --add-trials would add once more, so there is no hint then.
+    typed = None if add_trials else typed_command("sweep", file, settings, address=address, max_ship=max_ship)
+    command = os.environ.get("HOIR_COMMAND") or typed
+    print_outcome(opened, stop_reason=driver.stop_reason, command=command, is_saved=not driver.storage_problem)
     if driver.storage_problem:
         from hoir_ray.results.unsaved import UNSAVED
 
-        fail(f"{driver.storage_problem}; what was not saved is in ./{UNSAVED}, '{command}' saves it")
+        saves = f"; this saves it: {command}" if command else ""
+        fail(f"{driver.storage_problem}; what was not saved is in ./{UNSAVED}{saves}")
     raise typer.Exit(_sweep_exit_code(opened, driver))
+
+
+def init(
+    picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="A picture file.", show_default=False)],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The YAML to write.", show_default="NAME.yaml, after the picture")
+    ] = None,
+) -> None:
+    """Write a first sweep YAML for a picture, with size, budget and time that fit this machine."""
+    from hoir_ray.sweep.starter import write_starter
+
+    print_started(write_starter(picture, out=out))
 
 
 def validate(
@@ -76,9 +93,11 @@ def validate(
     from hoir_ray.search.warm_start import preview_warm_start
     from hoir_ray.spec.load import load_spec
     from hoir_ray.sweep.plan import plan_sweep
+    from hoir_ray.tasks.inputs import find_inputs
 
     spec, document = load_spec(file, overrides=settings or [])
     plan = plan_sweep(spec, document)
+    find_inputs(plan.spec, plan.task, document, max_bytes=sys.maxsize)  # a missing one is named now, not by a trial
     warm_start = preview_warm_start(plan.spec, plan.space, document=document)
     measured = None
     if build:
@@ -92,9 +111,9 @@ def validate(
 def _sweep_exit_code(opened: SweepResults, driver: Driver) -> int:
     if driver.storage_problem:
         return StorageError.exit_code
-    if driver.stop_code:
-        return driver.stop_code
-    failed = [r for r in opened.records if r.state in ("FAILED", "TIMEOUT", "OOM")]
+    if driver.exit_code:
+        return driver.exit_code
+    failed = [r for r in opened.records if r.failed]
     if not opened.leaderboard():
         return 1
     return SOME_FAILED if failed else 0

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from hoir_ray.cluster.local_ray import local_ray
+from hoir_ray.cluster.paths import without_driver_paths
+from hoir_ray.cluster.watch import Health, remote_look, watching
 from hoir_ray.errors import RequestError
 from hoir_ray.spec.schema import Resources
 
@@ -41,8 +43,14 @@ class Cluster:
         look: Tells what there is at the moment.
     """
 
-    def __init__(self, look: Callable[[], Capacity]) -> None:
+    def __init__(self, look: Callable[[], Capacity], *, health: Health | None = None) -> None:
         self._look, self._capacity, self._looked_at = look, Capacity(()), float("-inf")
+        self._health = health or Health()
+
+    @property
+    def death(self) -> str:
+        """What of Ray has died; empty as long as nothing has."""
+        return self._health.death
 
     def capacity(self) -> Capacity:
         """Capacity of the cluster, a few seconds old at most; draining nodes do not count."""
@@ -101,16 +109,16 @@ def connect(address: str | None = None) -> Iterator[Cluster]:
     Raises:
         RequestError: If there is no cluster at the address.
     """
-    _quiet()
-    with local_ray() if address is None else _joined(address):
+    prepare_environment()
+    with local_ray() if address is None else _joined(address) as health:
         import ray
 
         ray._private.worker.print_to_stdstream = _say_nothing  # what raylets notice; no setting turns it off
-        yield Cluster(_look)
+        yield Cluster(_look, health=health)
 
 
 @contextmanager
-def _joined(address: str) -> Iterator[None]:
+def _joined(address: str) -> Iterator[Health]:
     import ray
 
     if "://" in address:
@@ -120,10 +128,13 @@ def _joined(address: str) -> Iterator[None]:
         )
     try:
         try:
-            ray.init(address=address, logging_level=logging.CRITICAL, log_to_driver=False)
+            ray.init(
+                address=address, logging_level=logging.CRITICAL, log_to_driver=False, job_config=without_driver_paths()
+            )
         except Exception as error:  # Ray has a class for each of the many ways
             raise RequestError(_why_not(address, error)) from None
-        yield
+        with watching(remote_look(ray.get_runtime_context().gcs_address)) as health:
+            yield health
     finally:
         ray.shutdown()
 
@@ -143,11 +154,17 @@ def _say_nothing(data: dict[str, str], ignore_prefix: bool) -> None:
     """Discard what Ray would print."""
 
 
-def _quiet() -> None:
+def prepare_environment() -> None:
+    """Set what Ray reads from the environment, some of it when it is first imported."""
+    needed = {  # whoever says no
+        "RAY_TRAIN_V2_ENABLED": "1",
+        "RAY_AIR_NEW_OUTPUT": "0",
+        # `uv run` would have every worker start through uv, with a runtime environment of its own.
+        "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    }
+    os.environ.update(needed)
     defaults = {
         "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_AIR_NEW_OUTPUT": "0",
-        "RAY_TRAIN_V2_ENABLED": "1",
         "RAY_DEDUP_LOGS": "0",
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
         "TUNE_DISABLE_SIGINT_HANDLER": "1",

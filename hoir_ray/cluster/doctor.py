@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from hoir_ray.errors import HoirError
+import hoir_ray
+from hoir_ray.errors import HoirError, RequestError
+from hoir_ray.machine.compiler import find_compiler
 from hoir_ray.storage import check_storage, open_storage
 
 MIN_FREE_GB = 2.0
@@ -31,7 +33,9 @@ class Finding:
 def examine(*, storage: str | None = None, endpoint_url: str | None = None) -> list[Finding]:
     """Look at everything that a sweep on this machine needs."""
     checks: list[tuple[str, Callable[[], str]]] = [
+        ("hoir_ray", lambda: f"{hoir_ray.__version__} in {Path(hoir_ray.__file__).parent}"),
         ("python", _python),
+        ("compiler", _compiler),
         ("torch", _torch),
         ("lightning", _lightning),
         *((name, lambda name=name: importlib.metadata.version(name)) for name in ("ray", "optuna")),
@@ -55,6 +59,15 @@ def _run(checks: list[tuple[str, Callable[[], str]]]) -> Iterator[Finding]:
 
 def _python() -> str:
     return f"{platform.python_version()} at {sys.executable}"
+
+
+def _compiler() -> str:
+    path = find_compiler()
+    if path is None:
+        raise RequestError(
+            "found none of cc, gcc and clang; layers run in plain torch on the CPU, several times slower"
+        )
+    return path
 
 
 def _torch() -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import logging
 import os
 import secrets
@@ -9,30 +11,44 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from hoir_ray.cluster import reaper
-from hoir_ray.errors import WorkError
+from hoir_ray.cluster.paths import without_current_folder, without_driver_paths
+from hoir_ray.cluster.watch import Health, local_look, watching
+from hoir_ray.errors import RequestError, WorkError
+from hoir_ray.wording import size
 
+_OURS = frozenset(
+    {"RAY_TRAIN_V2_ENABLED", "RAY_AIR_NEW_OUTPUT", "RAY_ENABLE_UV_RUN_RUNTIME_ENV", "RAY_USAGE_STATS_ENABLED"}
+    | {"RAY_DEDUP_LOGS", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"}
+)
+_MIN_FREE_BYTES, _MAX_LOAD = 200_000_000, 8  # load for each CPU
+_STOP_DEAD_S = 10.0
 _MAX_FOLDER = 40  # Ray's socket names add 66 characters, and the system takes 107
 
 
 @contextmanager
-def local_ray() -> Iterator[None]:
+def local_ray() -> Iterator[Health]:
     """Ray for the time of the block. Its processes and files end with this process, even if it is killed."""
+    refuse_spaces()
     home = Path(tempfile.mkdtemp(prefix="hoir-ray-", dir=_temporary_folder()))  # mode 0700: Ray opens its own to all
     command = [sys.executable, "-S", "-E", reaper.__file__, str(home)]
     guard = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603
     try:
         (home / "work").mkdir()
         with _environment(_settings(home)):
+            health = Health()
             try:
                 _start(home / "ray")
-                yield
+                with watching(local_look(_processes())) as health:
+                    yield health
             finally:
-                _stop()
+                _stop(health)
     finally:
         shutil.rmtree(home, ignore_errors=True)
         guard.communicate()
@@ -45,27 +61,98 @@ def _start(folder: Path) -> None:
 
     # Both are read from the environment when ray is first imported, which may have been before.
     ray_constants.ENABLE_RAY_CLUSTER = False
+    ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV = False
     Config.initialize("")
     AuthenticationTokenLoader.instance().reset_cache()
     try:
-        ray.init(
-            address="local",
-            include_dashboard=False,
-            logging_level=logging.CRITICAL,
-            log_to_driver=False,
-            _node_ip_address="127.0.0.1",
-            _temp_dir=str(folder),
-            object_store_memory=256 * 2**20,
-        )
+        with _own_process_group(), few_processes():
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                logging_level=logging.CRITICAL,
+                log_to_driver=False,
+                _node_ip_address="127.0.0.1",
+                _temp_dir=str(folder),
+                object_store_memory=256 * 2**20,
+                job_config=without_driver_paths(),
+            )
     except Exception as error:  # Ray has no specific class for it
         text = " ".join(str(error).split())
-        raise WorkError(f"Ray did not start on this machine, which may be overloaded or full: {text[:200]}") from None
+        raise WorkError(f"Ray did not start on this machine{_strain(folder)}: {text[:200]}") from None
 
 
-def _stop() -> None:
+def _strain(folder: Path) -> str:
+    """What the machine lacks, where it lacks something."""
+    load, num_cpus = os.getloadavg()[0], os.cpu_count() or 1
+    free = shutil.disk_usage(folder.parent).free
+    if free < _MIN_FREE_BYTES:
+        return f", whose {folder.parent.parent} is full ({size(free)} free; TMPDIR names another place)"
+    return f", which is overloaded (load {load:.0f} on {num_cpus} CPUs)" if load > _MAX_LOAD * num_cpus else ""
+
+
+@contextmanager
+def few_processes() -> Iterator[None]:
+    """Ray starts without what serves a dashboard, an autoscaler and logs on the driver's terminal.
+
+    Two processes are left out and two are as in an installation without `ray[default]`. There are no settings for it,
+    and together they take the processor as long as a trial's own process does.
+    """
+    from ray._private import parameter, utils
+
+    params, error = parameter.RayParams, utils.get_dashboard_dependency_error
+    parameter.RayParams = functools.partial(params, include_log_monitor=False, no_monitor=True)  # type: ignore[misc, assignment, arg-type]
+    utils.get_dashboard_dependency_error = lambda: ImportError("there is no dashboard")
+    try:
+        yield
+    finally:
+        parameter.RayParams, utils.get_dashboard_dependency_error = params, error  # type: ignore[misc]
+
+
+def refuse_spaces() -> None:
+    """Refuse an installation that Ray cannot start: it splits its commands at spaces, and then waits for ever.
+
+    Raises:
+        RequestError: Naming the path.
+    """
     import ray
 
-    ray.shutdown()
+    for path in (sys.executable, ray.__file__):
+        if any(c.isspace() for c in path):
+            raise RequestError(f"{path}: Ray cannot start from a path with a space; make the environment elsewhere")
+
+
+def _processes() -> dict[str, list[Any]]:
+    import ray
+
+    node: Any = ray._private.worker._global_node
+    return dict(node.all_processes)
+
+
+def _stop(health: Health) -> None:
+    """End Ray, and wait for it no longer than it takes where something of it has died."""
+    import ray
+
+    thread = threading.Thread(target=ray.shutdown, daemon=True)
+    if not health.death:
+        ray.shutdown()
+        return
+    thread.start()
+    thread.join(_STOP_DEAD_S)
+    if thread.is_alive():  # nor wait for it again at the end of the process
+        atexit.unregister(ray._private.worker.shutdown)
+
+
+@contextmanager
+def _own_process_group() -> Iterator[None]:
+    """Start Ray's processes in groups of their own; Ctrl-C, and what `timeout` sends to ours, is for the driver."""
+    from ray._private import services
+
+    popen = services.ConsolePopen
+    services.ConsolePopen = functools.partial(popen, process_group=0)  # type: ignore[assignment,misc]
+    try:
+        yield
+    finally:
+        services.ConsolePopen = popen  # type: ignore[misc]
 
 
 def _settings(home: Path) -> dict[str, str | None]:
@@ -73,7 +160,10 @@ def _settings(home: Path) -> dict[str, str | None]:
     descriptor = os.open(token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(secrets.token_hex(32))
+    foreign = dict.fromkeys(name for name in os.environ if name.startswith("RAY_") and name not in _OURS)
     return {
+        **foreign,  # settings for some other Ray, such as hooks; this one has no use for them
+        "PYTHONPATH": without_current_folder(os.environ.get("PYTHONPATH")),
         "RAY_ADDRESS": None,
         # Ray's word for "this machine only"; `_node_ip_address="127.0.0.1"` alone is turned into the outer address.
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
@@ -82,8 +172,8 @@ def _settings(home: Path) -> dict[str, str | None]:
         "RAY_AUTH_TOKEN_PATH": str(token),
         # Ray's memory monitor ends a whole sweep for one trial's appetite; see `failures.memory_limit`.
         "RAY_memory_monitor_refresh_ms": "0",
-        # Where everything is one machine, a head that does not answer has died; the default waits for a minute.
-        "RAY_gcs_rpc_server_reconnect_timeout_s": "10",
+        # After which Ray ends this very process in native code; `watching` ends the sweep in order long before.
+        "RAY_gcs_rpc_server_reconnect_timeout_s": "60",
         "TMPDIR": str(home / "work"),
         "WANDB_SERVICE": None,  # or the trials' processes would share the driver's, which then has their files open
     }
@@ -109,4 +199,5 @@ def _set(settings: Mapping[str, str | None]) -> None:
 
 def _temporary_folder() -> Path:
     folder = Path(tempfile.gettempdir())
-    return folder if len(str(folder)) + 22 <= _MAX_FOLDER else Path("/tmp")  # noqa: S108
+    fits = len(str(folder)) + 22 <= _MAX_FOLDER and not any(c.isspace() for c in str(folder))
+    return folder if fits else Path("/tmp")  # noqa: S108

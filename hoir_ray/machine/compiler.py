@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from hoir_ray.machine.cache import cache_folder
+from hoir_ray.machine.cache import cache_folder, is_private
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ def load(source: Path, *, defines: tuple[str, ...] = (), test: tuple[str, ...] =
             it ends with REFUSED_CODE, its last line is the reason, or is killed by a signal, as by an instruction that
             the processor lacks, the library is refused, in later processes too.
     """
-    compiler = next((path for name in ("cc", "gcc", "clang") if (path := shutil.which(name))), None)
+    compiler = find_compiler()
     command = [*FLAGS, *(f"-D{define}" for define in defines)]
     sources = [path.read_text() for path in sorted(source.parent.glob("*.[ch]"))]
     key = "\0".join([*sources, *command, _processor()])
@@ -48,7 +48,7 @@ def load(source: Path, *, defines: tuple[str, ...] = (), test: tuple[str, ...] =
     try:
         if refusal.exists():
             raise RefusedError(f"{refusal.read_text()} (delete {refusal} to try again)")
-        if not target.exists():
+        if not is_private(target, of_folder=False):  # what lies there is run
             if compiler is None:
                 raise FileNotFoundError("found none of cc, gcc and clang")
             _compile([compiler, *command, str(source), "-lm"], target, test=test)
@@ -57,6 +57,11 @@ def load(source: Path, *, defines: tuple[str, ...] = (), test: tuple[str, ...] =
         stderr = getattr(error, "stderr", None) or ""
         _warn(" ".join(f"{error} {stderr}".split())[:300])
         return None
+
+
+def find_compiler() -> str | None:
+    """The C compiler on PATH that would be used."""
+    return next((path for name in ("cc", "gcc", "clang") if (path := shutil.which(name))), None)
 
 
 @functools.cache
@@ -72,6 +77,7 @@ def _compile(command: list[str], target: Path, *, test: tuple[str, ...]) -> None
         subprocess.run(  # noqa: S603 - the compiler found on PATH, over a file of this package
             [*command, "-o", str(made)], check=True, capture_output=True, text=True, timeout=COMPILE_TIMEOUT_S
         )
+        made.chmod(0o700)
         if test:
             _test(test, made, refusal=target.with_suffix(".refused"))
         made.replace(target)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from hoir_ray.networks.config import NetworkConfig
@@ -31,16 +30,11 @@ class MLP(nn.Module):
         return self.layers(x)
 
 
-def build_mlp(config: NetworkConfig, *, in_width: int, out_width: int, generator_seed: int | None = None) -> MLP:
-    """The network with fresh weights.
+def build_mlp(config: NetworkConfig, *, in_width: int, out_width: int) -> MLP:
+    """Build the network with fresh weights from torch's global generator.
 
     Args:
         in_width: Numbers per sample that go in.
         out_width: Numbers per sample that come out.
-        generator_seed: Draws the weights from a generator of their own; None draws from torch's global one.
     """
-    if generator_seed is None:
-        return MLP(config, in_width=in_width, out_width=out_width)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(generator_seed)
-        return MLP(config, in_width=in_width, out_width=out_width)
+    return MLP(config, in_width=in_width, out_width=out_width)

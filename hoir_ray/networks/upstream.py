@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -36,21 +36,61 @@ def from_upstream_state(state: Mapping[str, Tensor], *, config: NetworkConfig, i
     """The network with the weights of upstream's state dict.
 
     Raises:
-        PackError: If the state lacks a weight of this network or has one of another shape.
+        PackError: If the state lacks a weight of this network, has one of another shape, or one more.
     """
     network = build_mlp(config, in_width=in_width, out_width=out_width)
-    with torch.no_grad():
-        for index, layer in enumerate(network.layers):
-            for name, parameter in _named_parameters(layer).items():
-                key = f"model.{index}.{name}"
-                if key not in state:
-                    raise PackError(f"{key}: not in the state, whose names are {', '.join(sorted(state)) or 'none'}")
-                value = state[key].permute(1, 2, 0) if name == "w" else state[key]
-                value = value.T.unsqueeze(1) if isinstance(layer, Links) and name == "weight" else value
-                if value.shape != parameter.shape:
-                    raise PackError(f"{key}: expected {list(parameter.shape)} as [in, V, out], got {list(value.shape)}")
-                parameter.copy_(value)
+    load_upstream_state(network, state)
     return network
+
+
+@torch.no_grad()
+def load_upstream_state(network: MLP, state: Mapping[str, Tensor]) -> None:
+    """Put the weights of upstream's state dict into `network`.
+
+    Raises:
+        PackError: If the state lacks a weight of this network, has one of another shape, or one more.
+        RequestError: If a layer is a switch, whose weights upstream keeps out of its state.
+    """
+    left = {key for key in state if key.startswith("model.") and not key.endswith(".result")}
+    for index, layer in enumerate(network.layers):
+        for name, parameter in _named_parameters(layer).items():
+            key = f"model.{index}.{name}"
+            if key not in state:
+                raise PackError(f"{key}: not in the state, whose names are {', '.join(sorted(state)) or 'none'}")
+            value = state[key].permute(1, 2, 0) if name == "w" and state[key].dim() == 3 else state[key]
+            value = value.T.unsqueeze(1) if isinstance(layer, Links) and name == "weight" else value
+            if value.shape != parameter.shape:
+                raise PackError(f"{key}: expected {list(parameter.shape)} as [in, V, out], got {list(value.shape)}")
+            parameter.copy_(value)
+            left.discard(key)
+    if left:
+        raise PackError(f"{', '.join(sorted(left))}: in the state, and the network has no such weights")
+
+
+@torch.no_grad()
+def reorder(network: MLP, *, inputs: Sequence[int], outputs: Sequence[int]) -> None:
+    """Move the links of the network's inputs and outputs to other numbers.
+
+    Args:
+        inputs: For each input, its new number. Links of inputs that share one are added up; a number that none has is
+            left without a link.
+        outputs: For each output, its new number; none may share one.
+
+    Raises:
+        RequestError: If inputs share a number and the input layer multiplies its links.
+    """
+    first, last = network.layers[0], network.layers[-1]
+    if len(set(inputs)) < len(inputs) and isinstance(first, Links) and first.join == "prod":
+        raise RequestError(
+            "the input layer multiplies its links, and several of upstream's inputs carry the same values, which "
+            "can be brought together only in a layer that adds"
+        )
+    weight = _weight(first)
+    by_input = 0 if isinstance(first, Links) else 1
+    weight.copy_(torch.zeros_like(weight).index_add_(by_input, torch.tensor(inputs), weight.clone()))
+    for parameter in _named_parameters(last).values():
+        by_output = 2 if parameter is _weight(last) and isinstance(last, Links) else 0
+        parameter.copy_(parameter.index_copy(by_output, torch.tensor(outputs), parameter.clone()))
 
 
 def to_upstream(network: MLP) -> nn.Module:
@@ -60,14 +100,28 @@ def to_upstream(network: MLP) -> nn.Module:
         RequestError: If upstream is not installed or has no such network.
     """
     state = to_upstream_state(network)
-    model = _build_upstream(network.config, in_width=network.in_width, out_width=network.out_width)
+    arguments: dict[str, Any] = upstream_arguments(network)
+    try:
+        from high_order_layers_torch.layers import normalization_layers
+        from high_order_layers_torch.networks import HighOrderMLP
+    except ImportError as error:
+        raise RequestError(f"upstream is not installed ({error}); run: pip install high-order-layers-torch") from error
+    if arguments["normalization"] is not None:
+        arguments["normalization"] = normalization_layers[arguments["normalization"]]
+    model = HighOrderMLP(**arguments)
     if network.config.normalization == "layer_norm":
         model(torch.zeros(1, network.in_width))  # upstream makes these weights when it first sees their width
     model.load_state_dict(state)
     return model
 
 
-def _build_upstream(config: NetworkConfig, *, in_width: int, out_width: int) -> nn.Module:
+def upstream_arguments(network: MLP) -> dict[str, str | int | float | None]:
+    """The arguments that give upstream's HighOrderMLP this network's shape; the normalization by its name there.
+
+    Raises:
+        RequestError: If upstream has no such network.
+    """
+    config = network.config
     first, hidden, last = resolve(config)
     hidden = hidden if config.hidden.num_layers else last
     if hidden.layer_type != last.layer_type:
@@ -79,29 +133,23 @@ def _build_upstream(config: NetworkConfig, *, in_width: int, out_width: int) -> 
         raise RequestError("upstream's polynomial_prod fails to build (its basis lacks num_basis); take polynomial")
     if config.periodicity is not None and "fourier" in (first.layer_type, hidden.layer_type):
         raise RequestError("upstream's fourier layers drop periodicity; leave network.periodicity out")
-    try:
-        from high_order_layers_torch.layers import normalization_layers
-        from high_order_layers_torch.networks import HighOrderMLP
-    except ImportError as error:
-        raise RequestError(f"upstream is not installed ({error}); run: pip install hoir-ray[upstream]") from error
-    normalization: Any = None if config.normalization == "none" else normalization_layers[config.normalization]
-    return HighOrderMLP(
-        layer_type=_NAMES.get(hidden.layer_type, hidden.layer_type),
-        layer_type_in=_NAMES.get(first.layer_type, first.layer_type),
-        n=config.num_nodes,
-        n_in=first.num_nodes,
-        n_hidden=hidden.num_nodes,
-        n_out=last.num_nodes,
-        in_width=in_width,
-        out_width=out_width,
-        hidden_layers=config.hidden.num_layers,
-        hidden_width=config.hidden.width,
-        in_segments=first.segments,
-        hidden_segments=hidden.segments,
-        out_segments=last.segments,
-        normalization=normalization,
-        periodicity=config.periodicity,
-    )
+    return {
+        "layer_type": _NAMES.get(hidden.layer_type, hidden.layer_type),
+        "layer_type_in": _NAMES.get(first.layer_type, first.layer_type),
+        "n": config.num_nodes,
+        "n_in": first.num_nodes,
+        "n_hidden": hidden.num_nodes,
+        "n_out": last.num_nodes,
+        "in_width": network.in_width,
+        "out_width": network.out_width,
+        "hidden_layers": config.hidden.num_layers,
+        "hidden_width": config.hidden.width,
+        "in_segments": first.segments,
+        "hidden_segments": hidden.segments,
+        "out_segments": last.segments,
+        "normalization": None if config.normalization == "none" else config.normalization,
+        "periodicity": config.periodicity,
+    }
 
 
 def _layer_state(layer: nn.Module) -> dict[str, Tensor]:
@@ -132,3 +180,10 @@ def _named_parameters(layer: nn.Module) -> dict[str, nn.Parameter]:
     if isinstance(layer, LinearRelu):
         return {f"f.{name}": parameter for name, parameter in layer.linear.named_parameters()}
     return dict(layer.named_parameters())
+
+
+def _weight(layer: nn.Module) -> Tensor:
+    """The links' table [in, V, out] of a layer, or a linear layer's matrix [out, in]."""
+    linear = layer.linear if isinstance(layer, LinearRelu) else layer
+    assert isinstance(linear, Links | nn.Linear)
+    return linear.weight

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import base64
 import html
-import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from hoir_ray import wording
 from hoir_ray.packs.pack import PREVIEW, Pack, load_pack
+from hoir_ray.packs.render import read_options
 
 if TYPE_CHECKING:
     pass
@@ -32,12 +32,12 @@ class Representation(nn.Module):
         """Colours at positions (x, y) in [-1, 1], from the picture's left and top to its right and bottom.
 
         Returns:
-            Red, green and blue in [0, 1] for the task `image`. The networks of other tasks take inputs of their own,
-            one or several, and answer as they were trained to: in [-1, 1].
+            Red, green and blue in [0, 1] for a network that represents one picture. The networks of other tasks take
+            inputs of their own, one or several, and answer as they were trained to: in [-1, 1].
         """
-        if self.pack.task.name != "image":
+        if self.pack.task.colours is None:
             return self.network(positions, *more)
-        return ((self.network(self._axes(positions)) + 1) / 2).clamp(0, 1)
+        return self.pack.task.colours(self.network, self.pack.config, self.pack.facts, positions)
 
     def render(self, size: str | tuple[int, int] | None = None, **options: object) -> Image.Image:
         """The picture as `hoir render` draws it.
@@ -47,28 +47,14 @@ class Representation(nn.Module):
             options: The task's other flags of `hoir render`, such as `caption`; the first frame is returned.
 
         Raises:
-            pydantic.ValidationError: For an option that the task does not have or a value that it refuses.
+            RequestError: For an option that the task does not have or a value that it refuses.
         """
         if size is not None:
             options["size"] = size if isinstance(size, str) else f"{size[0]}x{size[1]}"
-        chosen = self.pack.task.render_options.model_validate(options)
+        chosen = read_options(options, self.pack.task)
         with torch.inference_mode():
             frame = self.pack.task.render(self.network, self.pack.config, self.pack.facts, chosen)[0]
         return Image.fromarray(frame.mul(255).round().to(torch.uint8).numpy())
-
-    def _axes(self, positions: Tensor) -> Tensor:
-        """Rotated axes at positions, scaled as those of the picture's own pixels were."""
-        config: Any = self.pack.config
-        width, height = (int(self.pack.facts[side]) - 1 for side in ("width", "height"))  # type: ignore[arg-type]
-        wide, high = width / max(width, height), height / max(width, height)
-        x, y = positions[:, 0] * wide, positions[:, 1] * high
-        axes = []
-        for rotation in range(config.data.num_rotations):
-            angle = math.pi / 2 * rotation / config.data.num_rotations
-            cos, sin = math.cos(angle), math.sin(angle)
-            axes.append((cos * x + sin * y) / (cos * wide + sin * high))
-            axes.append((cos * y - sin * x) / (cos * high + sin * wide))
-        return torch.stack(axes, dim=1)
 
     def _repr_png_(self) -> bytes:
         return (self.pack.folder / PREVIEW).read_bytes()

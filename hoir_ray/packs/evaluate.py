@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from hoir_ray.config import config_paths, nearest
 from hoir_ray.errors import RequestError
 from hoir_ray.packs.pack import Pack
 from hoir_ray.tasks.contract import read_config
@@ -20,6 +21,13 @@ def measure(pack: Pack, settings: Sequence[str]) -> dict[str, float]:
     for text in settings:
         if not text.startswith("data."):
             raise RequestError(f"'{text}': only the data can be another, such as data.image=photo.jpg")
+    known = [path for path in config_paths(type(pack.config)) if path.startswith("data.")]
+    for name in (text.partition("=")[0] for text in settings):
+        if name in known:
+            continue
+        raise RequestError(
+            f"{name}: task '{pack.task.name}' has no such data.{nearest(name, known)} It has: {', '.join(known)}"
+        )
     start = {"network": pack.config.network.model_dump(), "training": pack.config.training.model_dump()}
     data_fields = {f"data.{k}": v for k, v in pack.config.model_dump()["data"].items()}
     overridden = {text.partition("=")[0] for text in settings}

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import safetensors.torch
 import torch
@@ -18,12 +18,15 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from hoir_ray import __version__
+from hoir_ray.config import Config, explain
 from hoir_ray.errors import PackError, SpecError, StorageError
+from hoir_ray.machine.files import open_regular, replacing
 from hoir_ray.pictures.save import save_picture
 from hoir_ray.tasks import load_task
 from hoir_ray.tasks.contract import Task, TaskConfig
-from hoir_ray.training.data import Facts
+from hoir_ray.training.facts import Facts
 
+C = TypeVar("C", bound=Config)
 FORMAT = 1
 WEIGHTS, CONFIG, METRICS, PREVIEW, MANIFEST = (
     "model.safetensors",
@@ -33,7 +36,7 @@ WEIGHTS, CONFIG, METRICS, PREVIEW, MANIFEST = (
     "manifest.json",
 )
 FILES = (WEIGHTS, CONFIG, METRICS, PREVIEW)
-_MAX_MANIFEST_BYTES = 65_536
+_MAX_BYTES = {MANIFEST: 65_536, WEIGHTS: 2**30, CONFIG: 2**28, METRICS: 2**20, PREVIEW: 2**28}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +70,7 @@ def write_pack(
         "format": FORMAT,
         "task": task.name,
         "config": config.model_dump(mode="json"),
-        "facts": dict(facts),
+        "facts": facts.model_dump(mode="json", exclude_none=True),
         "versions": {"hoir_ray": __version__, "torch": torch.__version__},
     }
     try:
@@ -84,31 +87,24 @@ def write_pack(
         raise StorageError(f"{folder}: the model pack could not be written: {error.strerror or error}") from error
 
 
-def verify_pack(folder: Path) -> None:
-    """Compare every file of a pack with its manifest.
-
-    Raises:
-        PackError: Naming the first file that is missing, or of another size or content than the manifest says.
-    """
-    _read(folder)
-
-
 def load_pack(folder: Path) -> Pack:
     """The network and all that is known of it, from the folder alone; the training data is not needed.
 
     Raises:
-        PackError: As `verify_pack`; or if the pack's task or format is not known here.
+        PackError: Naming the first file that is missing, or of another size or content than the manifest says; or if
+            the pack's task or format is not known here.
     """
     files = _read(folder)
     about = _from_json(files[CONFIG], folder / CONFIG)
     _check_format(about, folder / CONFIG)
     try:
         task = load_task(str(about.get("task")))
-        config = task.config.model_validate(task.upgrade(about["config"]))
-        facts = {name: tuple(v) if isinstance(v, list) else v for name, v in about["facts"].items()}
-    except (SpecError, ValidationError, KeyError, AttributeError) as error:
+        config = _validate(task.config, task.upgrade(about["config"]), part="config")
+        facts = _validate(task.facts, about["facts"], part="facts")
+    except (SpecError, KeyError, AttributeError, TypeError) as error:
         reason = str(error).replace("\n", "; ")
         raise PackError(f"{folder / CONFIG}: cannot be used by hoir_ray {__version__}: {reason}") from error
+    _check_size(task.num_parameters(config), files[WEIGHTS], path=folder / WEIGHTS)
     network = task.network(config)
     try:
         network.load_state_dict(safetensors.torch.load(files[WEIGHTS]))
@@ -118,12 +114,22 @@ def load_pack(folder: Path) -> Pack:
     return Pack(task=task, config=config, network=network.eval(), facts=facts, metrics=metrics, folder=folder)
 
 
+def _validate(model: type[C], given: object, *, part: str) -> C:
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        findings = (
+            f"{part}.{path}: {complaint}" if path else f"{part}: {complaint}" for path, complaint in explain(error)
+        )
+        raise SpecError("; ".join(findings)) from None
+
+
 def _read(folder: Path) -> dict[str, bytes]:
     """Read and verify every file's bytes, so that what is used is what was checked, even if the folder changes."""
     if not folder.is_dir():
         raise PackError(f"{folder}: no such model pack")
     path = folder / MANIFEST
-    manifest = _from_json(_read_file(path, max_bytes=_MAX_MANIFEST_BYTES), path)
+    manifest = _from_json(_read_file(path, max_bytes=_MAX_BYTES[MANIFEST]), path)
     _check_format(manifest, path)
     entries = manifest.get("files")
     # Names other than the pack's own are refused, so that no manifest can point outside its folder.
@@ -134,6 +140,8 @@ def _read(folder: Path) -> dict[str, bytes]:
         entry = entries[name]
         if not isinstance(entry, dict) or not isinstance(entry.get("size_bytes"), int):
             raise PackError(f"{path}: the entry of '{name}' must have size_bytes and sha256")
+        if entry["size_bytes"] > _MAX_BYTES[name]:
+            raise PackError(f"{path}: '{name}' may have {_MAX_BYTES[name]:,} bytes, got {entry['size_bytes']:,}")
         content = _read_file(folder / name, max_bytes=entry["size_bytes"])
         if _entry(content) != entry:
             what = f"{entry['size_bytes']} bytes" if len(content) != entry["size_bytes"] else "other content"
@@ -142,11 +150,27 @@ def _read(folder: Path) -> dict[str, bytes]:
     return files
 
 
+def _check_size(num_parameters: int, weights: bytes, *, path: Path) -> None:
+    """Compare the config's network with the weights' header, before a network is built that could fill the memory."""
+    length = int.from_bytes(weights[:8], "little")
+    header = _from_json(weights[8 : 8 + length], path)
+    try:
+        stored = sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+    except (KeyError, TypeError):
+        raise PackError(f"{path}: damaged; its header does not give the shape of each tensor") from None
+    # Each number takes a byte at least, so what the file says of itself is bounded by what it holds.
+    if num_parameters > min(stored, len(weights)):
+        raise PackError(
+            f"{path}: does not fit the network of {CONFIG}: {stored:,} numbers in {len(weights):,} bytes, "
+            f"and the network has {num_parameters:,} parameters"
+        )
+
+
 def _read_file(path: Path, *, max_bytes: int) -> bytes:
     if path.is_symlink():
         raise PackError(f"{path}: is a link; a model pack holds its files itself")
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             content = file.read(max_bytes + 1)
     except OSError as error:
         raise PackError(f"{path}: missing or unreadable: {error.strerror or error}") from error
@@ -182,9 +206,5 @@ def _from_json(content: bytes, path: Path) -> dict[str, Any]:
 
 
 def _write(path: Path, content: bytes) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(content)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(path) as file:
+        file.write(content)

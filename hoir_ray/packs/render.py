@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ from pydantic import ValidationError
 
 from hoir_ray.config import Config, explain, nearest
 from hoir_ray.errors import RequestError
+from hoir_ray.machine.files import try_destination
 from hoir_ray.packs.pack import Pack
-from hoir_ray.pictures.save import save_frames
+from hoir_ray.pictures.save import check_suffix, save_frames
 from hoir_ray.tasks.contract import Task, flag_names
 
 
@@ -37,12 +38,25 @@ def read_flags(arguments: Sequence[str], task: Task[Any]) -> Config:
         elif not equals and not waiting:
             raise RequestError(f"{word}: needs a value")
         given[name] = value if equals or value else waiting.popleft()
+    return read_options(given, task, shown=lambda name: f"--{name.replace('_', '-')}")
+
+
+def read_options(given: Mapping[str, object], task: Task[Any], *, shown: Callable[[str], str] = str) -> Config:
+    """Check the task's render options, given by name.
+
+    Args:
+        shown: An option's name as the user knows it.
+
+    Raises:
+        RequestError: For an option that the task does not have, or a value that it refuses.
+    """
+    model = task.render_options
+    known = [field.alias or name for name, field in model.model_fields.items()]
     try:
         return model.model_validate(given)
     except ValidationError as error:
-        lines = [
-            f"--{path.replace('_', '-')}: {complaint}" if path else complaint for path, complaint in explain(error)
-        ]
+        findings = explain(error, known=known)
+        lines = [f"{shown(path)}: {complaint}" if path else complaint for path, complaint in findings]
         raise RequestError("\n".join(lines)) from None
 
 
@@ -52,6 +66,8 @@ def draw(pack: Pack, options: Config, *, out: Path) -> tuple[Path, tuple[int, in
     Raises:
         RequestError: For an unknown kind of picture file.
     """
+    check_suffix(out)
+    try_destination(out, source="--out")
     with torch.inference_mode():
         frames = pack.task.render(pack.network, pack.config, pack.facts, options)
     save_frames(frames, out)

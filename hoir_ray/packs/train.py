@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import signal
+import logging
 import threading
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 
+from hoir_ray import wording
 from hoir_ray.config import flatten
-from hoir_ray.errors import RequestError
-from hoir_ray.machine.interrupt import on_interrupt
+from hoir_ray.errors import StoppedError
+from hoir_ray.machine.files import try_destination
+from hoir_ray.machine.interrupt import SIGNALS, on_interrupt
 from hoir_ray.packs.pack import write_pack
 from hoir_ray.tasks import load_task
 from hoir_ray.tasks.contract import read_config
 from hoir_ray.trackers import build_trackers, check_tracker
 from hoir_ray.training.loop import Epoch, Fit, train
+
+_SOURCES = ("image", "images", "folder", "files")  # the settings that name what is trained on
+_log = logging.getLogger(__name__)
 
 
 def train_pack(
@@ -27,24 +33,45 @@ def train_pack(
     to: Path | None,
     trackers: Sequence[str],
     show: Callable[[Epoch, int], None],
+    say: Callable[[str], object] = lambda _: None,
 ) -> tuple[Path, Fit]:
-    """Train one network and write its model pack; returns the pack's folder."""
+    """Train one network and write its model pack; returns the pack's folder.
+
+    Args:
+        say: Told what is trained on and how much there is to do, before it is begun.
+
+    Raises:
+        StoppedError: After SIGINT or SIGTERM, once the pack of the best epoch so far is written.
+    """
     task = load_task(name)
     config = read_config(task, settings)
     folder = to or Path("hoir-runs", "train", f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise RequestError(f"--to {folder}: exists and is not an empty folder; choose another")
+    try_destination(folder, is_folder=True, source="--to")
     for tracker in trackers:
         check_tracker(tracker, {})
+    inputs = config.model_dump(mode="json")["data"]
+    say(f"{name}: reading {wording.settings({k: v for k, v in inputs.items() if k in _SOURCES})}")
     data = task.data(config)
+    steps = -(-data.train.num_samples // config.training.batch_size)
+    say(
+        f"training {task.num_parameters(config):,} parameters on {data.train.num_samples:,} samples: "
+        f"{config.training.max_epochs} epochs of {steps:,} steps"
+    )
+    for note in data.notes:
+        _log.warning("%s", note)
     torch.manual_seed(config.training.seed)
     network = task.network(config)
     parameters = flatten(config.model_dump(mode="json", exclude_unset=True))
     watchers = build_trackers(
-        {t: {} for t in trackers}, directory=folder / "trackers", sweep="train", trial=name, parameters=parameters
+        {t: {} for t in trackers},
+        directory=folder / "trackers",
+        sweep="train",
+        trial=name,
+        run=uuid.uuid4().hex,
+        parameters=parameters,
     )
     interrupted = threading.Event()
-    with on_interrupt(lambda _: _set_once(interrupted), signals=(signal.SIGINT,)):
+    with on_interrupt(lambda _: _set_once(interrupted), signals=SIGNALS):
 
         def on_epoch(epoch: Epoch) -> bool:
             show(epoch, config.training.max_epochs)
@@ -71,6 +98,11 @@ def train_pack(
         metrics={"epoch": float(fit.best_epoch), **fit.best_metrics},
         preview=task.pictures(network, data)["preview"],
     )
+    if interrupted.is_set() and fit.epochs < config.training.max_epochs and not fit.stopped_early:
+        raise StoppedError(
+            f"interrupted after epoch {fit.epochs} of {config.training.max_epochs}; the best so far, that of epoch "
+            f"{fit.best_epoch}, is kept in {folder}"
+        )
     return folder, fit
 
 

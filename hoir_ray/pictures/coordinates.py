@@ -14,6 +14,8 @@ def pixel_positions(
     width: int,
     *,
     num_rotations: int = 1,
+    rows: slice = slice(None),
+    extent: tuple[float, float] | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Float[Tensor, "{height}*{width} 2*{num_rotations}"]:
@@ -25,6 +27,9 @@ def pixel_positions(
         height: Rows, in pixels; at least 2.
         width: Columns, in pixels; at least 2.
         num_rotations: Axis pairs; 1 gives (x, y), 2 adds the diagonals, each scaled back into [-1, 1].
+        rows: The rows of the picture whose pixels are wanted, so that a large one is drawn in strips.
+        extent: `extent_of` the picture that a network knows, where it is drawn at another size: a place of the picture
+            then has the same position on all axes, whatever the size's shape.
 
     Returns:
         Unitless positions; columns 2r and 2r + 1 are the axes of rotation r.
@@ -39,13 +44,52 @@ def pixel_positions(
     if num_rotations < 1:
         raise ValueError(f"num_rotations: must be >= 1, got {num_rotations}")
     # In float64 first: rounding differently from one device to another would move pixels over a segment's border.
-    longest = max(height, width) - 1
-    y = torch.linspace(-1, 1, height, dtype=torch.float64).mul_((height - 1) / longest)[:, None]
-    x = torch.linspace(-1, 1, width, dtype=torch.float64).mul_((width - 1) / longest)[None, :]
-    positions = torch.empty(height, width, 2 * num_rotations, dtype=dtype)
-    for rotation in range(num_rotations):
-        angle = math.pi / 2 * rotation / num_rotations
-        cos, sin = math.cos(angle), math.sin(angle)
-        for column, axis in ((0, cos * x + sin * y), (1, cos * y - sin * x)):
-            positions[..., 2 * rotation + column] = axis / axis.abs().max()
+    right, bottom = extent or extent_of(height, width)
+    y = torch.linspace(-1, 1, height, dtype=torch.float64).mul_(bottom)[rows, None]
+    x = torch.linspace(-1, 1, width, dtype=torch.float64).mul_(right)[None, :]
+    positions = torch.empty(len(y), width, 2 * num_rotations, dtype=dtype)
+    # In a corner each axis is longest.
+    for column, axis in enumerate(rotated_axes(x, y, num_rotations=num_rotations, corner=(right, bottom))):
+        positions[..., column] = axis
     return positions.flatten(0, 1).to(device)
+
+
+def extent_of(height: int, width: int) -> tuple[float, float]:
+    """Distance of a picture's right and bottom pixels from its middle; the longer one is 1."""
+    longest = max(height, width) - 1
+    return (width - 1) / longest, (height - 1) / longest
+
+
+def directions(num_rotations: int) -> list[tuple[float, float]]:
+    """Cosine and sine of each rotation's angle, which divide a quarter turn."""
+    angles = [math.pi / 2 * rotation / num_rotations for rotation in range(num_rotations)]
+    return [(math.cos(angle), math.sin(angle)) for angle in angles]
+
+
+def rotated_axes(
+    x: Tensor, y: Tensor, *, num_rotations: int, corner: tuple[float, float] | None = None
+) -> list[Tensor]:
+    """Places on the axes of every rotation: two for each, of the same shape as `x` and `y`.
+
+    Args:
+        corner: x and y, both positive, of the corner in which every axis is to be 1; None leaves them as they are.
+    """
+    axes = []
+    for cos, sin in directions(num_rotations):
+        along, across = cos * x + sin * y, cos * y - sin * x
+        if corner is not None:
+            right, top = corner
+            along, across = along / (cos * right + sin * top), across / (cos * top + sin * right)
+        axes += [along, across]
+    return axes
+
+
+def upstream_axes(num_rotations: int) -> list[int]:
+    """For each axis of upstream's mesh of positions, the column of `pixel_positions` with the same values.
+
+    Upstream counts angles from the rows, and has the rows twice at angle 0, the columns nowhere.
+    """
+    axes = [1, 1]
+    for rotation in range(1, num_rotations):
+        axes += [2 * (num_rotations - rotation), 2 * rotation + 1]
+    return axes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import os
@@ -19,6 +20,9 @@ from torch import Tensor
 
 from hoir_ray.config import nearest
 from hoir_ray.errors import DataError
+from hoir_ray.machine.files import open_regular
+from hoir_ray.pictures.depth import WIDE_MODES, narrow
+from hoir_ray.pictures.png import without_notes
 
 MAX_PIXELS = 100_000_000
 
@@ -49,7 +53,15 @@ SAMPLES = {
 _log = logging.getLogger(__name__)
 
 
-_WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
+_TURNED = {  # Source: Exif 2.32, tag 0x0112
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def load_picture(source: str | Path, *, max_side: int | None = None) -> UInt8[Tensor, "height width 3"]:
@@ -64,7 +76,7 @@ def load_picture(source: str | Path, *, max_side: int | None = None) -> UInt8[Te
     """
     path = picture_path(source)
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return _decode(file, name=str(source), max_side=max_side)
     except OSError as error:
         raise DataError(f"{source}: {_why_unreadable(path, error)}") from error
@@ -107,13 +119,28 @@ def _why_unreadable(path: Path, error: OSError) -> str:
 
 
 def _decode(file: BinaryIO, *, name: str, max_side: int | None) -> Tensor:
+    try:
+        rgb = _read(file, name=name)
+    except DataError:
+        bare = without_notes(file)
+        if bare is None:
+            raise
+        rgb = _read(bare, name=name)
+    if max_side is not None and max(rgb.size) > max_side:
+        rgb = rgb.resize(_fit(rgb.size, max_side=max_side), Image.Resampling.LANCZOS)
+    return torch.from_numpy(np.array(rgb))
+
+
+def _read(file: BinaryIO, *, name: str) -> Image.Image:
     # Pillow's own size warning starts at 89 million pixels; MAX_PIXELS decides here, so its warnings are not needed.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
+            file.seek(0)
             with Image.open(file) as picture:
                 _check_size(picture.size, name=name)
-                rgb = _to_rgb(ImageOps.exif_transpose(picture), name=name)
+                kind, tags = picture.format, _tags(picture)
+                return _to_rgb(_upright(picture), tags=tags, kind=kind, name=name)
         except DataError:
             raise
         except UnidentifiedImageError as error:
@@ -123,9 +150,23 @@ def _decode(file: BinaryIO, *, name: str, max_side: int | None) -> Tensor:
             raise DataError(f"{name}: must have at most {MAX_PIXELS:,} pixels: {error}") from error
         except Exception as error:  # the decoders of some forty formats raise whatever a broken file leads them to
             raise DataError(f"{name}: the picture is broken or cut off: {error}") from error
-    if max_side is not None and max(rgb.size) > max_side:
-        rgb = rgb.resize(_fit(rgb.size, max_side=max_side), Image.Resampling.LANCZOS)
-    return torch.from_numpy(np.array(rgb))
+
+
+def _tags(picture: Image.Image) -> dict[int, int]:
+    """The first whole number of each tag of a TIFF file; nothing for other files."""
+    values = {
+        tag: value[0] if isinstance(value, tuple) else value for tag, value in getattr(picture, "tag_v2", {}).items()
+    }
+    return {tag: value for tag, value in values.items() if isinstance(value, int)} if picture.format == "TIFF" else {}
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    """Turned as its EXIF says; an EXIF that cannot be read says nothing, and costs no picture."""
+    picture.load()
+    turn = None
+    with contextlib.suppress(Exception):
+        turn = _TURNED.get(picture.getexif().get(0x0112, 1))
+    return picture if turn is None else picture.transpose(turn)
 
 
 def _check_size(size: tuple[int, int], *, name: str) -> None:
@@ -141,24 +182,14 @@ def _fit(size: tuple[int, int], *, max_side: int) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def _to_rgb(picture: Image.Image, *, name: str) -> Image.Image:
-    if picture.mode in _WIDE_MODES:
-        return _narrow(picture, name=name)
+def _to_rgb(picture: Image.Image, *, tags: dict[int, int], kind: str | None, name: str) -> Image.Image:
+    if picture.mode in WIDE_MODES:
+        return narrow(picture, tags=tags, kind=kind, name=name)
     if picture.has_transparency_data:
         rgba = picture.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")
         return Image.alpha_composite(white, rgba).convert("RGB")
     return picture.convert("RGB")
-
-
-def _narrow(picture: Image.Image, *, name: str) -> Image.Image:
-    # Pillow's own conversion clips 16-bit and float pixels at 255 instead of scaling them.
-    pixels = np.asarray(picture, dtype=np.float64)
-    white, kind = (1.0, "float") if picture.mode == "F" else (65_535.0, "16-bit")
-    low, high = float(pixels.min()), float(pixels.max())
-    if not (low >= 0 and high <= white):
-        raise DataError(f"{name}: {kind} pixels must lie in [0, {white:g}], got [{low:g}, {high:g}]")
-    return Image.fromarray((pixels * (255 / white)).round().astype(np.uint8)).convert("RGB")
 
 
 def file_stamps(paths: Sequence[str | Path]) -> tuple[tuple[int, int], ...]:

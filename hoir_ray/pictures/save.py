@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from hoir_ray.errors import RequestError, StorageError
+from hoir_ray.machine.files import replacing_path
 
 _PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -79,6 +78,15 @@ def save_frames(frames: Float[Tensor, "frames height width 3"], path: str | Path
         save_picture(frames[0] if len(frames) == 1 else contact_sheet(frames), path)
 
 
+def check_suffix(path: Path) -> None:
+    """Refuse a file whose name ends as no picture's does, before it is drawn.
+
+    Raises:
+        RequestError: Naming the endings that are known.
+    """
+    _checked_suffix(path, known=tuple(dict.fromkeys((*_PICTURE_SUFFIXES, *_ANIMATION_SUFFIXES))))
+
+
 def _to_pil(frame: Tensor) -> Image.Image:
     pixels = torch.nan_to_num(frame.detach().float().cpu()).clamp(0, 1)
     return Image.fromarray((pixels * 255).round().to(torch.uint8).numpy())
@@ -92,13 +100,8 @@ def _checked_suffix(path: str | Path, *, known: tuple[str, ...]) -> Path:
 
 
 def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    part = path.with_name(f".{os.getpid()}-{path.name}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(part)
-        part.replace(path)
+        with replacing_path(path) as part:
+            write(part)
     except OSError as error:
         raise StorageError(f"{path}: cannot be written: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import json
 import logging
 import os
 import platform
+import time
 import urllib.error
 import urllib.request
-from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from hoir_ray.errors import RequestError
+from hoir_ray.machine.addresses import check_web_address
 from hoir_ray.remote.jobs import Jobs
 
+if TYPE_CHECKING:
+    from ray.job_submission import JobSubmissionClient
+
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
-ANSWER_S = 10.0
+ANSWER_S = 10.0  # of silence
+WHOLE_ANSWER_S = 60.0
+MAX_ANSWER_BYTES = 2**26
+_CHUNK = 2**16
 HOME_TOKEN = "~/.ray/auth_token"  # noqa: S105 - where Ray looks for one
 
 
@@ -45,22 +52,7 @@ def choose_address(given: str | None) -> str:
         or DEFAULT_ADDRESS
     )
     full = address if "://" in address else f"http://{address}"
-    parts = urlsplit(full)
-    if not _is_web(parts) or address == "auto":
-        raise RequestError(
-            f"--address: must be the address of the cluster's dashboard, such as http://head:8265, got "
-            f"'{parts._replace(netloc=parts.netloc.rpartition('@')[2]).geturl()}'"
-        )
-    return full.rstrip("/")
-
-
-def _is_web(parts: SplitResult) -> bool:
-    """Return whether the parts name a host and a valid port, and no password."""
-    with contextlib.suppress(ValueError):
-        return (
-            parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc and parts.port != 0
-        )
-    return False
+    return check_web_address("auto" if address == "auto" else full, source="--address")
 
 
 def connect(given: str | None) -> Jobs:
@@ -71,15 +63,13 @@ def connect(given: str | None) -> Jobs:
     """
     address = choose_address(given)
     _ask(address, "/api/version")  # says more, and sooner, than Ray's client would
-    from ray.job_submission import JobSubmissionClient
-
     for name in ("ray.dashboard", "ray._private.runtime_env"):
         _quiet(name)
     # The client takes this variable, or RAY_ADDRESS, for more than its own argument.
     before = os.environ.get("RAY_API_SERVER_ADDRESS")
     os.environ["RAY_API_SERVER_ADDRESS"] = address
     try:
-        return Jobs(JobSubmissionClient(address), address=address)
+        return Jobs(_bounded_client(address), address=address)
     except (OSError, RuntimeError, ValueError) as error:
         raise RequestError(f"--address {address}: {str(error).splitlines()[0]}") from None
     finally:
@@ -87,6 +77,37 @@ def connect(given: str | None) -> Jobs:
             del os.environ["RAY_API_SERVER_ADDRESS"]
         else:
             os.environ["RAY_API_SERVER_ADDRESS"] = before
+
+
+def _bounded_client(address: str) -> JobSubmissionClient:
+    """Ray's client, whose answers may otherwise be of any size and go on for ever."""
+    from ray.job_submission import JobSubmissionClient
+
+    def read(response: Any, **_: object) -> None:
+        response._content = read_bounded(response.iter_content(_CHUNK))
+
+    class Bounded(JobSubmissionClient):
+        def _do_request(self, method: str, endpoint: str, **options: Any) -> Any:
+            bounds = {"stream": True, "timeout": ANSWER_S, "allow_redirects": False, "hooks": {"response": read}}
+            return super()._do_request(method, endpoint, **{**bounds, **options})
+
+    return Bounded(address)
+
+
+def read_bounded(chunks: Iterator[bytes]) -> bytes:
+    """An answer that comes within a time and is no larger than a limit.
+
+    Raises:
+        ConnectionResetError: If it is not.
+    """
+    end, content = time.monotonic() + WHOLE_ANSWER_S, bytearray()
+    for chunk in chunks:
+        content += chunk
+        if len(content) > MAX_ANSWER_BYTES or time.monotonic() > end:
+            raise ConnectionResetError(
+                f"the answer was not complete after {WHOLE_ANSWER_S:g} s, or after {MAX_ANSWER_BYTES:,} bytes"
+            )
+    return bytes(content)
 
 
 def _quiet(name: str) -> None:
@@ -133,7 +154,7 @@ def _ask(address: str, path: str) -> dict[str, Any]:
     place = f"--address {address}"
     try:
         with _OPENER.open(request, timeout=ANSWER_S) as answer:
-            found = json.load(answer)
+            found = json.loads(read_bounded(iter(lambda: answer.read1(_CHUNK), b"")))
             if not isinstance(found, dict):
                 raise ValueError("no JSON object")
             return found

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from hoir_ray.config import nearest
 from hoir_ray.errors import HoirError, RequestError, StorageError, WorkError
+from hoir_ray.machine.addresses import s3_endpoint
 from hoir_ray.results.sweep_results import SweepResults, open_sweep
 from hoir_ray.storage import open_storage
 
@@ -171,13 +172,14 @@ class Jobs:
         return job
 
 
-def open_results(jobs: Sequence[SweepJob]) -> list[SweepResults | HoirError]:
+def open_results(jobs: Sequence[SweepJob], *, endpoint_url: str | None = None) -> list[SweepResults | HoirError]:
     """Each job's sweep in its storage, or why it cannot be seen from here; all are asked at once, and not for long."""
     found: dict[str, SweepResults | HoirError] = {}
 
     def look(job: SweepJob) -> None:
         try:
-            storage = open_storage(job.storage, endpoint_url=job.endpoint_url).child(job.sweep)
+            endpoint = _trusted_endpoint(job, named=endpoint_url)
+            storage = open_storage(job.storage, endpoint_url=endpoint).child(job.sweep)
             found[job.submission_id] = open_sweep(storage)
         except HoirError as error:
             found[job.submission_id] = error
@@ -190,6 +192,26 @@ def open_results(jobs: Sequence[SweepJob]) -> list[SweepResults | HoirError]:
         thread.join(max(0.0, end - time.monotonic()))
     late = StorageError(f"the storage did not answer within {RESULTS_S:g} s")
     return [found.get(job.submission_id, late) for job in jobs]
+
+
+def _trusted_endpoint(job: SweepJob, *, named: str | None) -> str | None:
+    """The job's S3 server, when the user names it too: what a cluster says must not be sent signed requests.
+
+    Args:
+        named: By a flag; the environment may name it as well.
+
+    Raises:
+        RequestError: If nobody but the cluster names it.
+    """
+    if not job.storage.startswith("s3://") or job.endpoint_url is None:
+        return None
+    known = [url.rstrip("/") for url in (named, s3_endpoint()) if url]
+    if job.endpoint_url.rstrip("/") not in known:
+        raise RequestError(
+            f"the cluster says that {job.storage} is at {job.endpoint_url}; credentials are only sent to a server that "
+            f"is named here, by --endpoint-url or AWS_ENDPOINT_URL"
+        )
+    return job.endpoint_url
 
 
 @contextlib.contextmanager

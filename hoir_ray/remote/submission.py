@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import hashlib
 import json
-import os
 import shlex
 import shutil
-import socket
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +15,8 @@ from typing import Any
 
 import hoir_ray
 from hoir_ray.errors import RequestError, StorageError, WorkError
+from hoir_ray.machine.addresses import s3_endpoint
+from hoir_ray.machine.processes import user_and_host
 from hoir_ray.remote.access import check_versions
 from hoir_ray.remote.jobs import (
     ENDPOINT,
@@ -103,7 +102,7 @@ def submit(
             raise RequestError(f"sweep '{spec.name}' is running; first: hoir stop {spec.name}")
         return running
     root = open_storage(spec.storage.uri, endpoint_url=spec.storage.endpoint_url)
-    _check_from_here(root, spec, needed=bool(hashed) or not root.uri.startswith("s3://"), say=say)
+    _check_from_here(root, spec, needed=bool(hashed) or root.folder is not None, say=say)
     say("asking the cluster what it has")
     check_cluster(jobs, root)
     if hashed:
@@ -123,7 +122,7 @@ def for_cluster(spec: SweepSpec) -> SweepSpec:
     storage = spec.storage
     changes: dict[str, Any] = {"uri": open_storage(storage.uri, endpoint_url=storage.endpoint_url).uri}
     if storage.uri.startswith("s3://") and storage.endpoint_url is None:
-        changes["endpoint_url"] = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+        changes["endpoint_url"] = s3_endpoint()
     update: dict[str, Any] = {"storage": storage.model_copy(update=changes), "provenance": None}
     if spec.warm_start is not None:
         source = locate_sweep(spec.warm_start.source, endpoint_url=changes.get("endpoint_url")).uri
@@ -187,7 +186,7 @@ def _start(jobs: Jobs, spec: SweepSpec, folder: Path, *, arguments: list[str], v
         SWEEP: spec.name,
         STORAGE: spec.storage.uri,
         ENDPOINT: spec.storage.endpoint_url or "",
-        OWNER: f"{getpass.getuser()}@{socket.gethostname()}",
+        OWNER: user_and_host(),
         SPEC_DIGEST: _digest(spec, exclude=CHANGEABLE - {"inputs"}),
         SETTINGS_DIGEST: _digest(spec, exclude=frozenset()),
     }

@@ -43,12 +43,14 @@ def check_cluster(jobs: Jobs, root: Storage) -> None:
         WorkError: If the cluster does not answer the question.
     """
     marker = None
-    if not root.uri.startswith("s3://"):
+    if root.folder is not None:
         marker = f"preflight-{uuid.uuid4().hex}"
         root.put(marker, b"from the one who submits")
     try:
         packages = _dependencies()
-        answer = _ask_job(jobs, {"packages": packages, "file": str(Path(root.uri, marker)) if marker else None})
+        answer = _ask_job(
+            jobs, {"packages": packages, "file": str(root.folder / marker) if root.folder and marker else None}
+        )
     finally:
         if marker is not None:
             with contextlib.suppress(StorageError):

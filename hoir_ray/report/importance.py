@@ -32,7 +32,7 @@ class Importance:
 
 def importances(records: Sequence[TrialRecord], *, spec: SweepSpec, metric: MetricSpec) -> list[Importance]:
     """One line for each case of each parameter that has more than one value, the most important first."""
-    comparable = [r for r in records if r.replicate_of is None and metric.name in (r.best or {}) and r.ended]
+    comparable = [r for r in records if not r.is_replicate and metric.name in (r.best or {}) and r.ended]
     places = dict(zip((r.trial for r in comparable), _places(comparable, metric), strict=True))
     found = []
     for path, cases in spec.parameters.items():
@@ -75,12 +75,11 @@ def _groups(values: Sequence[Scalar]) -> list[int]:
 
 def _places(records: Sequence[TrialRecord], metric: MetricSpec) -> list[float]:
     """Place in [0, 1] of each record, 1 being the best: by epochs trained if it was stopped, then by the metric."""
-    sign = 1.0 if metric.goal == "maximize" else -1.0
 
     def standing(record: TrialRecord) -> tuple[float, float]:
         assert record.best is not None
         came = float("inf") if record.state == "FINISHED" else float(record.epochs)
-        return came, sign * record.best[metric.name]
+        return came, -metric.loss(record.best[metric.name])
 
     order = sorted(range(len(records)), key=lambda i: standing(records[i]))
     places = [0.0] * len(records)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import gzip
 import json
-import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -17,6 +15,7 @@ from typing import Any
 
 from hoir_ray import __version__, wording
 from hoir_ray.errors import StorageError
+from hoir_ray.machine.files import replacing
 from hoir_ray.report.chart import Chart, counted, searched, seconds_between, shown, value_of
 from hoir_ray.report.charts import CHARTS, front
 from hoir_ray.report.cost import Cost, cost_of
@@ -27,7 +26,6 @@ from hoir_ray.results.seeds import spreads, ties
 from hoir_ray.results.sweep_results import SPEC, SweepResults
 from hoir_ray.spec.parameters import ParameterCase
 
-FAILED = ("FAILED", "TIMEOUT", "OOM")
 _ERROR_LINES = 12
 # All but the first of the list of kinds of charts that ends Plotly's script; were it to look otherwise, all would load.
 _KINDS = re.compile(rb"(\.register\(\[[\w$]+\(\))(?:,[\w$]+\(\))+(?=\]\))")
@@ -39,16 +37,11 @@ def write_report(sweep: SweepResults, out: Path) -> Path:
     Raises:
         StorageError: If it cannot be written.
     """
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(build_report(sweep), encoding="utf-8")
-        part.replace(out)
+        with replacing(out) as file:
+            file.write(build_report(sweep).encode())
     except OSError as error:
         raise StorageError(f"{out}: the report could not be written: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
     return out
 
 
@@ -118,14 +111,25 @@ def _facts(sweep: SweepResults, leaders: Sequence[TrialRecord]) -> Iterator[tupl
     else:
         yield f"best {metric.name}", "no trial has finished within the constraints yet"
     cost = cost_of(sweep.records, resources=sweep.spec.resources)
-    yield "time", wording.duration(cost.busy_s)
+    yield "busy for", wording.duration(cost.busy_s)
+    yield "storage", sweep.storage.uri
+    moments = sorted(m for r in sweep.records for m in (r.started_at, r.ended_at) if m)
+    if moments:
+        yield "from, to", f"{moments[0][:16].replace('T', ' ')}, {moments[-1][:16].replace('T', ' ')} UTC"
+    if hosts := sorted({r.node for r in sweep.records if r.node}):
+        yield "on", ", ".join(hosts[:4]) + (f" and {len(hosts) - 4} more" if len(hosts) > 4 else "")
+    provenance = dict(sweep.spec.provenance or {})
+    if data := provenance.pop("data", None):
+        yield "data", data
+    if provenance:
+        yield "with", ", ".join(f"{name} {version[:12]}" for name, version in provenance.items())
 
 
 def _trial_rows(sweep: SweepResults) -> Iterator[dict[str, Any]]:
     names = [m.name for m in front.axes_of(sweep)]
     for record in sweep.records:
         values = [value_of(record, n) for n in names]
-        again = f" ({record.replicate_of} with seed {record.seed})" if record.replicate_of else ""
+        again = f" ({record.replicate_of} with seed {record.seed})" if record.is_replicate else ""
         yield {
             "trial": record.trial,
             "number": record.number,
@@ -163,7 +167,7 @@ def _replicates(sweep: SweepResults, leaders: Sequence[TrialRecord]) -> Iterator
 def _failures(sweep: SweepResults) -> list[dict[str, Any]]:
     groups: dict[str, list[TrialRecord]] = {}
     for record in sweep.records:
-        if record.state in FAILED:
+        if record.failed:
             groups.setdefault(record.reason or "no reason was recorded", []).append(record)
     return [
         {

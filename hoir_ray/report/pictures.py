@@ -8,18 +8,23 @@ import io
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 from PIL import Image
 
 from hoir_ray.errors import HoirError
 from hoir_ray.results.record import TrialRecord
 from hoir_ray.storage import Storage
+from hoir_ray.tasks import load_task
+from hoir_ray.tasks.contract import PANEL_GAP
 
 GALLERY_SIZE = 12
 GALLERY_SIDE = 640
 HOVER_SIDE = 240
 MAX_BYTES = 5_500_000
-PANELS = ("original", "fit", "error")
+MAX_PIXELS = 50_000_000  # of a picture, whose pixels take three bytes each while it is scaled
+AT_A_TIME = 4
+_LEAST_BYTES = 200  # of a picture; where there is no room for that, no further one is read
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,7 @@ class Album:
     """Pictures as data URIs under the hash of their content.
 
     Attributes:
-        shown: Trial -> name of a picture (`original`, `fit`, `error`, or `picture` where it is not of these three) ->
+        shown: Trial -> name of a picture (one of its task's panels, or `picture` where it has none) ->
             hash.
         missing: Trials whose picture is not in storage or cannot be read.
         left_out: Trials whose picture would have made the file too large.
@@ -40,49 +45,55 @@ class Album:
 
 
 def collect(storage: Storage, records: Sequence[TrialRecord], *, task: str) -> Album:
-    """The pictures that `records` left, those of the first ones large enough to compare by eye."""
+    """Collect the pictures that `records` left, those of the first ones large enough to compare by eye.
+
+    A picture is scaled as soon as it is read, and few are read at a time, so memory does not grow with the trials.
+    """
     album, used = Album(), 0
-    with ThreadPoolExecutor(16) as pool:
-        for place, (record, picture) in enumerate(
-            zip(records, pool.map(lambda r: _read(storage, r), records), strict=True)
-        ):
-            if picture is None:
-                album.missing.append(record.trial)
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        for start in range(0, len(records), AT_A_TIME):
+            batch = records[start : start + AT_A_TIME]
+            if used > MAX_BYTES - _LEAST_BYTES:
+                album.left_out.extend(r.trial for r in batch)
                 continue
-            large = place < GALLERY_SIZE
-            panels = _panels(picture, task=task)
-            if not large:
-                panels = {name: p for name, p in panels.items() if name in ("fit", "picture")}
-            encoded = {name: _encode(p, side=GALLERY_SIDE if large else HOVER_SIDE) for name, p in panels.items()}
-            new = sum(len(data) for key, data in encoded.values() if key not in album.files)
-            if used + new > MAX_BYTES:
-                album.left_out.append(record.trial)
-                continue
-            used += new
-            album.files.update(encoded.values())
-            album.shown[record.trial] = {name: key for name, (key, _) in encoded.items()}
+            sides = [GALLERY_SIDE if start + i < GALLERY_SIZE else HOVER_SIDE for i in range(len(batch))]
+            for record, encoded in zip(batch, pool.map(partial(_read, storage, task=task), batch, sides), strict=True):
+                if encoded is None:
+                    album.missing.append(record.trial)
+                    continue
+                new = sum(len(data) for key, data in encoded.values() if key not in album.files)
+                if used + new > MAX_BYTES:
+                    album.left_out.append(record.trial)
+                    continue
+                used += new
+                album.files.update(encoded.values())
+                album.shown[record.trial] = {name: key for name, (key, _) in encoded.items()}
     return album
 
 
-def _read(storage: Storage, record: TrialRecord) -> Image.Image | None:
-    from hoir_ray.pictures.load import decode_picture  # here because it imports torch
-
-    key = f"trials/{record.trial}/render.png"
+def _read(storage: Storage, record: TrialRecord, side: int, *, task: str) -> dict[str, tuple[str, str]] | None:
+    """A trial's picture, or its parts, scaled to `side` and encoded; None where there is none that can be read."""
     try:
-        return Image.fromarray(decode_picture(storage.get(key), name=key).numpy())
-    except HoirError:
+        with Image.open(io.BytesIO(storage.get(f"trials/{record.trial}/render.png"))) as file:
+            if file.width * file.height > MAX_PIXELS:
+                return None
+            picture = file.convert("RGB")
+    except (HoirError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # Pillow raises all of these
         return None
+    panels = _panels(picture, task=task)
+    if side < GALLERY_SIDE:
+        panels = {name: p for name, p in panels.items() if name in ("fit", "picture")}
+    return {name: _encode(p, side=side) for name, p in panels.items()}
 
 
 def _panels(picture: Image.Image, *, task: str) -> dict[str, Image.Image]:
-    """The image task's comparison in its three parts; another task's picture as it is."""
-    from hoir_ray.tasks.image.render import PANEL_GAP
-
-    width, rest = divmod(picture.width - 2 * PANEL_GAP, 3)
-    if task != "image" or rest or width < 2:
+    """The parts of a comparison by their names; the picture as it is where the task's has none."""
+    names = load_task(task).panels
+    width, rest = divmod(picture.width - (len(names) - 1) * PANEL_GAP, max(1, len(names)))
+    if not names or rest or width < 2:
         return {"picture": picture}
-    lefts = (i * (width + PANEL_GAP) for i in range(3))
-    return {n: picture.crop((x, 0, x + width, picture.height)) for n, x in zip(PANELS, lefts, strict=True)}
+    lefts = (i * (width + PANEL_GAP) for i in range(len(names)))
+    return {n: picture.crop((x, 0, x + width, picture.height)) for n, x in zip(names, lefts, strict=True)}
 
 
 def _encode(picture: Image.Image, *, side: int) -> tuple[str, str]:

@@ -10,11 +10,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from hoir_ray.errors import RequestError, StorageError
+from hoir_ray.machine.loopback import ADDRESS, IDLE_S, is_own_name
 from hoir_ray.report.page import build_report, write_report
 from hoir_ray.results.sweep_results import SweepResults
 
 EVERY_S = 5.0
-_NAMES = ("127.0.0.1", "localhost")
 
 
 class Freshness:
@@ -61,7 +61,7 @@ def watch_report(
     """
     fresh, stop = Freshness(open_sweep), stop or threading.Event()
     try:
-        server = ThreadingHTTPServer(("127.0.0.1", port), _handler(fresh))
+        server = ThreadingHTTPServer((ADDRESS, port), _handler(fresh))
     except OSError as error:
         raise RequestError(f"--port {port}: cannot be used: {error.strerror or error}") from error
     server.daemon_threads = True
@@ -86,9 +86,10 @@ def watch_report(
 
 def _handler(fresh: Freshness) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
+        timeout = IDLE_S
+
         def do_GET(self) -> None:
-            # Another site's page could reach loopback under its own name (DNS rebinding); it gets no answer.
-            if self.headers.get("Host", "").rsplit(":", 1)[0] not in _NAMES:
+            if not is_own_name(self.headers.get("Host", "")):
                 self.send_error(421)
                 return
             page, version = fresh.current()

@@ -25,7 +25,7 @@ def pareto_front(leaders: Sequence[TrialRecord], *, metrics: Sequence[MetricSpec
 def losses_of(record: TrialRecord, *, metrics: Sequence[MetricSpec]) -> tuple[float, ...]:
     """The best epoch's metrics with signs that make less the better; NaN where one is missing."""
     known = metrics_of(record)
-    return tuple((-1.0 if m.goal == "maximize" else 1.0) * known.get(m.name, math.nan) for m in metrics)
+    return tuple(m.loss(known.get(m.name, math.nan)) for m in metrics)
 
 
 def beats(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
@@ -45,9 +45,8 @@ def knee(front: Sequence[TrialRecord], *, metrics: Sequence[MetricSpec]) -> Tria
     def loss(at: int) -> float:
         total = 0.0
         for metric, column in zip(metrics, columns, strict=True):
-            low, high = min(column), max(column)
-            ideal = high if metric.goal == "maximize" else low
-            total += ((column[at] - ideal) / ((high - low) or 1.0)) ** 2
+            ideal, span = min(column, key=metric.loss), max(column) - min(column)
+            total += ((column[at] - ideal) / (span or 1.0)) ** 2
         return total
 
     return front[min(range(len(front)), key=loss)]

@@ -2,37 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import contextlib
+import logging
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
 
 from pydantic import ValidationError
 
-from hoir_ray.errors import StorageError
+from hoir_ray import __version__
+from hoir_ray.errors import RequestError, StorageError
 from hoir_ray.results.record import TrialRecord, progress
 from hoir_ray.storage import BackgroundUploader, MissingObjectError, Storage
 
 LEDGER = "ledger"
 
 
+ATTEMPTS = 3
 SNAPSHOT = f"{LEDGER}/snapshot.jsonl"
 
 
-CLOCK_TOLERANCE = timedelta(seconds=5)
+_NAMED = re.compile(rf"{LEDGER}/t\d+\.json")
+_log = logging.getLogger(__name__)
+
+
+Creation = Callable[[], bool | None]
+"""Tells whether a new number is ours: True, False where another trial has it, None as long as that is not known.
+
+Raises StorageError if it could not be written.
+"""
 
 
 class Ledger:
     """Reads and writes trial records under `ledger/`.
 
     Beside the objects lies a snapshot of all records, so that a sweep of thousands of trials is read at once; an object
-    counts instead when it is newer.
+    counts instead when it knows more.
 
     Args:
         uploader: Takes the writing off the caller's hands; without one, every save waits for storage.
+        is_ours: Asked before each write; once somebody else runs the sweep, nothing is written any more.
     """
 
-    def __init__(self, storage: Storage, *, uploader: BackgroundUploader | None = None) -> None:
-        self._storage, self._uploader = storage, uploader
+    def __init__(
+        self,
+        storage: Storage,
+        *,
+        uploader: BackgroundUploader | None = None,
+        is_ours: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._storage, self._uploader, self._is_ours = storage, uploader, is_ours
+        # A folder answers at once; a bucket is not waited for.
+        in_bucket = uploader is not None and storage.uri.startswith("s3://")
+        self._creators = ThreadPoolExecutor(1, thread_name_prefix="hoir-numbers") if in_bucket else None
+
+    def create(self, record: TrialRecord) -> Creation:
+        """Write the record of a new trial, unless its number is taken; a call of the result tells how that went."""
+        if self._creators is None:
+            taken = self._create(record)
+            return lambda: taken
+        future = self._creators.submit(self._insist, record)
+        return lambda: future.result() if future.done() else None
+
+    def _insist(self, record: TrialRecord) -> bool:
+        """Bear an outage as long as the uploader does."""
+        for _ in range(ATTEMPTS - 1):
+            with contextlib.suppress(StorageError):
+                return self._create(record)
+        return self._create(record)
+
+    def _create(self, record: TrialRecord) -> bool:
+        key, data = key_of(record), to_bytes(record)
+        if not self._is_ours():
+            raise StorageError(f"{self._storage.uri}: somebody else runs this sweep now")
+        # An answer may be lost after the object was written: then what is there is ours.
+        return self._storage.put(key, data, if_absent=True) or self._storage.get(key) == data
 
     def save(self, record: TrialRecord) -> None:
         """Rewrite the trial's object whole."""
@@ -46,48 +90,116 @@ class Ledger:
         """Records never change, so they become bytes when it is their turn, and older versions need not at all."""
 
         def put() -> None:
-            self._storage.put(key, b"\n".join(map(to_bytes, records)))
+            if self._is_ours():
+                self._storage.put(key, b"\n".join(map(to_bytes, records)))
 
         if self._uploader is None:
             put()
         else:
             self._uploader.submit(key, put)
 
-    def load(self) -> list[TrialRecord]:
-        """Read all records, by number.
+    def load(self, *, to_resume: bool = False) -> list[TrialRecord]:
+        """Read all records, by number. What cannot be read costs its own trial and is warned of.
+
+        Only objects named as records are, and agreeing with their names, count: file synchronisers and operating
+        systems leave others beside them. Of two versions of a record the one with more progress counts, whatever the
+        times of their files.
+
+        Args:
+            to_resume: Refuse a ledger with records of a newer version, which would be trained anew.
 
         Raises:
-            StorageError: If one cannot be read or is not a record.
+            StorageError: If storage cannot be read.
+            RequestError: As said under `to_resume`.
         """
-        listed = {o.key: o.modified for o in self._storage.list(LEDGER)}
-        records = self._load_snapshot() if SNAPSHOT in listed else {}
-        settled = listed[SNAPSHOT] - CLOCK_TOLERANCE if records else datetime.min.replace(tzinfo=UTC)
-        keys = [
-            key
-            for key, modified in listed.items()
-            if key.endswith(".json") and (modified >= settled or key not in records)
-        ]
+        sizes = {o.key: o.size_bytes for o in self._storage.list(LEDGER)}
+        records, settled = self._load_snapshot() if SNAPSHOT in sizes else ({}, {})
+        keys = [key for key, size in sizes.items() if is_record(key) and settled.get(key) != size]
+        problems: dict[str, RecordError] = {}
         with ThreadPoolExecutor(32) as pool:
             for key, record in zip(keys, pool.map(self._read, keys), strict=True):
-                if key not in records or progress(record) >= progress(records[key]):
+                if isinstance(record, RecordError):
+                    problems[key] = record
+                elif record is not None and (key not in records or progress(record) >= progress(records[key])):
                     records[key] = record
+        self._say(problems, records, to_resume=to_resume)
         return sorted(records.values(), key=lambda r: r.number)
 
-    def _load_snapshot(self) -> dict[str, TrialRecord]:
-        try:
-            records = [TrialRecord.model_validate_json(line) for line in self._storage.get(SNAPSHOT).splitlines()]
-        except (ValidationError, MissingObjectError):
-            return {}  # the objects hold everything
-        return {key_of(r): r for r in records}
+    def _say(self, problems: Mapping[str, RecordError], records: Mapping[str, TrialRecord], *, to_resume: bool) -> None:
+        newer = [problem for problem in problems.values() if problem.is_newer]
+        if newer and to_resume:
+            raise RequestError(f"{newer[0]}, or give this sweep another name")
+        for key, problem in problems.items():
+            instead = "an earlier version of it counts" if key in records else "this trial is left out"
+            _log.warning("%s; %s", problem, instead)
 
-    def _read(self, key: str) -> TrialRecord:
-        data = self._storage.get(key)
+    def _load_snapshot(self) -> tuple[dict[str, TrialRecord], dict[str, int]]:
+        """Its records by key, and the size of each object that need not be read: of a trial that has ended.
+
+        A record grows with all that happens to a trial, so that one of the same size is the same.
+        """
+        records, sizes = {}, {}
         try:
-            return TrialRecord.model_validate_json(data)
-        except ValidationError as error:
-            problem = error.errors()[0]
-            where = ".".join(map(str, problem["loc"]))
-            raise StorageError(f"{self._storage.uri}/{key}: not a trial record: {where} {problem['msg']}") from None
+            lines = self._storage.get(SNAPSHOT).splitlines()
+        except MissingObjectError:
+            return {}, {}
+        for line in lines:
+            with contextlib.suppress(ValidationError):  # the objects hold everything
+                record = TrialRecord.model_validate_json(line)
+                records[key_of(record)] = record
+                if record.ended:
+                    sizes[key_of(record)] = len(line)
+        return records, sizes
+
+    def _read(self, key: str) -> TrialRecord | RecordError | None:
+        try:
+            record = parse_record(self._storage.get(key), name=f"{self._storage.uri}/{key}")
+        except MissingObjectError:  # deleted since it was listed
+            return None
+        except RecordError as error:
+            return error
+        if key_of(record) != key or record.trial != trial_name(record.number):
+            return RecordError(f"{self._storage.uri}/{key}: holds the record of {record.trial}, number {record.number}")
+        return record
+
+
+class RecordError(StorageError):
+    """An object of the ledger is no record.
+
+    Attributes:
+        is_newer: Whether it is one of a newer version.
+    """
+
+    def __init__(self, message: str, *, is_newer: bool = False) -> None:
+        super().__init__(message)
+        self.is_newer = is_newer
+
+
+def parse_record(data: bytes, *, name: str) -> TrialRecord:
+    """A record from its JSON.
+
+    Raises:
+        RecordError: Saying what is wrong, and whether a newer version wrote it.
+    """
+    try:
+        return TrialRecord.model_validate_json(data)
+    except ValidationError as error:
+        problems = error.errors()
+        problem, where = problems[0], ".".join(map(str, problems[0]["loc"]))
+        if all(p["type"] == "extra_forbidden" for p in problems):
+            newer = f"{name}: written by a newer version of hoir_ray ({where} is not known to {__version__}); update it"
+            raise RecordError(newer, is_newer=True) from None
+        raise RecordError(f"{name}: not a trial record: {where} {problem['msg']}") from None
+
+
+def is_record(key: str) -> bool:
+    """Whether an object of this key is a record."""
+    return _NAMED.fullmatch(key) is not None
+
+
+def trial_name(number: int) -> str:
+    """Of the trial with this number; four digits, or as many as it takes."""
+    return f"t{number:04d}"
 
 
 def key_of(record: TrialRecord) -> str:

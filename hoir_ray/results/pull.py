@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from hoir_ray.errors import RequestError
+from hoir_ray.machine.files import try_destination
 from hoir_ray.results.record import TrialRecord
 from hoir_ray.results.sweep_results import SweepResults
 
@@ -29,8 +30,7 @@ def pull(sweep: SweepResults, *, to: Path, trial: str | None = None) -> TrialRec
     if record.model is None:
         why = f"it is {record.state} ({record.reason or 'no reason'})"
         raise RequestError(f"trial '{record.trial}' left no model: {why}")
-    if to.exists() and (not to.is_dir() or any(to.iterdir())):
-        raise RequestError(f"--to {to}: exists and is not an empty folder; choose another")
+    try_destination(to, is_folder=True, source="--to")
     to.parent.mkdir(parents=True, exist_ok=True)
     temp = Path(tempfile.mkdtemp(dir=to.parent, prefix=f".{to.name}-"))
     try:

@@ -29,17 +29,16 @@ def ranked(records: Iterable[TrialRecord], *, spec: SweepSpec, where: Condition 
         r
         for r in everything
         if r.state == "FINISHED"
-        and r.replicate_of is None
+        and not r.is_replicate
         and r.best is not None
         and metric.name in r.best
         and broken_constraint(r, spec) is None
         and (where is None or where.holds(metrics_of(r)))
     ]
     means = {name: s.mean for name, s in spreads(everything, metric=metric.name).items()}
-    sign = -1.0 if metric.goal == "maximize" else 1.0
 
     def place(record: TrialRecord) -> tuple[bool, float, int]:
         value = means.get(record.trial, metrics_of(record)[metric.name])
-        return record.trial not in means, sign * value, record.number
+        return record.trial not in means, metric.loss(value), record.number
 
     return sorted(finished, key=place)

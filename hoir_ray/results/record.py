@@ -10,11 +10,21 @@ from pydantic import AliasChoices, ConfigDict, Field
 
 from hoir_ray.config import Config
 from hoir_ray.spec.parameters import Scalar
+from hoir_ray.spec.schema import MetricSpec
 
 State = Literal["PENDING", "RUNNING", "FINISHED", "PRUNED", "FAILED", "TIMEOUT", "OOM"]
 
 
-ENDED: frozenset[State] = frozenset(("FINISHED", "PRUNED", "FAILED", "TIMEOUT", "OOM"))
+RESULTS: frozenset[State] = frozenset(("FINISHED", "PRUNED"))
+ENDED: frozenset[State] = RESULTS | {"FAILED", "TIMEOUT", "OOM"}
+
+
+MODELS = "models"  # model packs: one folder for each attempt that came to its end
+
+
+def trial_of(model: str) -> str:
+    """The trial whose model pack is below a key such as `models/t0012-1f0c9a3e/config.json`."""
+    return model.split("/")[1].partition("-")[0]
 
 
 def now() -> str:
@@ -68,9 +78,38 @@ class TrialRecord(Config):
         return self.state in ENDED
 
     @property
+    def failed(self) -> bool:
+        """True once it has ended without a result: FAILED, TIMEOUT or OOM."""
+        return self.ended and self.state not in RESULTS
+
+    @property
+    def is_replicate(self) -> bool:
+        """True if it runs another trial again with another seed."""
+        return self.replicate_of is not None
+
+    @property
+    def is_evidence(self) -> bool:
+        """True if the search learns from it: finished or stopped early, and no replicate."""
+        return self.state in RESULTS and not self.is_replicate
+
+    @property
     def epochs(self) -> int:
         """Epochs trained so far."""
         return int(self.curve[-1]["epoch"]) if self.curve else 0
+
+    def with_curve(self, curve: Iterable[Mapping[str, float]], *, metric: MetricSpec) -> TrialRecord:
+        """Replace the curve, and with it the best row."""
+        rows = tuple(dict(row) for row in curve)
+        return self.change(curve=rows, best=best_row(rows, metric=metric))
+
+    def with_row(self, row: Mapping[str, float], *, metric: MetricSpec) -> TrialRecord:
+        """One epoch more; an epoch that is trained again takes the place of what was reported from there on."""
+        kept, known = self.curve, [self.best] if self.best is not None else []
+        if self.epochs >= row["epoch"]:
+            kept = tuple(r for r in kept if r["epoch"] < row["epoch"])
+            known = list(kept)
+        best = best_row([*known, row], metric=metric)
+        return self.change(curve=(*kept, dict(row)), best=best)
 
     def change(self, event: str = "", **fields: object) -> TrialRecord:
         """A copy with `fields` changed and `event` written into its history."""
@@ -84,15 +123,11 @@ def progress(record: TrialRecord) -> tuple[int, int, int]:
     return (record.attempt, len(record.history), len(record.curve))
 
 
-def better(value: float, than: float, *, goal: str) -> bool:
-    return value > than if goal == "maximize" else value < than
-
-
-def best_row(curve: Iterable[Mapping[str, float]], *, metric: str, goal: str) -> dict[str, float] | None:
+def best_row(curve: Iterable[Mapping[str, float]], *, metric: MetricSpec) -> dict[str, float] | None:
     """The row of a curve in which `metric` is best; rows without it, or where it is NaN, do not count."""
     best: dict[str, float] | None = None
     for row in curve:
-        value = row.get(metric)
-        if value is not None and value == value and (best is None or better(value, best[metric], goal=goal)):
+        value = row.get(metric.name)
+        if value is not None and value == value and (best is None or metric.better(value, best[metric.name])):
             best = dict(row)
     return best

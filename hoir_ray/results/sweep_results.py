@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from hoir_ray import __version__
 from hoir_ray.config import nearest
-from hoir_ray.errors import RequestError
+from hoir_ray.errors import RequestError, SpecError
 from hoir_ray.results.front import pareto_front
 from hoir_ray.results.ledger import Ledger
 from hoir_ray.results.metrics import metrics_of
@@ -87,13 +88,27 @@ def read_spec(storage: Storage) -> SweepSpec | None:
         text = storage.get(SPEC).decode()
     except MissingObjectError:
         return None
-    return build_spec(parse_document(text, name=f"{storage.uri}/{SPEC}"))
+    document = parse_document(text, name=f"{storage.uri}/{SPEC}")
+    try:
+        return build_spec(document).model_copy(update=_name_of(storage))
+    except SpecError as error:
+        provenance = document.data.get("provenance")
+        writer = provenance.get("hoir-ray") if isinstance(provenance, dict) else None
+        if writer in (None, __version__):
+            raise
+        raise SpecError(f"{error}\n  it was written by hoir_ray {writer}, this is {__version__}") from None
+
+
+def _name_of(storage: Storage) -> dict[str, str]:
+    """The name that the sweep is opened under: a folder that was copied or renamed is a sweep of its new name."""
+    name = storage.uri.rstrip("/").rpartition("/")[2]
+    return {"name": name} if name else {}
 
 
 def _sweeps_nearby(storage: Storage) -> str:
-    if storage.uri.startswith("s3://"):
+    if storage.folder is None:
         return ""
-    parent, name = Path(storage.uri).parent, Path(storage.uri).name
+    parent, name = storage.folder.parent, storage.folder.name
     known = sorted(p.parent.name for p in parent.glob(f"*/{SPEC}")) if parent.is_dir() else []
     if not known:
         return ""

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from hoir_ray.errors import StorageError
-from hoir_ray.results.ledger import LEDGER, key_of, to_bytes
+from hoir_ray.machine.cache import is_own, make_private
+from hoir_ray.results.ledger import LEDGER, RecordError, is_record, key_of, parse_record, to_bytes
 from hoir_ray.results.record import TrialRecord, progress
 from hoir_ray.storage import MissingObjectError, Storage, open_storage
 
@@ -26,6 +27,8 @@ def keep_records(records: Iterable[TrialRecord], *, folder: Path) -> None:
     Raises:
         StorageError: If the folder cannot be written either.
     """
+    if not (make_private(folder.parent) and make_private(folder)):
+        raise StorageError(f"{folder}: is a link or another user's, so nothing is kept there; remove it")
     local = open_storage(str(folder))
     for record in records:
         local.put(key_of(record), to_bytes(record))
@@ -35,10 +38,14 @@ def upload_unsaved(folder: Path, storage: Storage) -> list[str]:
     """Save what was put aside, and remove it here; returns the keys. Records that storage has newer are left out.
 
     Raises:
-        StorageError: If storage still does not take it; what is left stays in the folder.
+        StorageError: If storage still does not take it, or something in the folder is a link or another user's; what is
+            left stays in the folder.
     """
     local = open_storage(str(folder))
-    keys = [o.key for o in local.list()]
+    keys = [o.key for o in local.list() if not o.key.startswith(f"{LEDGER}/") or is_record(o.key)]
+    for path in (folder.parent, folder, *folder.rglob("*")):
+        if not is_own(path):
+            raise StorageError(f"{path}: is a link or another user's, so nothing of {folder} is saved; remove it")
     # Manifests after what they vouch for, records after the models that they name.
     keys.sort(key=lambda key: (key.startswith(f"{LEDGER}/"), key.endswith("manifest.json")))
     for key in keys:
@@ -50,10 +57,12 @@ def upload_unsaved(folder: Path, storage: Storage) -> list[str]:
 
 
 def _is_newer(data: bytes, storage: Storage, key: str) -> bool:
+    """Whether it is to be saved: over a record that cannot be read too, but never over one of a newer version."""
+    ours = parse_record(data, name=f"{UNSAVED}: {key}")
     try:
-        there = TrialRecord.model_validate_json(storage.get(key))
+        there = parse_record(storage.get(key), name=f"{storage.uri}/{key}")
     except MissingObjectError:
         return True
-    except ValueError as error:
-        raise StorageError(f"{storage.uri}/{key}: not a trial record: {error}") from None
-    return progress(TrialRecord.model_validate_json(data)) > progress(there)
+    except RecordError as error:
+        return not error.is_newer
+    return progress(ours) > progress(there)

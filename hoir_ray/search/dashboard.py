@@ -8,13 +8,15 @@ import warnings
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from socketserver import ThreadingMixIn
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, make_server
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import optuna
 from optuna.storages.journal import JournalFileBackend
 
 from hoir_ray.errors import RequestError
+from hoir_ray.machine.loopback import ADDRESS, IDLE_S, is_own_name
 from hoir_ray.results.sweep_results import SweepResults
 from hoir_ray.search.evidence import past_trial
 from hoir_ray.spec.space import build_space
@@ -34,7 +36,7 @@ def export_study(sweep: SweepResults, file: Path) -> optuna.Study:
     study = optuna.create_study(storage=storage, study_name=spec.name, directions=[m.goal for m in spec.metrics])
     study.set_metric_names([m.name for m in spec.metrics])
     space = build_space(spec, load_task(spec.task).config)
-    ended = [r for r in sweep.records if r.ended and r.replicate_of is None]
+    ended = [r for r in sweep.records if r.ended and not r.is_replicate]
     for record in ended:
         trial = past_trial(record, spec=spec, space=space)
         trial.user_attrs = {"trial": record.trial, "reason": record.reason, "seed": record.seed}
@@ -68,7 +70,7 @@ def serve_dashboard(
         study = export_study(sweep, Path(folder, "study.log"))
         application: Any = wsgi(study._storage)
         try:
-            server = make_server("127.0.0.1", port, application, handler_class=_Quiet)
+            server = make_server(ADDRESS, port, _read_only(application), server_class=_Threaded, handler_class=_Quiet)
         except OSError as error:
             raise RequestError(f"--port {port}: cannot be used: {error.strerror or error}") from error
         thread = threading.Thread(target=server.serve_forever, daemon=True, name="dashboard")
@@ -81,6 +83,31 @@ def serve_dashboard(
             server.server_close()
 
 
+def _read_only(application: Any) -> Any:
+    """The application for those who look, from this machine: its own means to change or delete a study are shut."""
+
+    def answer(environ: dict[str, Any], start_response: Any) -> Any:
+        status = None
+        if not is_own_name(environ.get("HTTP_HOST", "")):
+            status = "421 Misdirected Request"
+        elif environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+            status = "405 Method Not Allowed"
+        if status is None:
+            return application(environ, start_response)
+        start_response(status, [("Content-Type", "text/plain"), ("Content-Length", "0")])
+        return [b""]
+
+    return answer
+
+
+class _Threaded(ThreadingMixIn, WSGIServer):
+    """A thread for each connection, so that an idle one keeps nobody waiting."""
+
+    daemon_threads = True
+
+
 class _Quiet(WSGIRequestHandler):
+    timeout = IDLE_S
+
     def log_message(self, format: str, *args: object) -> None:
         """Requests of one's own browser are nothing to report."""

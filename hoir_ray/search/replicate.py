@@ -35,7 +35,7 @@ def next_replicate(spec: SweepSpec, records: Iterable[TrialRecord]) -> Replicate
     if spec.replicate_top is None:
         return None
     everything = list(records)
-    search = [r for r in everything if r.replicate_of is None]
+    search = [r for r in everything if not r.is_replicate]
     if not all(r.ended for r in search):
         return None
     created = {(r.replicate_of, r.seed) for r in everything}

@@ -66,7 +66,7 @@ class Searcher:
         self._seen = {_key(r.parameters) for r in records}
         self._grid: Iterator[Point] | None = space.points(Dimension.grid) if spec.method == "grid" else None
         self._first = deque(warm_start.points)
-        self._told = [*warm_start.observed, *(r for r in records if _is_evidence(r))]
+        self._told = [*warm_start.observed, *(r for r in records if r.is_evidence)]
         self._study = self._new_study()
 
     @property
@@ -129,6 +129,11 @@ class Searcher:
             raise WorkError(f"no point in {MAX_RANDOM_DRAWS} draws meets the constraints; the last: {last}")
         return None
 
+    def rename(self, name: str, *, to: str) -> None:
+        """Give the point of an open trial to another one, whose number is free."""
+        if name in self._open:
+            self._open[to] = self._open.pop(name)
+
     def reopen(self, record: TrialRecord) -> None:
         """Take up an interrupted trial again, as a running one with its own point."""
         if record.trial not in self._open:
@@ -139,7 +144,7 @@ class Searcher:
         optuna_trial, _ = self._open.pop(record.trial, (None, None))
         if optuna_trial is None:
             return
-        if _is_evidence(record):
+        if record.is_evidence:
             self._told.append(record)
             self._num_known += 1
         for epoch, value in intermediate_values(record, self._spec).items():
@@ -193,10 +198,6 @@ def _sampler(spec: SweepSpec, space: Space, *, seed: int) -> optuna.samplers.Bas
 
 def _suggest(optuna_trial: optuna.Trial, dimension: Dimension) -> Scalar:
     return optuna_trial._suggest(dimension.name, distribution(dimension))
-
-
-def _is_evidence(record: TrialRecord) -> bool:
-    return record.state in ("FINISHED", "PRUNED") and record.replicate_of is None
 
 
 def _key(point: Mapping[str, Scalar]) -> str:

@@ -138,7 +138,9 @@ def one_point_per_case(space: Space) -> list[Mapping[str, Scalar]]:
     """Points that between them have every set of parameters that can occur together."""
 
     def few(dimension: Dimension) -> list[Scalar]:
-        return dimension.grid() if dimension.path in space.parents else dimension.corners()[:1]
+        if dimension.path not in space.parents:
+            return dimension.corners()[:1]
+        return [value for value, _ in space.told_apart(dimension)]
 
     points = itertools.islice(space.points(few), MAX_CASES)
     return list({frozenset(d.name for d in space.dimensions_of(p)): p for p in points}.values())

@@ -92,9 +92,7 @@ def warm_start_from(source: SweepResults, spec: SweepSpec, space: Space) -> Warm
         obstacles = list(_obstacles(source.spec, spec))
         left_out.update(dict.fromkeys(obstacles))
         observed = [] if obstacles else _comparable(source, space)
-        others = sum(r.state in ("FINISHED", "PRUNED") and r.replicate_of is None for r in source.records) - len(
-            observed
-        )
+        others = sum(r.is_evidence for r in source.records) - len(observed)
         if others and not obstacles:
             left_out[f"{others} of its trials are no evidence here: their points lie outside this sweep's space"] = None
     return WarmStartData(tuple(points), tuple(observed), tuple(left_out))
@@ -102,7 +100,7 @@ def warm_start_from(source: SweepResults, spec: SweepSpec, space: Space) -> Warm
 
 def _comparable(source: SweepResults, space: Space) -> list[TrialRecord]:
     """Trials whose points lie wholly inside the space."""
-    candidates = [r for r in source.records if r.state in ("FINISHED", "PRUNED") and r.replicate_of is None]
+    candidates = [r for r in source.records if r.is_evidence]
     return [r for r in candidates if _is_whole(r, space)]
 
 

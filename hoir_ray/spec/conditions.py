@@ -38,7 +38,7 @@ class Condition:
             return False
         try:
             return bool(_value(self._tree, metrics))
-        except ZeroDivisionError:
+        except ArithmeticError:  # a division by zero, or a number beyond those of floating point
             return False
 
     def violation(self, metrics: Mapping[str, float]) -> float:
@@ -49,7 +49,7 @@ class Condition:
             return 1.0
         try:
             return max(_MIN_VIOLATION, _violation(self._tree, metrics))
-        except ZeroDivisionError:
+        except ArithmeticError:  # a division by zero, or a number beyond those of floating point
             return 1.0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import yaml
 
 from hoir_ray.errors import SpecError
+from hoir_ray.machine.files import open_regular
 
 MAX_BYTES = 100_000  # of a user's file, which is read within a second
 MAX_RESOLVED_BYTES = 1_000_000  # of what is written from it, with every default filled in
@@ -69,8 +71,9 @@ def load_document(path: Path | str) -> Document:
     """
     path = Path(path)
     try:
-        _refuse_size(path.stat().st_size, most=MAX_BYTES, name=str(path))
-        text = path.read_text(encoding="utf-8")
+        with open_regular(path) as file:
+            _refuse_size(os.fstat(file.fileno()).st_size, most=MAX_BYTES, name=str(path))
+            text = file.read(MAX_BYTES).decode("utf-8")
     except UnicodeDecodeError as error:
         raise SpecError(f"{path}: not a text file in UTF-8 ({error.reason} at byte {error.start})") from None
     except OSError as error:

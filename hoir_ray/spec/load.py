@@ -67,6 +67,8 @@ def override(document: Document, overrides: Sequence[str]) -> Document:
                 node = node.setdefault(key, {})
                 if not isinstance(node, dict):
                     raise SpecError(f"--set {text}: '{key}' is not a mapping in {document.path}")
+            if keys[-1] == "type" and node.get("type", value) != value:
+                node.clear()  # the other keys were those of another type
             node[keys[-1]] = value
         else:
             known = [*SweepSpec.model_fields, "network", "training"]
@@ -79,6 +81,8 @@ def parse_override(text: str) -> tuple[str, Any]:
     path, equals, raw = text.partition("=")
     if not equals or not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", path):
         raise SpecError(f"'{text}': a setting is written a.b=value, such as network.hidden.width=32")
+    if "#" in raw and raw.lstrip()[:1] not in ("'", '"', "[", "{"):
+        return path, raw.strip()  # a name, such as `IMG #2.png`: in a command nobody writes comments
     try:
         return path, parse_document(f"value: {raw}", name="--set").data["value"]
     except SpecError:

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
 
 from hoir_ray.config import Config
+from hoir_ray.errors import RequestError
+from hoir_ray.machine.addresses import check_bucket_uri, check_web_address
 from hoir_ray.spec.conditions import parse_condition
 from hoir_ray.spec.parameters import ParameterCase
 from hoir_ray.spec.units import Duration, Size
+
+BucketUri = Annotated[str, AfterValidator(lambda uri: _checked(check_bucket_uri, uri))]
+WebAddress = Annotated[str, AfterValidator(lambda url: _checked(check_web_address, url))]
+
+
+def _checked(check: Callable[..., str], address: str) -> str:
+    try:
+        return check(address, source="address")
+    except RequestError as error:
+        raise ValueError(str(error).removeprefix("address: ").partition(", got ")[0]) from None
 
 
 class MetricSpec(Config):
@@ -19,6 +31,14 @@ class MetricSpec(Config):
 
     name: str
     goal: Literal["minimize", "maximize"] = "minimize"
+
+    def loss(self, value: float) -> float:
+        """Turn a value, NaN included, into one of which less is better; a loss into its value again."""
+        return -value if self.goal == "maximize" else value
+
+    def better(self, a: float, b: float) -> bool:
+        """Return whether `a` is better than `b`; NaN is never, and nothing is better than NaN."""
+        return self.loss(a) < self.loss(b)
 
 
 class AshaSpec(Config):
@@ -127,7 +147,7 @@ class WarmStart(Config):
 
     model_config = ConfigDict(serialize_by_alias=True, validate_by_name=True, validate_by_alias=True)
 
-    source: str = Field(alias="from", min_length=1)
+    source: BucketUri = Field(alias="from", min_length=1)
     top_k: int = Field(default=8, ge=1, le=1000)
     mode: Literal["enqueue", "observe"] = "enqueue"
 
@@ -135,8 +155,8 @@ class WarmStart(Config):
 class StorageSpec(Config):
     """Storage of the results: a folder, or `s3://bucket/prefix`."""
 
-    uri: str = "hoir-runs"
-    endpoint_url: str | None = None
+    uri: BucketUri = "hoir-runs"
+    endpoint_url: WebAddress | None = None
 
 
 # The sha256 of an input's manifest, and the name of the file or folder: where it lies below the storage's `inputs/`.
@@ -149,6 +169,8 @@ class SweepSpec(Config):
     Attributes:
         inputs: Files and folders of `data` that were copied into storage: path as in `data` -> where they are. Written
             by the program, when trials are to run where the path does not exist.
+        contents: Files and folders of `data` -> fingerprint of what is in them. Written by the program, so that a sweep
+            resumes when its data has moved, and not when it has changed.
     """
 
     name: str
@@ -162,6 +184,7 @@ class SweepSpec(Config):
     replicate_top: ReplicateTop | None = None
     warm_start: WarmStart | None = None
     inputs: dict[str, InputKey] = {}
+    contents: dict[str, str] = {}
     resources: Resources = Resources()
     budget: Budget
     failures: Failures = Failures()

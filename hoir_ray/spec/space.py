@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,7 +41,10 @@ class Dimension:
     is_int: bool = False
 
     def applies(self, drawn: Mapping[str, Scalar]) -> bool:
-        return all(path in drawn and _among(drawn[path], values) for path, values in self.when.items())
+        for path, values in self.when.items():  # noqa: SIM110 - a generator takes twice as long, and cases are many
+            if path not in drawn or not _among(drawn[path], values):
+                return False
+        return True
 
     def snap(self, raw: Scalar) -> Scalar:
         """`raw` on the range's grid; log ranges with a step are drawn continuously and rounded here."""
@@ -60,14 +63,19 @@ class Dimension:
             return False
         return math.isclose(float(self.snap(value) or 0), value, rel_tol=1e-9)
 
-    def grid(self) -> list[Scalar]:
-        """List every value, lowest first; an error for a continuous range."""
+    def grid_size(self) -> int:
+        """Count the values; an error for a continuous range."""
         if self.choices is not None:
-            return list(self.choices)
+            return len(self.choices)
         if not self.step:
             raise SpecError(f"{self.path}: a grid needs 'values', or 'q' for the step of a range of decimals")
-        count = math.floor((self.high - self.low) / self.step + 1e-9) + 1
-        return [self._number(self.low + i * self.step) for i in range(count)]
+        return _num_steps(self.low, self.high, self.step) + 1
+
+    def grid(self) -> Iterator[Scalar]:
+        """Yield every value, lowest first, made as it is asked for; an error for a continuous range."""
+        if self.choices is not None:
+            return iter(self.choices)
+        return (self._number(self.low + i * self.step) for i in range(self.grid_size()))
 
     def corners(self) -> list[Scalar]:
         """The least and the greatest value, or every choice."""
@@ -94,7 +102,7 @@ class Space:
                 drawn[dimension.path] = dimension.snap(ask(dimension))
         return drawn
 
-    def points(self, values: Callable[[Dimension], list[Scalar]]) -> Iterator[dict[str, Scalar]]:
+    def points(self, values: Callable[[Dimension], Iterable[Scalar]]) -> Iterator[dict[str, Scalar]]:
         """Yield every combination of each dimension's `values`, respecting conditions."""
 
         def extend(at: int, drawn: dict[str, Scalar]) -> Iterator[dict[str, Scalar]]:
@@ -109,9 +117,20 @@ class Space:
 
         return extend(0, {})
 
-    def grid_size(self) -> int:
-        """Number of points of the grid, counted up to `MAX_GRID`."""
-        return sum(1 for _ in itertools.islice(self.points(Dimension.grid), MAX_GRID + 1))
+    def told_apart(self, dimension: Dimension) -> list[tuple[Scalar, int]]:
+        """One value for each way in which conditions tell the dimension's values apart, and how many are like it."""
+        named: dict[tuple[bool, Scalar], list[int]] = {}
+        for number, each in enumerate(self.dimensions):
+            for value in each.when.get(dimension.path, ()):
+                named.setdefault((isinstance(value, bool), value), []).append(number)
+        held = {key: tuple(numbers) for key, numbers in named.items() if dimension.holds(key[1])}
+        kinds: dict[tuple[int, ...], list[Scalar]] = {}
+        for (_, value), numbers in held.items():
+            kinds.setdefault(numbers, []).append(value)
+        found = [(values[0], len(values)) for values in kinds.values()]
+        if (num_others := dimension.grid_size() - len(held)) > 0:
+            found.append((next(v for v in dimension.grid() if (isinstance(v, bool), v) not in held), num_others))
+        return found
 
     def dimension_of(self, path: str, drawn: Mapping[str, Scalar]) -> Dimension | None:
         """The case of `path` that applies to a drawn point."""
@@ -155,6 +174,8 @@ def build_space(spec: SweepSpec, config: type[BaseModel], document: Document | N
                 dimensions.append(_dimension(path, case, number=number, num_cases=len(cases), fields=fields))
             except ValueError as error:
                 report(path, str(error))
+            except OverflowError:
+                report(path, "holds a number that is too large to be searched")
     _check_conditions(dimensions, spec.parameters.keys(), report)
     if problems:
         raise SpecError("\n".join(problems))
@@ -176,7 +197,7 @@ def _dimension(
     if is_int and case.q is not None and float(case.q) != int(case.q):
         raise ValueError(f"takes whole numbers, so 'q' must be whole, got {case.q}")
     step = float(case.q if case.q is not None else (1 if is_int else 0))
-    top = float(low) + step * math.floor((float(high) - float(low)) / step + 1e-9) if step and not case.is_log else high
+    top = float(low) + step * _num_steps(float(low), float(high), step) if step and not case.is_log else high
     return Dimension(
         name=name,
         path=path,
@@ -217,10 +238,10 @@ def _check_conditions(dimensions: list[Dimension], paths: Any, report: Callable[
             if any(d.choices is None and not d.step for d in cases):
                 report(dimension.path, f"'when' depends on '{parent}', which must be finite, not a range of decimals")
                 continue
-            possible = [c for d in cases for c in d.grid()]
             for value in wanted:
-                if not _among(value, possible):
-                    shown = ", ".join(map(str, possible[:20]))
+                if not any(d.holds(value) for d in cases):
+                    possible = itertools.chain.from_iterable(d.grid() for d in cases)
+                    shown = ", ".join(map(str, itertools.islice(possible, 20)))
                     report(dimension.path, f"'when: {parent}: {value}' never holds; {parent} is one of {shown}")
 
 
@@ -228,23 +249,35 @@ def _ordered(
     dimensions: list[Dimension], report: Callable[[str, str], None], problems: list[str]
 ) -> tuple[Dimension, ...]:
     ordered: list[Dimension] = []
-    waiting = list(dimensions)
+    waiting: dict[str, list[Dimension]] = {}
+    for dimension in dimensions:
+        waiting.setdefault(dimension.path, []).append(dimension)
     while waiting:
-        blocked = {d.path for d in waiting}
-        ready = [d for d in waiting if not (set(d.when) & blocked)]
+        # All cases of one parameter are released together, so that a later case never sees an earlier one undrawn.
+        whole = [path for path, cases in waiting.items() if all(waiting.keys().isdisjoint(d.when) for d in cases)]
+        ready = [d for path in whole for d in waiting[path]]
+        ready = ready or [d for cases in waiting.values() for d in cases if waiting.keys().isdisjoint(d.when)]
+        released = set(map(id, ready))
         if not ready:
-            circle = sorted({d.path for d in waiting})
+            circle = sorted(waiting)
             report(circle[0], f"'when' goes round in a circle through {', '.join(circle)}")
             raise SpecError("\n".join(problems))
-        # All cases of one parameter are released together, so that a later case never sees an earlier one undrawn.
-        done = [d for d in waiting if d in ready and not any(o.path == d.path and o not in ready for o in waiting)]
-        if not done:
-            done = ready
-        ordered += done
-        waiting = [d for d in waiting if d not in done]
+        ordered += ready
+        left = {path: [d for d in cases if id(d) not in released] for path, cases in waiting.items()}
+        waiting = {path: cases for path, cases in left.items() if cases}
     return tuple(ordered)
+
+
+def _num_steps(low: float, high: float, step: float) -> int:
+    """Steps between the ends of a range.
+
+    Raises:
+        OverflowError: If there are too many to be counted.
+    """
+    return math.floor((high - low) / step + 1e-9)
 
 
 def _among(value: Scalar, values: Any) -> bool:
     """Equality that tells True from 1 and 1 from "1"."""
-    return any(value == v and isinstance(value, bool) == isinstance(v, bool) for v in values)
+    # `in` alone is much sooner done, and thousands of cases are asked at each point.
+    return value in values and any(value == v and isinstance(value, bool) == isinstance(v, bool) for v in values)

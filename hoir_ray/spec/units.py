@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Annotated
 
@@ -20,13 +21,13 @@ def seconds(value: object) -> float:
         ValueError: For anything else, or a duration that is not positive.
     """
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        total = float(value)
+        total = float(value) if abs(value) < 1e15 else math.inf
     else:
         parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", str(value))
         if not parts or "".join(n + u for n, u in parts) != str(value):
             raise ValueError("must be a duration such as 90s, 20m or 6h")
         total = sum(float(n) * _UNITS[u] for n, u in parts)
-    if not 0 < total < float("inf"):
+    if not 0 < total < math.inf:
         raise ValueError("must be a positive duration")
     return total
 
@@ -46,7 +47,7 @@ def size_bytes(value: object) -> int:
         match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT]i?)B", str(value))
         if match is None:
             raise ValueError("must be a size such as 512MiB or 4GiB")
-        total = int(float(match[1]) * _SIZES[match[2]])
+        total = int(min(float(match[1]), 1e15) * _SIZES[match[2]])
     if total < _SIZES["Mi"] * 16:
         raise ValueError("must be at least 16MiB")
     return total

@@ -10,6 +10,8 @@ from typing import Protocol
 
 from hoir_ray.errors import StorageError
 
+MAX_OBJECT_BYTES = 2**30  # of one that is read into memory; a file may be larger
+
 
 class MissingObjectError(StorageError):
     """There is no object under this key."""
@@ -66,9 +68,6 @@ class Backend(Protocol):
 
     def delete_all(self, folder: str) -> None:
         """Delete everything below `folder`."""
-
-    def remove_leftovers(self, *, older_than_s: float) -> int:
-        """Remove what killed writers left unfinished and return how many there were."""
 
     def check_space(self, *, min_free_bytes: int) -> None:
         """Raise StorageError when less than this can still be written, where that is knowable."""

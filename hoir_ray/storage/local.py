@@ -8,15 +8,14 @@ import fcntl
 import hashlib
 import os
 import shutil
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from hoir_ray.errors import StorageError
-from hoir_ray.machine.files import RESERVED, UNFINISHED, reason, replacing
-from hoir_ray.storage.contract import MissingObjectError, StoredObject
+from hoir_ray.machine.files import RESERVED, open_regular, read_regular, reason, replacing
+from hoir_ray.storage.contract import MAX_OBJECT_BYTES, MissingObjectError, StoredObject
 
 _CHUNK_BYTES = 1 << 20
 
@@ -46,23 +45,23 @@ class LocalBackend:
                 return _etag(data)
             path.parent.mkdir(parents=True, exist_ok=True)
             with _exclusive(path.parent):
-                if (_etag(path.read_bytes()) if path.exists() else None) != if_match:
+                if (_etag(read_regular(path, max_bytes=MAX_OBJECT_BYTES)) if path.exists() else None) != if_match:
                     return None
                 with replacing(path) as file:
                     file.write(data)
             return _etag(data)
 
     def write_file(self, key: str, path: Path) -> None:
-        with self._explained("write", key), path.open("rb") as source, replacing(self._path(key)) as file:
+        with self._explained("write", key), open_regular(path) as source, replacing(self._path(key)) as file:
             shutil.copyfileobj(source, file, _CHUNK_BYTES)
 
     def read(self, key: str) -> tuple[bytes, str]:
         with self._explained("read", key):
-            data = self._path(key).read_bytes()
+            data = read_regular(self._path(key), max_bytes=MAX_OBJECT_BYTES)
             return data, _etag(data)
 
     def read_file(self, key: str, path: Path) -> None:
-        with self._explained("read", key), self._path(key).open("rb") as source, replacing(path) as file:
+        with self._explained("read", key), open_regular(self._path(key)) as source, replacing(path) as file:
             shutil.copyfileobj(source, file, _CHUNK_BYTES)
 
     def exists(self, key: str) -> bool:
@@ -96,14 +95,6 @@ class LocalBackend:
             if path.is_dir():
                 shutil.rmtree(path)
 
-    def remove_leftovers(self, *, older_than_s: float) -> int:
-        with self._explained("list", ""):
-            limit = time.time() - older_than_s
-            old = [p for p in self._files("", unfinished=True) if p.stat().st_mtime < limit]
-            for path in old:
-                path.unlink(missing_ok=True)
-            return len(old)
-
     def check_space(self, *, min_free_bytes: int) -> None:
         with self._explained("measure free space of", ""):
             free = shutil.disk_usage(next(p for p in (self.root, *self.root.parents) if p.exists())).free
@@ -117,15 +108,14 @@ class LocalBackend:
             raise StorageError(f"{self.describe()}: '{key}' leads outside through a symbolic link")
         return path
 
-    def _files(self, folder: str, *, unfinished: bool = False) -> Iterator[Path]:
+    def _files(self, folder: str) -> Iterator[Path]:
         top = self._path(folder) if folder else self.root
         if top.exists() and not top.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, "is a file, not a folder", str(top))
         for parent, _, names in os.walk(top, onerror=_raise_unless_missing):
             for name in names:
                 path = Path(parent, name)
-                wanted = name.startswith(UNFINISHED) if unfinished else not name.startswith(RESERVED)
-                if wanted and not path.is_symlink():
+                if not name.startswith(RESERVED) and not path.is_symlink():
                     yield path
 
     @contextlib.contextmanager

@@ -22,6 +22,11 @@ from hoir_ray.storage.contract import MissingObjectError
 from hoir_ray.storage.store import Storage
 
 LOCK = "lock.json"
+LEASE_S = 60.0
+LEFT = "lock-left.json"  # the token of whoever last found the lock taken by another, and writes no more
+_LOOKS, _UNSEEN = 15, 0.25  # per lease; how much of one may pass without a look before a write needs one
+_CREDIBLE = 1.5  # of a lease, and of the time between two renewals: an end of a lease beyond that is a wrong clock's
+_ADVICE = "wait, stop that one, or take over with --force"
 _log = logging.getLogger(__name__)
 
 
@@ -29,15 +34,19 @@ class LockedError(RequestError):
     """Somebody else is running this sweep."""
 
 
-def acquire_lock(storage: Storage, *, owner: str, lease_s: float = 60.0, force: bool = False) -> Lock:
+def acquire_lock(
+    storage: Storage, *, owner: str, lease_s: float = LEASE_S, force: bool = False, advice: str = _ADVICE
+) -> Lock:
     """Take the lock of a sweep, at once or not at all; of several starters exactly one gets it.
 
-    A lock counts until its lease ends, so hosts' clocks must agree to well within `lease_s`. One whose process is dead
-    on this very machine is taken over at once.
+    On this very machine a lock counts as long as its process lives, whatever the clock says. That of another machine
+    counts until its lease ends; where that is over by this machine's clock, which may be wrong, it is watched for as
+    long as its holder would take to renew it.
 
     Args:
         owner: Shown where the lock is found taken, such as user@host.
-        force: Take it whoever holds it; the other notices at its next renewal.
+        force: Take it whoever holds it, once that one has noticed and stopped writing, or had the time to.
+        advice: The end of the message to whoever finds it taken.
 
     Raises:
         LockedError: If somebody holds it, naming who and since when.
@@ -48,17 +57,22 @@ def acquire_lock(storage: Storage, *, owner: str, lease_s: float = 60.0, force: 
         try:
             data, etag = storage.get_version(LOCK)
             found = _parse(data)
-            if not force and _is_held(found):
+            if not force and _is_held(found, storage=storage, etag=etag):
                 break
         except MissingObjectError:
             etag = None
         if (taken := storage.swap(LOCK, _dump(claim), etag=etag)) is not None:
-            return Lock(storage, claim=claim, etag=taken)
-    raise LockedError(f"{storage.describe()}: {_describe(found)}; wait, stop that one, or take over with --force")
+            lock = Lock(storage, claim=claim, etag=taken)
+            if force and etag is not None:
+                _wait_for_loser(storage, found)
+            return lock
+    raise LockedError(f"{storage.describe()}: {_describe(found)}; {advice}")
 
 
 class Lock:
     """A held lock. A thread renews it until `release`, through outages of the storage too.
+
+    It also looks every few seconds whether the lock is still its own, and says so in `LEFT` once it is not.
 
     Attributes:
         lost: Set once somebody else has taken the lock; whoever holds it must stop writing then.
@@ -69,6 +83,7 @@ class Lock:
         self._storage = storage
         self._claim = claim
         self._etag = etag
+        self._seen_at = _boottime()
         self._stop = threading.Event()
         self._heartbeat = threading.Thread(target=self._renew_until_stopped, name="hoir-lock", daemon=True)
         self._heartbeat.start()
@@ -80,6 +95,16 @@ class Lock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+    def is_ours(self) -> bool:
+        """Whether this process may still write. After a pause of its own it looks first, for as long as that takes.
+
+        Raises:
+            StorageError: If that cannot be found out.
+        """
+        if not self.lost.is_set() and _boottime() - self._seen_at > self._claim["lease_s"] * _UNSEEN:
+            self._look()
+        return not self.lost.is_set()
 
     def release(self) -> None:
         """Give the lock back, if it is still ours; when storage cannot be reached it is free once its lease ends."""
@@ -93,25 +118,41 @@ class Lock:
             self._storage.swap(LOCK, _dump(self._claim), etag=self._etag)
 
     def _renew_until_stopped(self) -> None:
-        period = self._claim["lease_s"] / 3
+        renewed_at, period = _boottime(), self._claim["lease_s"] / _LOOKS
         while not self._stop.wait(period):
-            period = self._claim["lease_s"] / 3
+            period = self._claim["lease_s"] / _LOOKS
             try:
-                self._renew()
+                if _boottime() - renewed_at < self._claim["lease_s"] / 3:
+                    self._look()
+                else:
+                    self._renew()
+                    renewed_at = _boottime()
             except StorageError as error:
                 period = min(2.0, period)
                 _log.warning("the lock could not be renewed and is tried again: %s", error)
             if self.lost.is_set():
                 _log.error("%s: somebody else took the lock over", self._storage.describe())
+                with contextlib.suppress(StorageError):
+                    self._storage.put(LEFT, json.dumps({"token": self._claim["token"]}).encode())
                 return
 
+    def _look(self) -> None:
+        """Read whose the lock is; one that was deleted by hand is taken again at the next renewal."""
+        asked_at = _boottime()
+        with contextlib.suppress(MissingObjectError):
+            if _parse(self._storage.get(LOCK)).get("token") != self._claim["token"]:
+                self.lost.set()
+        self._seen_at = asked_at
+
     def _renew(self) -> None:
+        asked_at = _boottime()
         self._claim["expires"] = time.time() + self._claim["lease_s"]
         etag = self._storage.swap(LOCK, _dump(self._claim), etag=self._etag)
         if etag is None:
             try:
                 if _parse(self._storage.get(LOCK)).get("token") != self._claim["token"]:
                     self.lost.set()
+                self._seen_at = asked_at
                 return
             except MissingObjectError:  # deleted by hand: take it again, unless somebody is faster
                 etag = self._storage.swap(LOCK, _dump(self._claim), etag=None)
@@ -119,6 +160,19 @@ class Lock:
             self.lost.set()
         else:
             self._etag = etag
+            self._seen_at = asked_at
+
+
+def _wait_for_loser(storage: Storage, found: dict[str, Any]) -> None:
+    """Until whoever held the lock says that it has stopped writing, or must have noticed."""
+    if "token" not in found or found.get("released") or _is_dead(found):
+        return
+    end = time.monotonic() + found["lease_s"] * _UNSEEN
+    while time.monotonic() < end:
+        with contextlib.suppress(MissingObjectError, ValueError, TypeError, AttributeError):
+            if json.loads(storage.get(LEFT)).get("token") == found["token"]:
+                return
+        time.sleep(min(0.5, found["lease_s"] / 20))
 
 
 def _claim(*, owner: str, lease_s: float) -> dict[str, Any]:
@@ -136,11 +190,40 @@ def _claim(*, owner: str, lease_s: float) -> dict[str, Any]:
     }
 
 
-def _is_held(found: dict[str, Any]) -> bool:
-    if found.get("released") or time.time() > found.get("expires", math.inf):
+def _is_held(found: dict[str, Any], *, storage: Storage, etag: str) -> bool:
+    if found.get("released"):
         return False
+    if found.get("machine") is not None and found["machine"] == _machine():
+        return not _is_dead(found)
+    lease_s = found.get("lease_s", LEASE_S)
+    left_s = found.get("expires", time.time()) - time.time()
+    if "expires" not in found or 0 <= left_s <= _CREDIBLE * lease_s:
+        return True
+    return _is_renewed(storage, etag=etag, within_s=_CREDIBLE * lease_s / 3)
+
+
+def _is_dead(found: dict[str, Any]) -> bool:
+    """Whether it is known to be, which it is of processes of this machine alone."""
     here = found.get("machine") is not None and found["machine"] == _machine()
-    return not here or process_start(found.get("pid", 0)) == found.get("process_start")
+    return here and process_start(found.get("pid", 0)) != found.get("process_start")
+
+
+def _boottime() -> float:
+    """Seconds that go on while the machine sleeps, and that no change of its clock moves."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
+def _is_renewed(storage: Storage, *, etag: str, within_s: float) -> bool:
+    """Whether another version of the lock comes within a time that no clock's change shortens."""
+    end = time.monotonic() + within_s
+    while time.monotonic() < end:
+        time.sleep(min(1.0, within_s / 10))
+        try:
+            if storage.get_version(LOCK)[1] != etag:
+                return True
+        except MissingObjectError:
+            return False
+    return False
 
 
 def _machine() -> str | None:
@@ -158,7 +241,9 @@ def _dump(claim: dict[str, Any]) -> bytes:
 def _parse(data: bytes) -> dict[str, Any]:
     with contextlib.suppress(ValueError, TypeError, KeyError):
         found = dict(json.loads(data))
-        return {**found, "expires": float(found["expires"]), "pid": int(found["pid"])}
+        numbers = {"expires": float(found["expires"]), "lease_s": float(found.get("lease_s", LEASE_S))}
+        if all(map(math.isfinite, numbers.values())):
+            return {**found, **numbers, "pid": int(found["pid"])}
     return {"owner": "an unreadable lock.json"}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from hoir_ray.errors import PackError, RequestError
-from hoir_ray.machine.files import replacing
+from hoir_ray.machine.files import open_regular, replacing
 from hoir_ray.storage.contract import MissingObjectError
 from hoir_ray.storage.keys import check_key
 
@@ -21,8 +21,6 @@ class Objects(Protocol):
 
     def describe(self) -> str: ...
 
-    def exists(self, key: str) -> bool: ...
-
     def get(self, key: str) -> bytes: ...
 
     def get_file(self, key: str, path: Path) -> None: ...
@@ -32,7 +30,7 @@ class Objects(Protocol):
     def put_file(self, key: str, path: Path) -> None: ...
 
 
-def put_folder(storage: Objects, prefix: str, folder: Path, *, if_absent: bool) -> bool:
+def put_folder(storage: Objects, prefix: str, folder: Path) -> None:
     """Upload every file of `folder` and then its manifest, which is made here unless the folder brings one.
 
     Raises:
@@ -45,11 +43,9 @@ def put_folder(storage: Objects, prefix: str, folder: Path, *, if_absent: bool) 
     files = read_manifest(manifest, where=str(given))
     for name, facts in files.items():
         _verify(folder / name, facts, where=str(folder / name))
-    if if_absent and storage.exists(f"{prefix}/{MANIFEST}"):
-        return False
     for name in files:
         storage.put_file(f"{prefix}/{name}", folder / name)
-    return storage.put(f"{prefix}/{MANIFEST}", manifest, if_absent=if_absent)
+    storage.put(f"{prefix}/{MANIFEST}", manifest)
 
 
 def get_folder(storage: Objects, prefix: str, folder: Path) -> None:
@@ -109,5 +105,5 @@ def _verify(path: Path, facts: Mapping[str, Any], *, where: str) -> None:
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -7,11 +7,9 @@ s3:ListBucket with that prefix. Credentials, region and profile come from where 
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,8 +20,9 @@ from boto3.exceptions import Boto3Error
 from boto3.s3.transfer import TransferConfig
 
 from hoir_ray.errors import StorageError
+from hoir_ray.machine.addresses import s3_endpoint
 from hoir_ray.machine.files import reason, replacing
-from hoir_ray.storage.contract import MissingObjectError, StoredObject
+from hoir_ray.storage.contract import MAX_OBJECT_BYTES, MissingObjectError, StoredObject
 from hoir_ray.storage.s3_errors import code_of, explain
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ class S3Backend:
         return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
 
     def describe(self) -> str:
-        endpoint = self.endpoint_url or _environment_endpoint()
+        endpoint = self.endpoint_url or s3_endpoint()
         return f"{self.uri} at {endpoint}" if endpoint else self.uri
 
     def child(self, name: str) -> S3Backend:
@@ -102,6 +101,11 @@ class S3Backend:
         def attempt() -> tuple[bytes, str]:
             answer = self._client.get_object(**self._at(key))
             with contextlib.closing(answer["Body"]) as body:
+                if answer["ContentLength"] > MAX_OBJECT_BYTES:
+                    raise StorageError(
+                        f"{self.describe()}: '{key}' holds {answer['ContentLength']:,} bytes, of {MAX_OBJECT_BYTES:,} "
+                        "that are read"
+                    )
                 return body.read(), answer["ETag"]
 
         return self._read(key, attempt)
@@ -153,25 +157,13 @@ class S3Backend:
                 for failed in answer.get("Errors", [])[:1]:
                     raise botocore.exceptions.ClientError({"Error": dict(failed)}, "DeleteObjects")  # type: ignore[typeddict-item]
 
-    def remove_leftovers(self, *, older_than_s: float) -> int:
-        limit, removed = datetime.now(UTC).timestamp() - older_than_s, 0
-        with self._explained("look for unfinished uploads in", "", permission="s3:ListBucketMultipartUploads"):
-            pages = self._client.get_paginator("list_multipart_uploads")
-            for page in pages.paginate(Bucket=self.bucket, Prefix=self._below("")):
-                for upload in page.get("Uploads", []):
-                    if upload["Key"].startswith(self._below("")) and upload["Initiated"].timestamp() < limit:
-                        where = {"Bucket": self.bucket, "Key": upload["Key"], "UploadId": upload["UploadId"]}
-                        self._client.abort_multipart_upload(**where)  # type: ignore[arg-type]
-                        removed += 1
-        return removed
-
     def check_space(self, *, min_free_bytes: int) -> None:
         """Do nothing: a bucket has no size limit."""
 
     @property
     def _client(self) -> S3Client:
         if not self._clients:
-            path_style = self.endpoint_url or _environment_endpoint()  # servers of one host have no bucket.host names
+            path_style = self.endpoint_url or s3_endpoint()  # servers of one host have no bucket.host names
             config = botocore.config.Config(
                 connect_timeout=self.retry_policy.connect_timeout_s,
                 read_timeout=self.retry_policy.read_timeout_s,
@@ -232,7 +224,3 @@ class S3Backend:
             raise explain(error, where=where, bucket=self.bucket, permission=permission) from error
         except OSError as error:  # of the local file; some of botocore's errors above are OSErrors too
             raise StorageError(f"{where}: {reason(error)}") from error
-
-
-def _environment_endpoint() -> str | None:
-    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")

@@ -26,6 +26,11 @@ class Storage:
         """The address that opens the same place again, without any secret."""
         return self.backend.uri
 
+    @property
+    def folder(self) -> Path | None:
+        """The folder on this machine, or None for a bucket."""
+        return None if self.uri.startswith("s3://") else Path(self.uri)
+
     def describe(self) -> str:
         """The place in words, for messages."""
         return self.backend.describe()
@@ -77,16 +82,12 @@ class Storage:
         """Delete everything below the folder `prefix`."""
         self.backend.delete_all(check_folder(prefix))
 
-    def remove_leftovers(self, *, older_than_s: float = 86400.0) -> int:
-        """Remove what killed writers left unfinished; for whoever holds the lock."""
-        return self.backend.remove_leftovers(older_than_s=older_than_s)
-
-    def put_folder(self, prefix: str, folder: Path, *, if_absent: bool = False) -> bool:
-        """Upload a folder, its manifest last; False only when `if_absent` and another complete one is there.
+    def put_folder(self, prefix: str, folder: Path) -> None:
+        """Upload a folder, its manifest last.
 
         A prefix is best written once: while a folder is being replaced in place, readers are refused the mixture.
         """
-        return manifest.put_folder(self, prefix, folder, if_absent=if_absent)
+        manifest.put_folder(self, prefix, folder)
 
     def get_folder(self, prefix: str, folder: Path) -> None:
         """Download what a manifest lists and verify it.

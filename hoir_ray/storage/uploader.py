@@ -40,9 +40,6 @@ class BackgroundUploader:
     ) -> None:
         self.close()
 
-    def put(self, key: str, data: bytes) -> None:
-        self.submit(key, lambda: self._storage.put(key, data))
-
     def put_file(self, key: str, path: Path, *, remove: bool = False) -> None:
         """Upload a file that must not change until then.
 

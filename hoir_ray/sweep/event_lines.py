@@ -19,7 +19,7 @@ class EventLines:
 
     def __init__(self, driver: Driver, cluster: Cluster, *, out: IO[str]) -> None:
         self._driver, self._out = driver, out
-        self._best = next((r.trial for r in driver.leaders), None)
+        self._best = next((r.trial for r in driver.board.leaders), None)
         slots = cluster.slots(driver.spec.resources)
         self._say(f"sweep {driver.spec.name}: {slots} trial{'s' if slots > 1 else ''} at a time")
 
@@ -27,7 +27,7 @@ class EventLines:
         if event == "started":
             what = (
                 f"{record.replicate_of} with seed {record.seed}"
-                if record.replicate_of
+                if record.is_replicate
                 else varied_settings(record, self._driver.space)
             )
             self._say(f"{record.trial} started: {what}")
@@ -43,7 +43,7 @@ class EventLines:
         if broken is not None:
             self._say(f"{record.trial} is not feasible: {broken} does not hold")
             return
-        leaders = self._driver.leaders
+        leaders = self._driver.board.leaders
         shown = ", ".join(f"{m.name} {wording.number(metrics_of(record)[m.name])}" for m in spec.metrics)
         if len(spec.metrics) > 1 and record.trial in [r.trial for r in leaders]:
             self._say(f"{record.trial} is on the front, of {len(leaders)} by now: {shown}")
@@ -55,7 +55,7 @@ class EventLines:
         """Do nothing: every line was flushed as it was printed."""
 
     def _say(self, text: str) -> None:
-        print(f"{time.strftime('%H:%M:%S')} {text}", file=self._out, flush=True)
+        print(f"{time.strftime('%H:%M:%S')} {wording.printable(text)}", file=self._out, flush=True)
 
 
 def varied_settings(record: TrialRecord, space: Space) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hoir_ray.errors import StorageError
 from hoir_ray.results.ledger import key_of
-from hoir_ray.results.record import TrialRecord
+from hoir_ray.results.record import MODELS, TrialRecord, trial_of
 from hoir_ray.results.summary import write_summary
 from hoir_ray.results.unsaved import keep_records
 from hoir_ray.storage import BackgroundUploader, Storage, StoredObject
@@ -19,7 +19,7 @@ FLUSH_S = 120.0
 _log = logging.getLogger(__name__)
 
 
-def leave(driver: Driver, storage: Storage, uploader: BackgroundUploader, *, unsaved: Path) -> None:
+def finish(driver: Driver, storage: Storage, uploader: BackgroundUploader, *, unsaved: Path) -> None:
     """Write the ledger, the summary and nothing else; records that storage does not take go into `unsaved`.
 
     Raises:
@@ -28,12 +28,12 @@ def leave(driver: Driver, storage: Storage, uploader: BackgroundUploader, *, uns
     records = list(driver.records.values())
     for record in records:
         if key_of(record) in uploader.missing:  # once more, now that the outage may be over
-            driver.ledger.save(record)
-    driver.ledger.save_snapshot(records)
+            driver.board.ledger.save(record)
+    driver.board.ledger.save_snapshot(records)
     try:
         uploader.close(timeout_s=FLUSH_S)
         write_summary(storage, driver.spec, records)
-        if not driver.stop_code:
+        if not driver.exit_code:
             summarize(driver.spec, storage, records)
         storage.delete_keys(unreferenced(storage.list("trials") + storage.list("models"), driver.records))
     except StorageError as error:
@@ -50,10 +50,11 @@ def unreferenced(objects: Iterable[StoredObject], records: Mapping[str, TrialRec
     """
     useless, checkpoints = [], dict[str, dict[str, list[str]]]()
     for key in (o.key for o in objects):
-        top, trial, *rest = key.split("/")
+        top, folder, *rest = key.split("/")
+        trial = trial_of(key)
         record = records.get(trial)
-        if top == "models":
-            if record is None or (record.ended and record.model != f"models/{trial}"):
+        if top == MODELS:
+            if record is None or (record.ended and record.model != f"{MODELS}/{folder}"):
                 useless.append(key)
         elif record is None:
             useless.append(key)

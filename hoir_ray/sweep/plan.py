@@ -6,7 +6,7 @@ import itertools
 import os
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +15,21 @@ from pydantic import ValidationError
 from hoir_ray.config import absolute_paths, config_paths, explain, nearest, nest
 from hoir_ray.errors import SpecError
 from hoir_ray.networks.resolve import unused_fields
-from hoir_ray.spec.conditions import Condition, parse_condition
+from hoir_ray.results.record import TrialRecord
+from hoir_ray.spec.conditions import parse_condition
 from hoir_ray.spec.document import Document
+from hoir_ray.spec.grid import grid_size as count_grid
 from hoir_ray.spec.parameters import Scalar
 from hoir_ray.spec.schema import Resources, SweepSpec
 from hoir_ray.spec.space import MAX_GRID, Dimension, Space, build_space
+from hoir_ray.sweep.feasibility import feasible_sizes
 from hoir_ray.tasks import load_task
 from hoir_ray.tasks.contract import Task, TaskConfig
 from hoir_ray.trackers import tracker_names
 
 MAX_CORNERS = 2_000
 NUM_SAMPLES = 200
+MAX_CANDIDATES = 4096  # configs kept, for trials that run and draws that are refused
 # Known from the config alone, so a constraint on them is checked before a trial costs anything.
 STATIC_METRICS = frozenset({"num_parameters"})
 
@@ -39,11 +43,35 @@ class NetworkSize:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A point of the space as a trial: its config, its size, and why it is refused.
+
+    Attributes:
+        refusal: The constraint that the config alone breaks, in words; None for a point that may be tried.
+    """
+
+    config: TaskConfig
+    num_parameters: int
+    refusal: str | None = None
+
+    @property
+    def max_epochs(self) -> int:
+        return self.config.training.max_epochs
+
+    def record(self, name: str, *, number: int, parameters: Mapping[str, Scalar]) -> TrialRecord:
+        seed = self.config.training.seed
+        return TrialRecord(
+            trial=name, number=number, parameters=dict(parameters), num_parameters=self.num_parameters, seed=seed
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """A checked sweep.
 
     Attributes:
         spec: With input paths made absolute.
+        feasible: The least and the greatest number of parameters that the constraints leave.
         grid_size: Points of the grid for `method: grid`, else None.
         warnings: What is allowed but probably not meant.
     """
@@ -53,8 +81,26 @@ class Plan:
     space: Space
     smallest: NetworkSize
     largest: NetworkSize
+    feasible: tuple[int, int]
     grid_size: int | None
     warnings: tuple[str, ...]
+    _candidates: dict[str, Candidate] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def candidate(self, point: Mapping[str, Scalar]) -> Candidate:
+        """Turn a point into a config once, however often it is asked for.
+
+        Raises:
+            SpecError: If the task's config refuses the combination.
+        """
+        key = repr(sorted(point.items()))
+        if key not in self._candidates:
+            if len(self._candidates) >= MAX_CANDIDATES:
+                del self._candidates[next(iter(self._candidates))]
+            config = trial_config(self.spec, self.task, point)
+            num_parameters = self.task.num_parameters(config)
+            refusal = self._refusal(num_parameters)
+            self._candidates[key] = Candidate(config=config, num_parameters=num_parameters, refusal=refusal)
+        return self._candidates[key]
 
     def config(
         self, point: Mapping[str, Scalar], *, batch_size: int | None = None, seed: int | None = None
@@ -65,20 +111,16 @@ class Plan:
             batch_size: Instead of the point's own, after an out-of-memory.
             seed: Instead of the sweep's, for a trial that is run again.
         """
+        config = self.candidate(point).config
+        if batch_size is None and seed in (None, config.training.seed):
+            return config
         return trial_config(self.spec, self.task, point, batch_size=batch_size, seed=seed)
 
-    def refuse(self, point: Mapping[str, Scalar]) -> str | None:
-        """Return the constraint that the config of `point` alone breaks, in words, or None."""
-        conditions = [c for c in self._conditions if c.names <= STATIC_METRICS]
-        if not conditions:
-            return None
-        static = {"num_parameters": self.task.num_parameters(self.config(point))}
-        broken = next((c for c in conditions if not c.holds(static)), None)
-        return f"{broken.text} does not hold for num_parameters {static['num_parameters']:,}" if broken else None
-
-    @property
-    def _conditions(self) -> list[Condition]:
-        return [parse_condition(text) for text in self.spec.constraints]
+    def _refusal(self, num_parameters: int) -> str | None:
+        for condition in map(parse_condition, self.spec.constraints):
+            if condition.names <= STATIC_METRICS and not condition.holds({"num_parameters": num_parameters}):
+                return f"{condition.text} does not hold for num_parameters {num_parameters:,}"
+        return None
 
 
 def plan_sweep(spec: SweepSpec, document: Document | None = None) -> Plan:
@@ -97,17 +139,20 @@ def plan_sweep(spec: SweepSpec, document: Document | None = None) -> Plan:
     _check_trackers(spec, document)
     space = build_space(spec, task.config, document)
     smallest, largest = _sizes(spec, task, space, document)
-    grid_size = space.grid_size() if spec.method == "grid" else None
+    feasible = _feasible(spec, smallest, largest, document)
+    grid_size = count_grid(space) if spec.method == "grid" else None
     if grid_size is not None and grid_size > MAX_GRID:
-        raise SpecError(f"method: a grid may have {MAX_GRID:,} points at most; this one has more")
+        place = f" ({document.place('method')})" if document else ""
+        raise SpecError(f"method: a grid may have {MAX_GRID:,} points at most; this one has more{place}")
     return Plan(
         spec=spec,
         task=task,
         space=space,
         smallest=smallest,
         largest=largest,
+        feasible=feasible,
         grid_size=grid_size,
-        warnings=tuple(_warnings(spec, task, space, smallest, largest)),
+        warnings=tuple(_warnings(spec, task, space, smallest, largest, grid_size=grid_size)),
     )
 
 
@@ -194,6 +239,21 @@ def _sizes(
     return smallest, largest
 
 
+def _feasible(
+    spec: SweepSpec, smallest: NetworkSize, largest: NetworkSize, document: Document | None
+) -> tuple[int, int]:
+    static = [c for c in map(parse_condition, spec.constraints) if c.names <= STATIC_METRICS]
+    ends = smallest.num_parameters, largest.num_parameters
+    found = feasible_sizes(static, smallest=ends[0], largest=ends[1])
+    if found is None:
+        place = f" ({document.place('constraints')})" if document else ""
+        raise SpecError(
+            f"constraints: no network of this space meets '{' and '.join(c.text for c in static)}'; they have from "
+            f"{ends[0]:,} to {ends[1]:,} parameters{place}"
+        )
+    return found
+
+
 def _probes(space: Space) -> Iterator[dict[str, Scalar]]:
     """Points that show a space's bounds: every choice with all ranges low, then high, then some at random."""
     for end in (0, -1):
@@ -217,7 +277,13 @@ def _resource_warnings(resources: Resources) -> Iterator[str]:
 
 
 def _warnings(
-    spec: SweepSpec, task: Task[Any], space: Space, smallest: NetworkSize, largest: NetworkSize
+    spec: SweepSpec,
+    task: Task[Any],
+    space: Space,
+    smallest: NetworkSize,
+    largest: NetworkSize,
+    *,
+    grid_size: int | None,
 ) -> Iterator[str]:
     yield from _resource_warnings(spec.resources)
     unused: set[str] = set()
@@ -227,8 +293,8 @@ def _warnings(
     for path in sorted(unused):
         yield f"{path}: changes nothing in some of the points; give it a 'when:' so that no trial is spent on it"
     limit = spec.budget.max_trials
-    if spec.method == "grid" and limit is not None and space.grid_size() > limit:
-        yield f"budget.max_trials: the grid has {space.grid_size():,} points, and only {limit:,} will be tried"
+    if grid_size is not None and limit is not None and grid_size > limit:
+        yield f"budget.max_trials: the grid has {grid_size:,} points, and only {limit:,} will be tried"
     for text in spec.constraints:
         condition = parse_condition(text)
         if condition.names <= STATIC_METRICS:

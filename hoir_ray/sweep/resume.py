@@ -7,16 +7,19 @@ import logging
 import os
 import platform
 import subprocess
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import hoir_ray
+from hoir_ray.config import shorten
 from hoir_ray.errors import RequestError
 from hoir_ray.spec.schema import SweepSpec
+from hoir_ray.tasks.contents import by_content
 
 # Parts of a spec that may differ when a sweep resumes: they change how much is done and where, not what is searched.
 CHANGEABLE = frozenset(
-    {"budget", "resources", "failures", "trackers", "storage", "provenance", "replicate_top", "inputs"}
+    {"budget", "resources", "failures", "trackers", "storage", "provenance", "replicate_top", "inputs", "contents"}
 )
 
 
@@ -31,11 +34,20 @@ def refuse_other_spec(before: SweepSpec, after: SweepSpec, *, where: str) -> Non
         RequestError: Showing each difference.
     """
     old, new = (s.model_dump(mode="json", exclude=set(CHANGEABLE)) for s in (before, after))
-    differences = [f"  {key}: was {old[key]!r}, is {new[key]!r}" for key in old if old[key] != new[key]]
+    # Data is the same where its content is, wherever it lies.
+    known = {**before.contents, **(after.contents if before.contents else {})}
+    changed = [p for p, content in before.contents.items() if known[p] != content]
+    differences = [f"  data: {path} has another content than when the sweep began" for path in changed]
+    differences += [
+        f"  {line}"
+        for key in old
+        if old[key] != new[key] and by_content(old[key], before.contents) != by_content(new[key], known)
+        for line in _differences(old[key], new[key], key)
+    ]
     differences += [
         f"  data: {path} has another content than when the sweep began"
         for path, key in before.inputs.items()
-        if after.inputs.get(path, key) != key
+        if after.inputs.get(path, key) != key and path not in changed
     ]
     if differences:
         raise RequestError(
@@ -44,18 +56,36 @@ def refuse_other_spec(before: SweepSpec, after: SweepSpec, *, where: str) -> Non
         )
 
 
-def resolved(spec: SweepSpec) -> dict[str, Any]:
-    """The spec with defaults filled in and the versions that ran it, ready to be written as YAML and run again."""
+def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
+    """A line for each smallest part that differs."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in dict.fromkeys([*old, *new]):
+            yield from _differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for number, (before, after) in enumerate(zip(old, new, strict=True)):
+            yield from _differences(before, after, path if len(old) == 1 else f"{path}.{number}")
+    elif old != new:
+        was, now = ("not there" if v is None else shorten(v) for v in (old, new))
+        yield f"{path}: was {was}, is {now}"
+
+
+def resolved(spec: SweepSpec, *, notes: Sequence[str] = ()) -> dict[str, Any]:
+    """The spec with defaults filled in and the versions that ran it, ready to be written as YAML and run again.
+
+    Args:
+        notes: What was taken as data.
+    """
     data = spec.model_dump(mode="json", exclude_none=True, exclude={"parameters", "provenance", "replicate_top"})
-    if not spec.inputs:
-        del data["inputs"]
+    for name in ("inputs", "contents"):
+        if not data[name]:
+            del data[name]
     data["parameters"] = {
         path: [c.model_dump(mode="json", exclude_unset=True) for c in cases]
         if len(cases) > 1
         else cases[0].model_dump(mode="json", exclude_unset=True)
         for path, cases in spec.parameters.items()
     }
-    data["provenance"] = _provenance()
+    data["provenance"] = _provenance() | ({"data": "; ".join(notes)} if notes else {})
     return data
 
 

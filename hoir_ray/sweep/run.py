@@ -3,34 +3,36 @@
 from __future__ import annotations
 
 import functools
-import getpass
 import logging
-import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from hoir_ray.cluster.cluster import Cluster, connect, needs
+from hoir_ray.cluster.cluster import Cluster, connect, needs, prepare_environment
 from hoir_ray.cluster.machines import check_workers, find_missing
+from hoir_ray.cluster.watch import RayDiedError
 from hoir_ray.machine.interrupt import on_interrupt
+from hoir_ray.machine.processes import user_and_host
 from hoir_ray.results.ledger import Ledger
 from hoir_ray.results.record import TrialRecord
 from hoir_ray.results.sweep_results import SPEC, SweepResults, read_spec
 from hoir_ray.results.unsaved import unsaved_folder, upload_unsaved
-from hoir_ray.search.warm_start import load_warm_start, save_warm_start
+from hoir_ray.search.warm_start import WarmStartData, load_warm_start, save_warm_start
 from hoir_ray.spec.document import dump_document
-from hoir_ray.spec.parameters import Scalar
 from hoir_ray.spec.schema import SweepSpec
 from hoir_ray.storage import BackgroundUploader, Lock, Storage, acquire_lock, check_storage, open_storage
-from hoir_ray.sweep.driver import Driver, Listener
-from hoir_ray.sweep.finish import leave
+from hoir_ray.sweep.board import Listener
+from hoir_ray.sweep.driver import Driver
+from hoir_ray.sweep.finish import finish
 from hoir_ray.sweep.front_packs import FrontPacks
 from hoir_ray.sweep.plan import Plan
 from hoir_ray.sweep.resume import refuse_other_spec, resolved
+from hoir_ray.tasks.contents import contents_of
 from hoir_ray.tasks.inputs import MAX_SHIP_BYTES, Show, find_inputs, hash_inputs, input_paths, ship_inputs
 from hoir_ray.tasks.localize import localize
 from hoir_ray.trackers import check_tracker
 from hoir_ray.trials.attempt import Attempt
 
+INTERRUPTED = 130
 MAX_QUEUED = 1_000_000  # the driver must never wait for storage; each trial has one place in the queue
 
 
@@ -50,7 +52,7 @@ def run_sweep(
     show: Show = lambda what, done, total: None,
     max_ship: int = MAX_SHIP_BYTES,
 ) -> tuple[SweepResults, Driver]:
-    """Run a sweep, or go on with it if its storage holds it already.
+    """Run a sweep, or resume it if its storage holds it already.
 
     Args:
         watch: Called once with the driver and the cluster; the listener that it returns is told of every change.
@@ -63,106 +65,186 @@ def run_sweep(
         RequestError: If the storage holds another sweep of this name, or somebody runs it.
         StorageError: If storage cannot be written or read.
     """
-    spec = plan.spec
+    root = _open(plan.spec)
+    storage = root.child(plan.spec.name)
+    unsaved = unsaved_folder(storage, sweep=plan.spec.name)
+    with acquire_lock(storage, owner=user_and_host(), force=force) as lock:
+        spec = plan.spec.model_copy(update={"contents": contents_of(plan.spec, plan.task)})
+        spec, records = _recall(spec, storage, unsaved=unsaved, add_trials=add_trials)
+        warm_start, notes = _prepare(plan, spec, root)
+        uploader = BackgroundUploader(storage, max_queued=MAX_QUEUED)
+        driver = _driver(plan, spec, storage, uploader=uploader, lock=lock, records=records, warm_start=warm_start)
+        try:
+            if not driver.finished:
+                spec = _train(
+                    driver,
+                    plan,
+                    spec,
+                    root,
+                    watch=watch,
+                    address=address,
+                    show=show,
+                    max_ship=max_ship,
+                    unsaved=unsaved,
+                    notes=notes,
+                )
+        except RayDiedError:
+            if driver.exit_code != INTERRUPTED:  # else whoever ended the sweep ended Ray's processes too
+                raise
+        finally:
+            _close(driver, storage, uploader=uploader, lock=lock, unsaved=unsaved)
+    return SweepResults(storage, spec, tuple(driver.records.values())), driver
+
+
+def _open(spec: SweepSpec) -> Storage:
+    """Open the storage for all sweeps, once trackers and storage are known to work."""
     for name, options in spec.trackers.items():
         check_tracker(name, options)
     root = open_storage(spec.storage.uri, endpoint_url=spec.storage.endpoint_url)
     check_storage(root)
-    storage = root.child(spec.name)
-    unsaved = unsaved_folder(storage, sweep=spec.name)
-    with acquire_lock(storage, owner=f"{getpass.getuser()}@{socket.gethostname()}", force=force) as lock:
-        spec, records = _past(spec, storage, unsaved=unsaved, add_trials=add_trials)
-        config = localize(plan.config(plan.smallest.point), spec.inputs, root)
-        plan.task.data(config)  # a picture that cannot be read is said now, not per trial
-        warm_start = load_warm_start(spec, plan.space, own=storage)
-        for line in warm_start.left_out:
-            _log.warning("warm start: not taken from %s: %s", spec.warm_start and spec.warm_start.source, line)
-        save_warm_start(warm_start, storage)
-        storage.put(SPEC, dump_document(resolved(spec)).encode())
-        uploader = BackgroundUploader(storage, max_queued=MAX_QUEUED)
-        driver = Driver(
-            spec=spec,
-            space=plan.space,
-            ledger=Ledger(storage, uploader=uploader),
-            refuse=plan.refuse,
-            describe=lambda point: _describe(plan, point),
-            max_epochs=lambda record: plan.config(record.parameters).training.max_epochs,
-            records=records,
-            warm_start=warm_start,
-        )
-        if len(spec.metrics) > 1:
-            driver.listeners.append(FrontPacks(driver, storage, delete=uploader.delete_all))
-        driver.checks.append(lambda: _look_outside(driver, lock, uploader))
-        try:
-            if not driver.finished:
-                from hoir_ray.sweep.tune import run_tune  # here because it loads Ray, which takes seconds
-
-                stop = functools.partial(_stop_by_signal, driver)
-                with on_interrupt(stop), connect(address) as cluster, on_interrupt(stop):
-                    cluster.refuse_unplaceable(spec.resources)
-                    driver.checks.append(lambda: _unplaced(driver, cluster))
-                    check_workers(root, endpoint_url=spec.storage.endpoint_url)
-                    paths = [p for p in input_paths(spec, plan.task) if p not in spec.inputs]
-                    if paths and (spec.resources.autoscaled or find_missing(paths)):
-                        inputs = hash_inputs(find_inputs(spec, plan.task, max_bytes=max_ship), show=show)
-                        keys = {**spec.inputs, **ship_inputs(inputs, root, show=show)}
-                        spec = spec.model_copy(update={"inputs": keys})
-                        storage.put(SPEC, dump_document(resolved(spec)).encode())
-                    driver.listeners.append(watch(driver, cluster))
-                    run_tune(driver, cluster, attempt=lambda record: _job(plan, spec, root, record, unsaved=unsaved))
-        finally:
-            for name in sorted(driver.running):
-                driver.interrupted(name, reason=driver.stop_reason or "the driver ended")
-            if lock.lost.is_set():
-                uploader.abandon()
-            else:
-                leave(driver, storage, uploader, unsaved=unsaved)
-    return SweepResults(storage, spec, tuple(driver.records.values())), driver
+    return root
 
 
-def _past(
+def _recall(
     spec: SweepSpec, storage: Storage, *, unsaved: Path, add_trials: int
-) -> tuple[SweepSpec, dict[str, TrialRecord]]:
-    """What storage knows of the sweep by now, and the spec with the trials that are to be added."""
+) -> tuple[SweepSpec, list[TrialRecord]]:
+    """Read what storage knows of the sweep, and add trials to its budget."""
     before = read_spec(storage)
     if before is not None:
         refuse_other_spec(before, spec, where=storage.uri)
-        spec = spec.model_copy(update={"inputs": {**before.inputs, **spec.inputs}})
+        known = {**before.contents, **spec.contents}
+        spec = spec.model_copy(update={"inputs": {**before.inputs, **spec.inputs}, "contents": known})
     if unsaved.is_dir():
         saved = upload_unsaved(unsaved, storage)
         _log.warning("saved %d objects that had been kept in %s", len(saved), unsaved)
-    records = {r.trial: r for r in Ledger(storage).load()}
+    records = {r.trial: r for r in Ledger(storage).load(to_resume=True)}
     if add_trials:
-        so_far = max(sum(r.replicate_of is None for r in records.values()), spec.budget.max_trials or 0)
+        so_far = max(sum(not r.is_replicate for r in records.values()), spec.budget.max_trials or 0)
         budget = spec.budget.model_copy(update={"max_trials": so_far + add_trials})
         spec = spec.model_copy(update={"budget": budget})
-    return spec, records
+    return spec, list(records.values())
 
 
-def _look_outside(driver: Driver, lock: Lock, uploader: BackgroundUploader) -> str | None:
-    """What the driver cannot see itself: whether the sweep is still ours, and whether the ledger is being saved."""
-    if uploader.failures:
-        driver.storage_failed(str(next(iter(uploader.failures.values()))))
+def _prepare(plan: Plan, spec: SweepSpec, root: Storage) -> tuple[WarmStartData, Sequence[str]]:
+    """Read the data and the earlier sweep to start from, so that nothing of it fails per trial, and save the spec."""
+    storage = root.child(spec.name)
+    notes = plan.task.data(localize(plan.config(plan.smallest.point), spec.inputs, root)).notes
+    for note in notes:
+        _log.warning("%s", note)
+    warm_start = load_warm_start(spec, plan.space, own=storage)
+    for line in warm_start.left_out:
+        _log.warning("warm start: not taken from %s: %s", spec.warm_start and spec.warm_start.source, line)
+    save_warm_start(warm_start, storage)
+    storage.put(SPEC, dump_document(resolved(spec, notes=notes)).encode())
+    return warm_start, notes
+
+
+def _driver(
+    plan: Plan,
+    spec: SweepSpec,
+    storage: Storage,
+    *,
+    uploader: BackgroundUploader,
+    lock: Lock,
+    records: list[TrialRecord],
+    warm_start: WarmStartData,
+) -> Driver:
+    driver = Driver(
+        spec=spec,
+        space=plan.space,
+        ledger=Ledger(storage, uploader=uploader, is_ours=lock.is_ours),
+        candidate=plan.candidate,
+        records=records,
+        warm_start=warm_start,
+    )
+    if len(spec.metrics) > 1:
+        delete = functools.partial(_delete_pack, lock=lock, uploader=uploader)
+        driver.board.listeners.append(FrontPacks(driver.board, storage, delete=delete))
+    driver.checks.append(lambda: _look_outside(driver, lock, uploader))
+    return driver
+
+
+def _train(
+    driver: Driver,
+    plan: Plan,
+    spec: SweepSpec,
+    root: Storage,
+    *,
+    watch: Watch,
+    address: str | None,
+    show: Show,
+    max_ship: int,
+    unsaved: Path,
+    notes: Sequence[str],
+) -> SweepSpec:
+    """Run trials on Ray until the driver has no more or stops; returns the spec with the inputs that were shipped."""
+    prepare_environment()
+    from hoir_ray.sweep.tune import run_tune  # here because it loads Ray, which takes seconds
+
+    stop = _stop_by_signal(driver)
+    with on_interrupt(stop), connect(address) as cluster, on_interrupt(stop):
+        cluster.refuse_unplaceable(spec.resources)
+        driver.checks += [lambda: _stop_dead(driver, cluster), lambda: _stop_unplaced(driver, cluster)]
+        check_workers(root, endpoint_url=spec.storage.endpoint_url)
+        spec = _ship(plan, spec, root, show=show, max_bytes=max_ship, notes=notes)
+        driver.board.listeners.append(watch(driver, cluster))
+        run_tune(driver, cluster, attempt=lambda record: _attempt(plan, spec, root, record, unsaved=unsaved))
+    return spec
+
+
+def _ship(plan: Plan, spec: SweepSpec, root: Storage, *, show: Show, max_bytes: int, notes: Sequence[str]) -> SweepSpec:
+    """Copy inputs that some machine of the cluster does not have into storage, and save the spec that names them."""
+    paths = [p for p in input_paths(spec, plan.task) if p not in spec.inputs]
+    if not paths or not (spec.resources.autoscaled or find_missing(paths)):
+        return spec
+    inputs = hash_inputs(find_inputs(spec, plan.task, max_bytes=max_bytes), show=show)
+    spec = spec.model_copy(update={"inputs": {**spec.inputs, **ship_inputs(inputs, root, show=show)}})
+    root.child(spec.name).put(SPEC, dump_document(resolved(spec, notes=notes)).encode())
+    return spec
+
+
+def _close(driver: Driver, storage: Storage, *, uploader: BackgroundUploader, lock: Lock, unsaved: Path) -> None:
+    """Leave what runs to another time and finish the sweep's files, unless somebody else has taken the sweep over."""
+    for name in sorted(driver.running):
+        driver.interrupted(name, reason=driver.stop_reason or "the driver ended")
     if lock.lost.is_set():
-        driver.stop_code = 1
-        return "somebody else has taken this sweep over with --force"
-    return None
+        uploader.abandon()
+    else:
+        finish(driver, storage, uploader, unsaved=unsaved)
 
 
-def _unplaced(driver: Driver, cluster: Cluster) -> str | None:
-    """Where nothing trains, and nothing has found a place for long, nothing ever will."""
+def _look_outside(driver: Driver, lock: Lock, uploader: BackgroundUploader) -> None:
+    """Stop where somebody else took the sweep over, and note where the ledger is not being saved."""
+    if lock.lost.is_set():
+        driver.stop("somebody else has taken this sweep over with --force", exit_code=1)
+    elif uploader.failures:
+        driver.storage_failed(str(next(iter(uploader.failures.values()))))
+
+
+def _delete_pack(pack: str, *, lock: Lock, uploader: BackgroundUploader) -> None:
+    if lock.is_ours():
+        uploader.delete_all(pack)
+
+
+def _stop_dead(driver: Driver, cluster: Cluster) -> None:
+    """Stop where a process of Ray's has died; a sweep that is ending anyway keeps its reason and exit code."""
+    if cluster.death and driver.stop_reason is None:
+        driver.stop(f"{cluster.death}; the same command resumes", exit_code=1)
+
+
+def _stop_unplaced(driver: Driver, cluster: Cluster) -> None:
+    """Stop where nothing trains and a trial has waited too long for its place: nothing will ever be placed."""
     limit, waiting = driver.spec.failures.placement_timeout, driver.unplaced()
     for name, waited_s in waiting.items() if len(waiting) == len(driver.running) else ():
         if limit is not None and waited_s > limit:
-            driver.stop_code = 1
-            return (
+            reason = (
                 f"Ray found no place for {name} within failures.placement_timeout {limit:g} s: it needs "
                 f"{needs(driver.spec.resources)}; Ray has {cluster.capacity()}"
             )
-    return None
+            driver.stop(reason, exit_code=1)
 
 
-def _job(plan: Plan, spec: SweepSpec, root: Storage, record: TrialRecord, *, unsaved: Path) -> Attempt:
+def _attempt(plan: Plan, spec: SweepSpec, root: Storage, record: TrialRecord, *, unsaved: Path) -> Attempt:
     config = plan.config(record.parameters, batch_size=record.batch_size, seed=record.seed)
     return Attempt(
         sweep=spec.name,
@@ -185,14 +267,15 @@ def _job(plan: Plan, spec: SweepSpec, root: Storage, record: TrialRecord, *, uns
     )
 
 
-def _describe(plan: Plan, point: Mapping[str, Scalar]) -> dict[str, int]:
-    config = plan.config(point)
-    return {"num_parameters": plan.task.num_parameters(config), "seed": config.training.seed}
+def _stop_by_signal(driver: Driver) -> Callable[[str], bool]:
+    """An `on_interrupt` callback: the first signal stops the sweep, and the next one is not taken."""
+    names: list[str] = []
 
+    def stop(name: str) -> bool:
+        if names:
+            return False
+        names.append(name)
+        driver.stop(f"interrupted by {name}", exit_code=INTERRUPTED)
+        return True
 
-def _stop_by_signal(driver: Driver, name: str) -> bool:
-    if driver.stop_reason is not None and driver.interrupted_by:
-        return False
-    driver.interrupted_by, driver.stop_code = name, 130
-    driver.stop(f"interrupted by {name}")
-    return True
+    return stop

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 import ray
 from ray import tune
@@ -23,6 +22,17 @@ from hoir_ray.results.record import TrialRecord
 from hoir_ray.sweep.driver import Driver
 from hoir_ray.trials.attempt import Attempt
 from hoir_ray.trials.failure import describe_death
+from hoir_ray.trials.messages import (
+    Arrived,
+    EpochEnded,
+    Failed,
+    Finished,
+    Message,
+    Placed,
+    Preempted,
+    StorageFailed,
+    parse_message,
+)
 from hoir_ray.trials.trainable import JOB_KEY, MESSAGE, resources_of, run_trial
 
 MAX_STARTING = 100  # processes that start at the same time
@@ -38,8 +48,8 @@ class _Unsaved:
 class TuneSearcher(_Unsaved, Searcher):
     """Gives Tune the driver's next trial, as long as fewer than `slots()` are under way.
 
-    Each attempt is a trial of its own for Tune, so that what a killed attempt still says is told from what the next one
-    says.
+    Each attempt is a trial of its own for Tune, so that messages of a killed attempt are told from those of the
+    next one.
 
     Attributes:
         names: Tune's trial id -> our trial.
@@ -47,7 +57,7 @@ class TuneSearcher(_Unsaved, Searcher):
 
     def __init__(self, driver: Driver, *, slots: Callable[[], int], attempt: Callable[[TrialRecord], Attempt]) -> None:
         super().__init__(metric=MESSAGE, mode="max")
-        self._driver, self._slots, self._job = driver, slots, attempt
+        self._driver, self._slots, self._attempt_of = driver, slots, attempt
         self._attempts: dict[str, str] = {}
         self.names: dict[str, str] = {}
 
@@ -59,7 +69,7 @@ class TuneSearcher(_Unsaved, Searcher):
             return Searcher.FINISHED if self._driver.finished else None
         self.names[trial_id] = record.trial
         self._attempts[record.trial] = trial_id
-        return {JOB_KEY: self._job(record).model_dump(mode="json")}
+        return {JOB_KEY: self._attempt_of(record).model_dump(mode="json")}
 
     def running(self, trial_id: str) -> str | None:
         """Our trial, if it is running and this is its present attempt."""
@@ -81,7 +91,7 @@ class TuneSearcher(_Unsaved, Searcher):
 
 
 class TuneScheduler(_Unsaved, FIFOScheduler):
-    """Hands each report to the driver, which decides whether the trial goes on."""
+    """Hands each message to the driver, which decides whether the trial continues."""
 
     def __init__(self, driver: Driver, searcher: TuneSearcher) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -91,28 +101,32 @@ class TuneScheduler(_Unsaved, FIFOScheduler):
         name = self._searcher.running(trial.trial_id)
         if name is None:
             return self.STOP
-        stop = self._hear(name, json.loads(result[MESSAGE]))
-        return self.STOP if stop else self.CONTINUE
+        stops = self._handle(name, parse_message(result[MESSAGE]))
+        return self.STOP if stops else self.CONTINUE
 
-    def _hear(self, name: str, message: dict[str, Any]) -> bool:
+    def _handle(self, name: str, message: Message) -> bool:
+        """Pass the message to the driver; returns whether the trial is to be stopped."""
         driver = self._driver
-        if "arrived" in message:
-            driver.arrived(name)
-        if "node" in message:
-            driver.placed(name, node=message["node"], notes=message["notes"], curve=message["curve"])
-        if "row" in message:
-            return driver.reported(name, message["row"]) is not None
-        if "finished" in message:
-            driver.succeeded(name, reason=message["finished"], model=message["model"])
-            if message["unsaved"] is not None:
-                driver.storage_failed(message["unsaved"])
-        elif "storage" in message:
-            driver.storage_failed(message["storage"])
-            driver.interrupted(name, reason=message["storage"])
-        elif "left" in message:
-            driver.put_back(name, reason=message["left"])
-        elif "failed" in message:
-            driver.failed(name, **message["failed"])
+        match message:
+            case Arrived():
+                driver.arrived(name)
+            case Placed():
+                driver.placed(name, node=message.node, notes=message.notes, curve=message.curve)
+            case EpochEnded():
+                return driver.reported(name, message.row) is not None
+            case Finished():
+                driver.succeeded(name, reason=message.reason, model=message.model)
+                if message.unsaved is not None:
+                    driver.storage_failed(message.unsaved)
+            case StorageFailed():
+                driver.storage_failed(message.reason)
+                driver.interrupted(name, reason=message.reason)
+            case Preempted():
+                driver.preempted(name, reason=message.reason)
+            case Failed():
+                driver.failed(name, message)
+            case _:
+                assert_never(message)
         return False
 
 
@@ -141,7 +155,7 @@ class TuneCallback(_Unsaved, Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         if (name := self._searcher.running(trial.trial_id)) is None:
             return
-        self._driver.failed(name, **describe_death(_error_of(trial))["failed"])
+        self._driver.failed(name, describe_death(_error_of(trial)))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         if (name := self._searcher.running(trial.trial_id)) is None:
@@ -149,7 +163,7 @@ class TuneCallback(_Unsaved, Callback):
         if self._driver.stop_reason is not None:
             self._driver.interrupted(name, reason=self._driver.stop_reason)
         else:
-            self._driver.failed(name, reason="ended without a word", retry=True)
+            self._driver.failed(name, Failed(reason="ended without a word"))
 
 
 def _error_of(trial: Any) -> str:
@@ -203,4 +217,6 @@ def run_tune(driver: Driver, cluster: Cluster, *, attempt: Callable[[TrialRecord
                 failure_config=tune.FailureConfig(max_failures=0),
             ),
         )
+        # It counts callbacks for usage statistics, which are off, and imports W&B, MLflow and Comet for that.
+        ray.air._internal.usage.tag_callbacks = lambda callbacks: False
         tuner.fit()

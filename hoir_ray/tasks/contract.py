@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -14,12 +14,14 @@ from hoir_ray.config import Config, absolute_paths, config_paths, explain, nest
 from hoir_ray.errors import SpecError
 from hoir_ray.networks.config import NetworkConfig
 from hoir_ray.spec.load import parse_override
+from hoir_ray.spec.parameters import Scalar
 from hoir_ray.training.config import TrainingConfig
+from hoir_ray.training.facts import Facts
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from hoir_ray.training.data import Facts, TaskData
+    from hoir_ray.training.data import TaskData
 
 # Measured by the training loop for every task; the rest of a task's metrics come from its `score`.
 TRAINING_METRICS = frozenset({"train_loss", "num_parameters", "train_time_s", "samples_per_s", "lr"})
@@ -33,6 +35,25 @@ class TaskConfig(Config):
 
 
 C = TypeVar("C", bound=TaskConfig)
+PANEL_GAP = 4  # white pixels between the panels of a comparison
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpstreamProgram(Generic[C]):
+    """Names and order of what upstream's program for the same task has.
+
+    Attributes:
+        settings: Path among its hyperparameters -> path in our config. A checkpoint that has all of them is of this
+            task; of a list, the program takes the first.
+        fixed: Path in our config -> the value that it has in all of its networks.
+        inputs: For each input of its network, the number of the one of ours that carries the same values.
+        outputs: The same for the outputs.
+    """
+
+    settings: Mapping[str, str]
+    inputs: Callable[[C], Sequence[int]]
+    outputs: Callable[[C], Sequence[int]]
+    fixed: Mapping[str, Scalar] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +64,7 @@ class Task(Generic[C]):
         name: As in `task:` of a sweep YAML; also the name of its folder.
         summary: One line for `hoir tasks`.
         config: Network, training and the task's own data fields.
+        facts: Model of what a pack remembers of the data; `data` gives one, `render` takes it.
         data: Loads the data. Raises DataError for data that is missing or unusable.
         network: A module with `network(*inputs)` shaped like the target.
         num_parameters: Trainable parameters of that network, without building it.
@@ -51,12 +73,17 @@ class Task(Generic[C]):
         pictures: (network, data) -> name -> (H, W, 3) in [0, 1], to watch training by; must have `preview`.
         render_options: The flags of `hoir render` that this task understands, with their defaults.
         render: (network, config, facts, options) -> frames (num_frames, H, W, 3) in [0, 1], from a pack alone.
+        panels: Names of the parts of the picture `comparison`, equally wide and PANEL_GAP apart; none if it has none.
+        colours: (network, config, facts, positions (x, y) in [-1, 1]) -> red, green and blue in [0, 1], for networks
+            that represent one picture; None for others.
+        upstream: Reads networks that upstream's program trained; None where they mean something else.
         upgrade: The config in a pack of an earlier version -> the same in today's words.
     """
 
     name: str
     summary: str
     config: type[C]
+    facts: type[Facts]
     data: Callable[[C], TaskData]
     network: Callable[[C], nn.Module]
     num_parameters: Callable[[C], int]
@@ -64,7 +91,10 @@ class Task(Generic[C]):
     score: Callable[[Tensor, Tensor, TaskData], dict[str, float]]
     pictures: Callable[[nn.Module, TaskData], Mapping[str, Tensor]]
     render_options: type[Config]
-    render: Callable[[nn.Module, C, Facts, Any], Tensor]
+    render: Callable[[nn.Module, C, Any, Any], Tensor]
+    panels: tuple[str, ...] = ()
+    colours: Callable[[nn.Module, C, Any, Tensor], Tensor] | None = None
+    upstream: UpstreamProgram[C] | None = None
     upgrade: Callable[[dict[str, Any]], dict[str, Any]] = lambda config: config
 
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from hoir_ray.config import map_paths
 from hoir_ray.errors import DataError, RequestError, SpecError
+from hoir_ray.machine.files import files_below, open_regular
 from hoir_ray.spec.document import Document
 from hoir_ray.spec.schema import SweepSpec
 from hoir_ray.storage import Storage
@@ -96,7 +97,7 @@ def find_inputs(
         if path in spec.inputs and not file.exists():
             continue
         try:
-            found[path] = _look_at(file)
+            found[path] = look_at(file)
         except DataError as error:
             problems.append(f"{error}{_place(path, spec, document)}")
     if problems:
@@ -159,13 +160,16 @@ def _data_type(task: Task[Any]) -> type[BaseModel]:
     return data
 
 
-def _look_at(path: Path) -> Input:
+def look_at(path: Path) -> Input:
+    """Find the files of an input, without reading them.
+
+    Raises:
+        DataError: If there is none, or one cannot be kept in storage under its name.
+    """
     if path.is_file():
         files = {path.name: path}
     elif path.is_dir():
-        below = sorted(p for p in path.rglob("*") if p.is_file())
-        seen = [p.relative_to(path) for p in below]
-        files = {f"{path.name}/{r.as_posix()}": path / r for r in seen if not any(n.startswith(".") for n in r.parts)}
+        files = {f"{path.name}/{p.relative_to(path).as_posix()}": p for p in sorted(files_below(path))}
         if not files:
             raise DataError(f"{path}: there is no file in this folder")
     else:
@@ -197,7 +201,7 @@ def _shown(inputs: Mapping[str, Input]) -> str:
 @contextlib.contextmanager
 def _readable(file: Path) -> Iterator[Any]:
     try:
-        with file.open("rb") as opened:
+        with open_regular(file) as opened:
             yield opened
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {error.strerror}") from None

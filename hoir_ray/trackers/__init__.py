@@ -12,10 +12,13 @@ from pydantic import ValidationError
 
 from hoir_ray.config import Config, explain, nearest
 from hoir_ray.errors import SpecError
+from hoir_ray.machine.deferred import defer
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
     from torch import Tensor
+
+defer()  # before the first import of Lightning
 
 
 class Tracker(Protocol):
@@ -72,6 +75,7 @@ def build_trackers(
     directory: Path,
     sweep: str,
     trial: str,
+    run: str,
     parameters: Mapping[str, Any],
 ) -> list[Tracker]:
     """The trackers that watch one trial.
@@ -79,6 +83,7 @@ def build_trackers(
     Args:
         configs: Name -> options, as under `trackers:` of a sweep YAML.
         directory: The sweep's folder for what trackers write; each makes its own folder in it, one per trial.
+        run: Unlike that of any other trial or training anywhere, and the same for each attempt.
         parameters: What the sweep chose for this trial, by dotted path.
 
     Raises:
@@ -86,7 +91,7 @@ def build_trackers(
     """
     checked = {name: tracker_config(name, options) for name, options in configs.items()}
     return [
-        _module(name).build(config, directory=directory, sweep=sweep, trial=trial, parameters=parameters)
+        _module(name).build(config, directory=directory, sweep=sweep, trial=trial, run=run, parameters=parameters)
         for name, config in checked.items()
     ]
 

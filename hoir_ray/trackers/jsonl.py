@@ -12,6 +12,7 @@ from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
 from hoir_ray import config as configuration
+from hoir_ray.machine.files import replacing
 from hoir_ray.pictures.save import save_picture
 from hoir_ray.trackers import Tracker
 
@@ -57,9 +58,8 @@ class JsonlLogger(Logger):
             return
         whole = [line for line in self._file.read_text().splitlines(keepends=True) if line.endswith("\n")]
         kept = [line for line in whole if json.loads(line)["epoch"] < epoch]
-        part = self._file.with_suffix(".part")
-        part.write_text("".join(kept))
-        part.replace(self._file)
+        with replacing(self._file) as file:
+            file.write("".join(kept).encode())
 
 
 class JsonlTracker:
@@ -74,15 +74,18 @@ class JsonlTracker:
         return self._logger
 
     def log_images(self, images: Mapping[str, Tensor], *, step: int) -> None:
-        for name, image in images.items() if self._images else ():
-            assert self._images is not None
+        if self._images is None:
+            return
+        for name, image in images.items():
             save_picture(image, self._images / f"{name}-{step:06d}.png")
 
     def close(self) -> None:
         """Do nothing: every line is already in its file."""
 
 
-def build(config: Config, *, directory: Path, sweep: str, trial: str, parameters: Mapping[str, Any]) -> Tracker:
+def build(
+    config: Config, *, directory: Path, sweep: str, trial: str, run: str, parameters: Mapping[str, Any]
+) -> Tracker:
     folder = directory / "jsonl" / trial
     tracker = JsonlTracker(folder, trial=trial, config=config)
     (folder / "parameters.json").write_text(json.dumps({"sweep": sweep, "trial": trial, **parameters}, indent=2) + "\n")

@@ -48,13 +48,17 @@ class TensorBoardTracker:
         return self._logger
 
     def log_images(self, images: Mapping[str, Tensor], *, step: int) -> None:
-        for name, image in images.items() if self._images else ():
+        if not self._images:
+            return
+        for name, image in images.items():
             self._logger.experiment.add_image(name, image, global_step=step, dataformats="HWC")
 
     def close(self) -> None:
         self._logger.experiment.close()
 
 
-def build(config: Config, *, directory: Path, sweep: str, trial: str, parameters: Mapping[str, Any]) -> Tracker:
+def build(
+    config: Config, *, directory: Path, sweep: str, trial: str, run: str, parameters: Mapping[str, Any]
+) -> Tracker:
     chosen = "\n".join(f"    {path}: {value}" for path, value in parameters.items())
     return TensorBoardTracker(directory, trial=trial, about=f"sweep {sweep}, trial {trial}\n\n{chosen}", config=config)

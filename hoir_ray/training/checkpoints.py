@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
 import zipfile
 from pathlib import Path
@@ -13,6 +11,7 @@ import torch
 from lightning.pytorch import Trainer
 
 from hoir_ray.errors import PackError, WorkError
+from hoir_ray.machine.files import replacing_path
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -52,15 +51,8 @@ def write_checkpoint(trainer: Trainer, path: Path) -> None:
         WorkError: If it cannot be written, such as on a full disk.
     """
     refuse_address(path)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        trainer.save_checkpoint(part)
-        if trainer.is_global_zero:
-            with part.open("rb+") as file:
-                os.fsync(file.fileno())
-            part.replace(path)
+        with replacing_path(path) as part:
+            trainer.save_checkpoint(part)
     except OSError as error:
         raise WorkError(f"{path}: the checkpoint could not be written: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
+from hoir_ray.training.facts import Facts
+
 Batch = tuple[tuple[Tensor, ...], Tensor]
-Facts = Mapping[str, "int | float | str | bool | tuple[str, ...]"]
 
 
 class Samples(nn.Module, ABC):
@@ -46,10 +46,11 @@ class Samples(nn.Module, ABC):
 class TaskData:
     """A task's data for training: two splits, and the facts that a model pack must remember.
 
-    `facts` are plain JSON values that drawing needs when the data is no longer at hand, such as the picture's
-    height and width in pixels.
+    `facts` are of the task's own model, such as the picture's height and width in pixels. `notes` say in a line
+    each what was taken as data and what was not.
     """
 
     train: Samples
     val: Samples
-    facts: Facts = field(default_factory=dict)
+    facts: Facts = field(default_factory=Facts)
+    notes: tuple[str, ...] = ()

@@ -52,8 +52,9 @@ class IndexLoader:
         generator = torch.Generator(self.device).manual_seed(epoch_seed(self.seed, self.epoch))
         order = torch.randperm(self.num_samples, generator=generator, device=self.device)
         full = order[: self.num_full * self.batch_size].view(-1, self.batch_size)
-        for block in torch.split(full, self.max_steps) if self.num_full else ():
-            yield self._shard(block)
+        if self.num_full:
+            for block in torch.split(full, self.max_steps):
+                yield self._shard(block)
         if self.rest:
             yield self._shard(order[None, -self.rest :])
 

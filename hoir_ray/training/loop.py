@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Trainer
 from torch import Tensor, nn
 
@@ -28,6 +29,29 @@ __all__ = ["Distributed", "Epoch", "Fit", "train"]
 _PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {"32": "32-true", "64": "32-true", "bf16": "bf16-mixed"}
 
 
+class OneProcess(LightningEnvironment):
+    """A training of one process, whatever a scheduler's variables say of tasks and ranks around it."""
+
+    @property
+    def creates_processes_externally(self) -> bool:
+        return True
+
+    def world_size(self) -> int:
+        return 1
+
+    def global_rank(self) -> int:
+        return 0
+
+    def local_rank(self) -> int:
+        return 0
+
+    def node_rank(self) -> int:
+        return 0
+
+    def teardown(self) -> None:
+        """Leave the scheduler's variables as they are."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Distributed:
     """Distributed training of one network: a Lightning strategy and its plugins, such as Ray Train's."""
@@ -36,7 +60,6 @@ class Distributed:
     plugins: Sequence[Any] = ()
     accelerator: str = "auto"
     devices: Any = "auto"
-    num_nodes: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,9 +178,8 @@ def _fit(
             precision=_PRECISIONS[config.precision],
             accelerator=distributed.accelerator if distributed else ("gpu" if has_cuda else "cpu"),
             devices=distributed.devices if distributed else 1,
-            num_nodes=distributed.num_nodes if distributed else 1,
             strategy=distributed.strategy if distributed else "auto",
-            plugins=list(distributed.plugins) if distributed else None,
+            plugins=list(distributed.plugins) if distributed else [OneProcess()],
             callbacks=[recorder],
             logger=False,
             enable_checkpointing=False,
@@ -166,6 +188,8 @@ def _fit(
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
         )
+        # Lightning would leave in the middle of an epoch at SIGTERM; whoever called us ends with one.
+        trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
         on_interrupt = signal.getsignal(signal.SIGINT)
         try:
             trainer.fit(module, ckpt_path=resumed_from, weights_only=True if resumed_from else None)

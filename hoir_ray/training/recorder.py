@@ -119,9 +119,8 @@ class Recorder(Callback):
             "samples_per_s": data.train.num_samples / max(module.epoch_time_s, 1e-9),
             "lr": module.learning_rate,
         }
-        num_pixels = data.facts.get("num_pixels")
-        if isinstance(num_pixels, int):
-            metrics["bits_per_pixel"] = bits_per_pixel(num_parameters, num_pixels=num_pixels)
+        if data.facts.num_pixels is not None:
+            metrics["bits_per_pixel"] = bits_per_pixel(num_parameters, num_pixels=data.facts.num_pixels)
         self._check_finite(metrics)
         return metrics
 
@@ -200,7 +199,9 @@ class Recorder(Callback):
                 self._tell(tracker, lambda t: t.log_images(images, step=epoch))
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        for tracker in self._watching.trackers if trainer.is_global_zero else ():
+        if not trainer.is_global_zero:
+            return
+        for tracker in self._watching.trackers:
             self._tell(tracker, lambda t: t.logger.log_hyperparams(dict(self._watching.hyperparameters)))
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any, Literal
 
+from pydantic import Field
+
 from hoir_ray.config import Config
+from hoir_ray.results.record import MODELS
 
 
 class Attempt(Config):
@@ -14,6 +18,7 @@ class Attempt(Config):
         cpus: For each worker, as `gpus`.
         inputs: Paths of the config that are in storage, as in the spec.
         unsaved: A folder for what storage does not take.
+        token: Fences this attempt's model pack off from those of other attempts, which may still run somewhere.
     """
 
     sweep: str
@@ -33,3 +38,9 @@ class Attempt(Config):
     gpus: float = 0
     memory_limit: int | None
     unsaved: str
+    token: str = Field(default_factory=lambda: uuid.uuid4().hex[:8])
+
+    @property
+    def model(self) -> str:
+        """Where its model pack is published; the record names the attempt that counts."""
+        return f"{MODELS}/{self.trial}-{self.token}"

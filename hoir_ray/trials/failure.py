@@ -1,66 +1,47 @@
-"""What a failed attempt says of itself: whose fault it was, and whether another attempt may fare better."""
+"""The message about a failed attempt: whose fault it was, and whether another attempt may fare better."""
 
 from __future__ import annotations
 
 import traceback
-from typing import Any
 
-from hoir_ray.errors import DivergedError, HoirError, StorageError
+from hoir_ray.errors import DivergedError, HoirError, StorageError, masked
 from hoir_ray.trials.attempt import Attempt
 from hoir_ray.trials.memory_limit import is_out_of_memory
+from hoir_ray.trials.messages import Failed, StorageFailed
 
 # A process that dies by itself is reported by its machine as dead; without the machine it is merely unavailable.
 LOST_MACHINE = ("is unavailable", "node has died", "nodediederror", "node died", "node was terminated")
 LOST_TOUCH = ("gloo", "nccl", "connection closed by peer", "connection reset by peer", "socket timeout")
 
 
-def describe(error: Exception, attempt: Attempt) -> dict[str, Any]:
-    """The message to the driver about an error inside a trial, in the words of `Driver.failed`, as plain values."""
+def describe(error: Exception, attempt: Attempt) -> Failed | StorageFailed:
+    """The message to the driver about an error inside a trial."""
     if isinstance(error, StorageError):
-        return {"storage": str(error)}
+        return StorageFailed(reason=str(error))
     if isinstance(error, HoirError):
         again = not isinstance(error, DivergedError) and error.exit_code != 2
-        return _failed(str(error), retry=again)
-    first_line = str(error).splitlines()[0] if str(error) else "no message"
-    trace = traceback.format_exc(limit=-12)
+        return Failed(reason=str(error), retry=again)
+    first_line = masked(str(error)).splitlines()[0] if str(error) else "no message"
+    trace = masked(traceback.format_exc(limit=-12))
     if lost_touch(error):
-        return _failed(f"its workers lost touch with each other ({first_line[:200]})", error=trace, charge=False)
+        reason = f"its workers lost touch with each other ({first_line[:200]})"
+        return Failed(reason=reason, error=trace, is_preemption=True)
     batch_size = attempt.config["training"]["batch_size"]
     if is_out_of_memory(error):
         limit = f" of failures.memory_limit {attempt.memory_limit / 2**20:,.0f} MiB" if attempt.memory_limit else ""
         reason = f"out of memory{limit} with batch size {batch_size} ({first_line[:200]})"
-        return _failed(reason, error=trace, state="OOM", batch_size=batch_size)
-    return _failed(f"{type(error).__name__}: {first_line}", error=trace)
+        return Failed(reason=reason, error=trace, state="OOM", batch_size=batch_size)
+    return Failed(reason=f"{type(error).__name__}: {first_line}", error=trace)
 
 
-def describe_death(text: str) -> dict[str, Any]:
+def describe_death(text: str) -> Failed:
     """The message about a process that could not say itself why it ended, from what Ray says of it."""
     if any(sign in text.lower() for sign in LOST_MACHINE):
-        return _failed("its machine was lost or cut off", error=text[-4000:], charge=False)
-    return _failed("its worker process died: killed, or crashed in native code", error=text[-4000:])
+        return Failed(reason="its machine was lost or cut off", error=masked(text)[-4000:], is_preemption=True)
+    return Failed(reason="its worker process died: killed, or crashed in native code", error=masked(text)[-4000:])
 
 
 def lost_touch(error: BaseException) -> bool:
     """Whether one worker says that it no longer hears another, which may have died of anything."""
     text = str(error).lower()
     return isinstance(error, RuntimeError) and any(sign in text for sign in LOST_TOUCH)
-
-
-def _failed(
-    reason: str,
-    *,
-    error: str | None = None,
-    state: str = "FAILED",
-    retry: bool = True,
-    charge: bool = True,
-    batch_size: int | None = None,
-) -> dict[str, Any]:
-    words = {
-        "reason": reason,
-        "error": error,
-        "state": state,
-        "retry": retry,
-        "charge": charge,
-        "batch_size": batch_size,
-    }
-    return {"failed": words}

@@ -1,4 +1,4 @@
-"""A trial of several workers: Ray Train's worker group, and the post between its first worker and the trial."""
+"""A trial of several workers: Ray Train's worker group, and the messages between its workers and the trial."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from ray.train.torch import TorchTrainer
 
 from hoir_ray.trials.attempt import Attempt
 from hoir_ray.trials.failure import describe, describe_death, lost_touch
-from hoir_ray.trials.mailbox import Mailbox, Message
+from hoir_ray.trials.mailbox import Mailbox
+from hoir_ray.trials.messages import Arrived, Failed, Message, Placed, StorageFailed, parse_message
 from hoir_ray.trials.process_group import NodeTorchConfig
 
 POLL_S = 1.0
@@ -66,26 +67,27 @@ def train_group(attempt: Attempt, report: Callable[[Message], str | None]) -> No
 
 
 def _relay(attempt: Attempt, mailbox: Any, fit: _Fit, report: Callable[[Message], str | None]) -> None:
-    """Pass on what the workers say until they have ended; a failure comes last, when it is known whose it was."""
+    """Pass on the workers' messages until they have ended; a failure comes last, when it is known whose it was."""
     arrived: list[tuple[str, str]] = []
-    failure: Message | None = None
+    failure: Failed | StorageFailed | None = None
     while True:
-        message: Message | None = ray.get(mailbox.take.remote(POLL_S))
+        text: str | None = ray.get(mailbox.take.remote(POLL_S))
         reason = None
-        if message is None:
+        if text is None:
             if not fit.thread.is_alive():
                 break
             continue
-        if "arrived" in message:
-            arrived.append(message["arrived"])
-            if len(arrived) == attempt.workers:
-                report({"arrived": dict(arrived)})
-        elif "failed" in message or "storage" in message:
-            failure = failure or message
-        else:
-            if "node" in message:
-                message["node"] = "; ".join(place for _, place in sorted(arrived, key=lambda a: a[1]))
-            reason = report(message)
+        match parse_message(text):
+            case Arrived() as message:
+                arrived += message.workers
+                if len(arrived) == attempt.workers:
+                    report(Arrived(workers=tuple(arrived)))
+            case Failed() | StorageFailed() as message:
+                failure = failure or message
+            case Placed() as message:
+                reason = report(message.model_copy(update={"node": "; ".join(sorted(p for _, p in arrived))}))
+            case message:
+                reason = report(message)
         mailbox.answer.remote(reason)
     if failure is None and fit.error is not None:
         causes = list(getattr(fit.error, "worker_failures", {}).values()) or [fit.error]
@@ -105,12 +107,12 @@ def work(attempt: Attempt, mailbox: Any) -> None:
     context = ray.train.get_context()
 
     def send(message: Message) -> str | None:
-        go_on, reason = ray.get(mailbox.deliver.remote(message))
+        go_on, reason = ray.get(mailbox.deliver.remote(message.to_json()))
         if not go_on:
             raise SystemExit
         return reason
 
-    place = f"{socket.gethostname()}, process {os.getpid()}"
+    process = f"{socket.gethostname()}, process {os.getpid()}"
     worker = Worker(
         rank=context.get_world_rank(),
         num_workers=attempt.workers,
@@ -122,7 +124,7 @@ def work(attempt: Attempt, mailbox: Any) -> None:
         ),
     )
     try:
-        send({"arrived": (ray.get_runtime_context().get_node_id(), place)})
+        send(Arrived(workers=((ray.get_runtime_context().get_node_id(), process),)))
         train_worker(attempt, send, worker=worker)
     except SystemExit:
         return  # in order, so that Ray Train gives back what it had reserved

@@ -1,11 +1,10 @@
-"""The post between a trial and its workers, in a module that loads nothing: each such trial starts a process for it."""
+"""Messages between a trial and its workers, in a module that loads nothing: each such trial starts a process for it."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
-Message = dict[str, Any]
+Text = str  # a message as JSON, which this process need not understand
 Answer = tuple[bool, str | None]  # whether to go on, and why it had better be elsewhere
 GO_HOME: Answer = (False, None)
 
@@ -14,11 +13,11 @@ class Mailbox:
     """An actor: workers deliver messages and wait for the answer; the trial takes them and gives it."""
 
     def __init__(self) -> None:
-        self._messages: asyncio.Queue[tuple[Message, asyncio.Future[Answer]]] = asyncio.Queue()
+        self._messages: asyncio.Queue[tuple[Text, asyncio.Future[Answer]]] = asyncio.Queue()
         self._unanswered: asyncio.Future[Answer] | None = None
         self._closed = False
 
-    async def deliver(self, message: Message) -> Answer:
+    async def deliver(self, message: Text) -> Answer:
         """Returns when the trial has dealt with the message."""
         if self._closed:
             return GO_HOME
@@ -26,7 +25,7 @@ class Mailbox:
         await self._messages.put((message, answer))
         return await answer
 
-    async def take(self, timeout_s: float) -> Message | None:
+    async def take(self, timeout_s: float) -> Text | None:
         """The next message, or None after a time without one."""
         try:
             message, self._unanswered = await asyncio.wait_for(self._messages.get(), timeout_s)

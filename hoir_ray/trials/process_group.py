@@ -71,9 +71,10 @@ def open_store(size: int) -> tuple[str, int]:
 def join(backend: str, rank: int, size: int, *, host: str, port: int) -> None:
     """Connect this process with the others."""
     interface = interface_of(_own_address())
-    for variable in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME") if interface else ():
+    if interface:
         # Without it gloo takes the address of the host's name, which on many machines is one of loopback.
-        os.environ.setdefault(variable, str(interface))
+        for variable in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
+            os.environ.setdefault(variable, interface)
     os.environ.setdefault("TORCH_NCCL_ASYNC_ERROR_HANDLING", "1")
     store = _store or TCPStore(host, port, size, is_master=False, timeout=TIMEOUT)
     distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)

@@ -49,7 +49,7 @@ def publish(
     )
     save_picture(pictures.get("comparison", pictures["preview"]), work / "render.png")
 
-    model, render = f"models/{attempt.trial}", f"trials/{attempt.trial}/render.png"
+    model, render = attempt.model, f"trials/{attempt.trial}/render.png"
     uploader.put_folder(model, pack)
     uploader.put_file(render, work / "render.png")
     with contextlib.suppress(StorageError):

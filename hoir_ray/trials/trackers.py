@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import tempfile
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +21,7 @@ from hoir_ray.trackers import Tracker, build_trackers
 from hoir_ray.trials.attempt import Attempt
 
 TRACKERS = "trackers"
+KEY = f"{TRACKERS}/key.json"
 _log = logging.getLogger(__name__)
 
 
@@ -31,18 +34,30 @@ def trackers_of(
     Args:
         curve: Rows from which the trial resumes; logged again where the files of the attempt before are not at hand.
     """
-    in_bucket = storage.uri.startswith("s3://")
-    folder = work / TRACKERS if in_bucket else Path(storage.uri) / TRACKERS
+    in_bucket = storage.folder is None
+    folder = (storage.folder or work) / TRACKERS
     trackers = build_trackers(
-        attempt.trackers, directory=folder, sweep=attempt.sweep, trial=attempt.trial, parameters=attempt.parameters
+        attempt.trackers,
+        directory=folder,
+        sweep=attempt.sweep,
+        trial=attempt.trial,
+        run=run_key(storage) if "wandb" in attempt.trackers else "",
+        parameters=attempt.parameters,
     )
     try:
-        if in_bucket:
-            _tell_again(trackers, curve)
+        # W&B's journal is gone once it was sent; what its run has already is not sent again.
+        built = zip(attempt.trackers, trackers, strict=True)
+        _tell_again([t for name, t in built if in_bucket or name == "wandb"], curve)
         yield trackers
     finally:
         if in_bucket:
             _upload(folder, storage)
+
+
+def run_key(storage: Storage) -> str:
+    """Drawn once per sweep and kept with it; a copy of the sweep at another place is another one."""
+    storage.put(KEY, json.dumps({"key": uuid.uuid4().hex}).encode(), if_absent=True)
+    return f"{storage.get(KEY).decode()}/{storage.uri}"
 
 
 def _tell_again(trackers: Sequence[Tracker], curve: Sequence[Mapping[str, float]]) -> None:
@@ -63,17 +78,18 @@ def summarize(spec: SweepSpec, storage: Storage, records: Sequence[TrialRecord])
 
     leaders = ranked(records, spec=spec)
     with tempfile.TemporaryDirectory(prefix="hoir-summary-") as temp:
-        folder = Path(temp) if storage.uri.startswith("s3://") else Path(storage.uri) / TRACKERS
+        folder = Path(temp) if storage.folder is None else storage.folder / TRACKERS
         summary_run(
             Config.model_validate(spec.trackers["wandb"]),
             directory=folder,
             sweep=spec.name,
+            run=run_key(storage),
             trials=table_rows(records),
             best=leaders[0].trial if leaders else None,
             front=[r.trial for r in pareto_front(leaders, metrics=spec.metrics)],
             packs={r.trial: f"{storage.uri}/{r.model}" for r in records if r.model},
         )
-        if storage.uri.startswith("s3://"):
+        if storage.folder is None:
             _upload(folder, storage)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import signal
 from typing import TYPE_CHECKING, Any
 
 from hoir_ray.spec.schema import Resources
 from hoir_ray.trials.attempt import Attempt
+from hoir_ray.trials.messages import Arrived, Message, Preempted
 
 if TYPE_CHECKING:
     from ray.tune import PlacementGroupFactory
@@ -18,7 +18,7 @@ MESSAGE = "message"  # one JSON text per report, so that nothing of ours mixes w
 
 
 class PreemptedError(Exception):
-    """Ends a process whose trial goes on elsewhere, so that no other trial is put into it."""
+    """Ends a process whose trial resumes elsewhere, so that no other trial is put into it."""
 
 
 class Trial:
@@ -64,13 +64,14 @@ def run_trial(config: dict[str, Any]) -> None:
 
     attempt = Attempt.model_validate(config[JOB_KEY])
     nodes = {ray.get_runtime_context().get_node_id()}
-    left = False
+    preempted = False
 
-    def report(message: dict[str, Any]) -> str | None:
-        nonlocal left
-        left = left or "left" in message
-        nodes.update(message.get("arrived", {}))
-        tune.report({MESSAGE: json.dumps({"trial": attempt.trial, **message})})
+    def report(message: Message) -> str | None:
+        nonlocal preempted
+        preempted = preempted or isinstance(message, Preempted)
+        if isinstance(message, Arrived):
+            nodes.update(node for node, _ in message.workers)
+        tune.report({MESSAGE: message.to_json()})
         return preemption.reason(nodes)
 
     with preemption.watching():
@@ -78,7 +79,7 @@ def run_trial(config: dict[str, Any]) -> None:
             _fit(attempt, report=report)
         except Exception as error:
             report(describe(error, attempt))
-    if left:
+    if preempted:
         raise PreemptedError
 
 

@@ -11,7 +11,6 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -23,10 +22,11 @@ from hoir_ray.training.loop import Distributed, Epoch, train
 from hoir_ray.trials.attempt import Attempt
 from hoir_ray.trials.checkpoints import CHECKPOINT, Checkpoints, Resumed
 from hoir_ray.trials.memory_limit import memory_limit
+from hoir_ray.trials.messages import EpochEnded, Finished, Message, Placed, Preempted
 from hoir_ray.trials.publish import publish
 from hoir_ray.trials.trackers import trackers_of
 
-Report = Callable[[dict[str, Any]], str | None]
+Report = Callable[[Message], str | None]
 
 
 FOLDER_EVERY_S, S3_EVERY_S = 2.0, 4.0  # an upload takes some 20 ms of the training's processor
@@ -60,9 +60,9 @@ def train_worker(attempt: Attempt, report: Report, *, worker: Worker = SINGLE) -
     """Train one network and publish it.
 
     Args:
-        report: Gets one message per validated epoch and a last one when the model is in storage, from the first worker
-            only. It may raise SystemExit, when the sweep has decided to stop the trial, or return why the trial had
-            better go on elsewhere; then it is left with a checkpoint of this epoch.
+        report: Gets a message when the trial is placed, one per validated epoch and a last one when the model is in
+            storage, from the first worker only. It may raise SystemExit, when the sweep has decided to stop the trial,
+            or return why the trial is preempted; then training ends with a checkpoint of this epoch.
     """
     torch.set_num_threads(max(1, int(attempt.cpus)))
     task = load_task(attempt.task)
@@ -70,7 +70,7 @@ def train_worker(attempt: Attempt, report: Report, *, worker: Worker = SINGLE) -
     root = _open(attempt.storage_uri, attempt.endpoint_url)
     storage = root.child(attempt.sweep)
     is_first = worker.rank == 0
-    leaving: list[str] = []
+    preempted: list[str] = []
     with (
         tempfile.TemporaryDirectory(prefix="hoir-trial-", ignore_cleanup_errors=True) as temp,
         _uploads(storage) as uploader,
@@ -80,7 +80,8 @@ def train_worker(attempt: Attempt, report: Report, *, worker: Worker = SINGLE) -
         checkpoints = Checkpoints(storage, trial=attempt.trial, attempt=attempt.attempt)
         resumed = _resume(checkpoints, work / CHECKPOINT, worker)
         curve = list(resumed.curve)
-        first = _first_words(resumed, worker, batch_size=config.training.batch_size)
+        if is_first:
+            report(_placed(resumed, worker, batch_size=config.training.batch_size))
         data = task.data(localize(config, attempt.inputs, root))
         torch.manual_seed(config.training.seed)
         network = task.network(config)
@@ -88,10 +89,8 @@ def train_worker(attempt: Attempt, report: Report, *, worker: Worker = SINGLE) -
         def on_epoch(epoch: Epoch) -> bool:
             row = {"epoch": float(epoch.epoch), **{name: float(value) for name, value in epoch.metrics.items()}}
             curve.append(row)
-            message = {"row": row, **first}
-            first.clear()
-            reason = report(message) if is_first else None
-            leaving.extend([reason] if reason else [])
+            reason = report(EpochEnded(row=row)) if is_first else None
+            preempted.extend([reason] if reason else [])
             return not reason
 
         with trackers_of(attempt, storage, work=work, curve=resumed.curve) if is_first else nullcontext(()) as trackers:
@@ -106,15 +105,15 @@ def train_worker(attempt: Attempt, report: Report, *, worker: Worker = SINGLE) -
                 goal=attempt.goal,
                 on_epoch=on_epoch,
                 checkpoint=work / CHECKPOINT,
-                checkpoint_every_s=S3_EVERY_S if storage.uri.startswith("s3://") else FOLDER_EVERY_S,
+                checkpoint_every_s=FOLDER_EVERY_S if storage.folder is not None else S3_EVERY_S,
                 on_checkpoint=lambda path, epoch: checkpoints.save(uploader, path, epoch=epoch, curve=curve),
                 hyperparameters=config.model_dump(mode="json"),
                 distributed=worker.distributed,
             )
-        if not is_first or (leaving and fit.epochs < config.training.max_epochs):
+        if not is_first or (preempted and fit.epochs < config.training.max_epochs):
             unsaved = None
         else:
-            leaving.clear()  # it has come to its end, and publishing takes less than starting anew
+            preempted.clear()  # it has come to its end, and publishing takes less than starting anew
             unsaved = publish(
                 uploader, attempt, task=task, config=config, data=data, network=network, fit=fit, work=work
             )
@@ -123,12 +122,12 @@ def train_worker(attempt: Attempt, report: Report, *, worker: Worker = SINGLE) -
                     checkpoints.keep_newest()
     if not is_first:
         return
-    if leaving:
-        report({"left": leaving[0], **first})
+    if preempted:
+        report(Preempted(reason=preempted[0]))
         return
     reason = f"best {attempt.metric} {fit.best_metrics[attempt.metric]:.6g} at epoch {fit.best_epoch} of {fit.epochs}"
     early = ", stopped early" if fit.stopped_early else ""
-    report({"finished": reason + early, "model": f"models/{attempt.trial}", "unsaved": unsaved, **first})
+    report(Finished(reason=reason + early, model=attempt.model, unsaved=unsaved))
 
 
 def _resume(checkpoints: Checkpoints, path: Path, worker: Worker) -> Resumed:
@@ -140,12 +139,12 @@ def _resume(checkpoints: Checkpoints, path: Path, worker: Worker) -> Resumed:
     return resumed
 
 
-def _first_words(resumed: Resumed, worker: Worker, *, batch_size: int) -> dict[str, Any]:
+def _placed(resumed: Resumed, worker: Worker, *, batch_size: int) -> Placed:
     notes = list(resumed.notes)
     if worker.num_workers > 1:
         share = f"{batch_size / worker.num_workers:g}"
         notes.append(f"{worker.num_workers} workers train on batches of {batch_size} together, {share} samples each")
-    return {"node": f"{socket.gethostname()}, process {os.getpid()}", "notes": notes, "curve": resumed.curve}
+    return Placed(node=f"{socket.gethostname()}, process {os.getpid()}", notes=tuple(notes), curve=resumed.curve)
 
 
 @lru_cache(maxsize=4)

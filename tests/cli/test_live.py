@@ -12,7 +12,7 @@ from hoir_ray.cli.terminal.live import LiveView
 from hoir_ray.storage import open_storage
 from hoir_ray.sweep.driver import Driver
 from hoir_ray.sweep.event_lines import EventLines
-from tests.sweep.simulation import TEXT, driver_of, run
+from hoir_ray.testing.example import TEXT, build_driver, run
 
 FRONT = TEXT.replace(
     "metric: {name: quality, goal: maximize}",
@@ -33,9 +33,9 @@ def storage(tmp_path):
 def screen(driver: Driver, *, steps: int) -> str:
     console = Console(file=io.StringIO(), width=80, force_terminal=False)
     view = LiveView(driver, OneSlot(), console=console)  # type: ignore[arg-type]
-    driver.listeners.append(view)
+    driver.board.listeners.append(view)
     try:
-        run(driver, slots=2, steps=steps)
+        run(driver, slots=2, num_epochs=steps)
         with console.capture() as captured:
             console.print(view._render())
     finally:
@@ -45,7 +45,7 @@ def screen(driver: Driver, *, steps: int) -> str:
 
 @pytest.mark.parametrize("text", [TEXT, FRONT], ids=["single", "front"])
 def test_the_view_is_whole_at_eighty_columns(storage, text):
-    driver = driver_of(storage, text + "early_terminate: {type: asha, min_iter: 2, eta: 3}\n")
+    driver = build_driver(storage, text + "early_terminate: {type: asha, min_iter: 2, eta: 3}\n")
     shown = screen(driver, steps=20)
     assert max(map(len, shown.splitlines())) <= 80
     assert re.search(r"simulated  \d+/12 trials", shown)
@@ -58,8 +58,8 @@ def test_the_view_is_whole_at_eighty_columns(storage, text):
 
 
 def test_a_log_has_a_line_per_event_and_says_who_leads(storage):
-    driver, out = driver_of(storage, TEXT), io.StringIO()
-    driver.listeners.append(EventLines(driver, OneSlot(), out=out))  # type: ignore[arg-type]
+    driver, out = build_driver(storage, TEXT), io.StringIO()
+    driver.board.listeners.append(EventLines(driver, OneSlot(), out=out))  # type: ignore[arg-type]
     run(driver)
     lines = out.getvalue().splitlines()
     assert sum(" started: " in line for line in lines) == 12
@@ -70,8 +70,8 @@ def test_a_log_has_a_line_per_event_and_says_who_leads(storage):
 
 def test_a_log_says_who_joins_the_front_and_who_is_not_feasible(storage):
     text = FRONT + "constraints: [quality >= 20]\n"
-    driver, out = driver_of(storage, text), io.StringIO()
-    driver.listeners.append(EventLines(driver, OneSlot(), out=out))  # type: ignore[arg-type]
+    driver, out = build_driver(storage, text), io.StringIO()
+    driver.board.listeners.append(EventLines(driver, OneSlot(), out=out))  # type: ignore[arg-type]
     run(driver)
     assert " is on the front, of 1 by now: quality " in out.getvalue()
     infeasible = [r for r in driver.records.values() if (r.best or {})["quality"] < 20]

@@ -6,7 +6,7 @@ from hoir_ray.cli.terminal.story import tell
 from hoir_ray.results.record import TrialRecord
 from hoir_ray.spec.document import parse_document
 from hoir_ray.spec.load import build_spec
-from tests.sweep.simulation import TEXT
+from hoir_ray.testing.example import TEXT
 
 
 def test_a_story_has_settings_curve_end_attempts_and_error():

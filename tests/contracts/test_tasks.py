@@ -80,9 +80,9 @@ def test_parameters_are_counted_without_the_network(name: str, tmp_path: Path) -
 
 @EVERY_TASK
 def test_facts_are_plain_json(name: str, tmp_path: Path) -> None:
-    _, _, data, _ = loaded(name, tmp_path)
-    facts = json.loads(json.dumps(dict(data.facts), allow_nan=False))
-    assert {k: tuple(v) if isinstance(v, list) else v for k, v in facts.items()} == dict(data.facts)
+    task, _, data, _ = loaded(name, tmp_path)
+    facts = json.loads(json.dumps(data.facts.model_dump(exclude_none=True), allow_nan=False))
+    assert task.facts.model_validate(facts) == data.facts
 
 
 @EVERY_TASK
@@ -135,7 +135,7 @@ def test_a_pack_draws_what_its_network_drew(name: str, tmp_path: Path) -> None:
         preview=task.pictures(network, data)["preview"],
     )
     pack = load_pack(folder)
-    assert (pack.task.name, pack.config, dict(pack.facts)) == (name, config, dict(data.facts))
+    assert (pack.task.name, pack.config, pack.facts) == (name, config, data.facts)
     options = task.render_options()
     drawn = task.render(pack.network, pack.config, pack.facts, options)
     assert drawn.ndim == 4

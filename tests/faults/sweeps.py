@@ -16,7 +16,9 @@ import psutil
 
 from hoir_ray.results.sweep_results import SweepResults, open_sweep
 from hoir_ray.storage import open_storage
+from hoir_ray.storage.manifest import MANIFEST
 
+PROJECT = Path(__file__).parents[2]
 INJECTION = Path(__file__).parent / "injection"
 TEXT = """\
 name: tiny
@@ -35,10 +37,20 @@ trackers: {}
 """
 
 
+def write_plan(
+    path: Path, *, epochs: Path, faults: Sequence[Mapping[str, Any]] = (), checkpoint_every_s: float | None = None
+) -> dict[str, str]:
+    """How processes that train are to fail, as the injected module reads it; returns what their environment needs."""
+    every = {} if checkpoint_every_s is None else {"checkpoint_every_s": checkpoint_every_s}
+    path.write_text(json.dumps({"faults": list(faults), "epochs": str(epochs), **every}))
+    return {"HOIR_TEST_FAULTS": str(path), "PYTHONPATH": str(INJECTION)}
+
+
 class Sweep:
     """One sweep in a folder of its own; `run` and `start` are `hoir sweep` typed there.
 
     Args:
+        checkpoint_every_s: Seconds between a trial's checkpoints, 0 for one after each epoch; None for what users have.
         launcher: What stands before the command, such as a way to another host.
     """
 
@@ -50,12 +62,13 @@ class Sweep:
         endpoint_url: str | None = None,
         text: str = TEXT,
         faults: Sequence[Mapping[str, Any]] = (),
+        checkpoint_every_s: float | None = None,
         environment: Mapping[str, str] = {},
         launcher: Sequence[str] = (),
     ) -> None:
         self.folder, self.storage, self.endpoint_url = folder, storage, endpoint_url
         self.environment, self.launcher = dict(environment), list(launcher)
-        self.faults = list(faults)
+        self.faults, self.checkpoint_every_s = list(faults), checkpoint_every_s
         self.sessions: list[int] = []
         where = {"uri": storage, "endpoint_url": endpoint_url}
         (folder / "sweep.yaml").write_text(f"{text}storage: {json.dumps(where)}\n")
@@ -79,14 +92,13 @@ class Sweep:
 
     def settings(self) -> dict[str, str]:
         """What a process needs in its environment to train, and fail, for this sweep."""
-        (self.folder / "faults.json").write_text(
-            json.dumps({"faults": self.faults, "epochs": str(self.folder / "epochs.txt")})
+        plan = write_plan(
+            self.folder / "faults.json",
+            epochs=self.folder / "epochs.txt",
+            faults=self.faults,
+            checkpoint_every_s=self.checkpoint_every_s,
         )
-        return {
-            **self.environment,
-            "HOIR_TEST_FAULTS": str(self.folder / "faults.json"),
-            "PYTHONPATH": os.pathsep.join([str(INJECTION), str(Path(__file__).parents[2])]),
-        }
+        return {**self.environment, **plan, "PYTHONPATH": os.pathsep.join([str(INJECTION), str(PROJECT)])}
 
     def run(self, *arguments: str, timeout_s: float = 600) -> int:
         process = self.start(*arguments)
@@ -110,7 +122,7 @@ class Sweep:
         self.wait_until(lambda: text in self.log[after:], process=process, timeout_s=timeout_s)
 
     def wait_until(
-        self, condition: Callable[[], bool], *, process: subprocess.Popen[bytes], timeout_s: float = 200
+        self, condition: Callable[[], object], *, process: subprocess.Popen[bytes], timeout_s: float = 200
     ) -> None:
         end = time.monotonic() + timeout_s
         while not condition():
@@ -137,6 +149,17 @@ class Sweep:
 
     def opened(self) -> SweepResults:
         return open_sweep(open_storage(self.storage, endpoint_url=self.endpoint_url).child("tiny"))
+
+    @property
+    def is_stopping(self) -> bool:
+        """Its driver has decided to stop, and waits for the trials under way."""
+        return (self.folder / "stopping").exists()
+
+    def checkpoints(self, trial: str) -> list[int]:
+        """Epochs of the trial's checkpoints that are in storage whole."""
+        folder = open_storage(self.storage, endpoint_url=self.endpoint_url).child("tiny")
+        keys = [o.key for o in folder.list(f"trials/{trial}/checkpoints") if o.key.endswith(MANIFEST)]
+        return sorted(int(key.split("/")[-2].rpartition("-e")[2]) for key in keys)
 
     def processes(self, *, named: str = "") -> list[psutil.Process]:
         """Live ones of all sessions, by a part of their command line."""

@@ -13,7 +13,7 @@ from hoir_ray.training.loop import Epoch, train
 from tests.faults.invariants import check_invariants
 from tests.faults.sweeps import TEXT, Sweep
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 
 GROUPS = """\
 resources: {workers: 2, cpus: 1}

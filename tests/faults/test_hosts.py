@@ -16,19 +16,19 @@ from pathlib import Path
 import pytest
 
 from hoir_ray.results.record import TrialRecord
+from tests.faults.gates import Gate
 from tests.faults.invariants import check_invariants
 from tests.faults.sweeps import TEXT, Sweep
 from tests.servers.hosts import SCRIPT, Hosts, why_not
 from tests.servers.seaweedfs import OWNER, SeaweedFS
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.timeout(900),
     pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
 ]
 
 PLAN = "HOIR_TEST_FAULTS"
-SLOW_EPOCHS = {"trial": "*", "do": "sleep", "seconds": 2.1}
 TWO_TRIALS = TEXT.replace("max_trials: 4", "max_trials: 2") + "failures: {max_retries: 0}\n"
 TRIALS = ("ray::ImplicitFunc", "ray::RayTrainWorker", "ray::TrainController")
 BLACKHOLE = ("ip", "route", "add", "blackhole")
@@ -53,9 +53,9 @@ def store(hosts: Hosts) -> Iterator[SeaweedFS]:
 
 @pytest.fixture
 def sweep_of(hosts: Hosts, store: SeaweedFS, s3_owner: None, tmp_path: Path) -> Callable[..., Sweep]:
-    """A sweep whose driver runs on the head, kept in a bucket of its own."""
+    """A sweep whose driver runs on the head, kept in a bucket of its own, with a checkpoint after every epoch."""
 
-    def make(text: str, *, storage: str | None = None) -> Sweep:
+    def make(text: str, *, storage: str | None = None, gate: Gate | None = None) -> Sweep:
         bucket = f"hosts-{uuid.uuid4().hex[:8]}"
         store.client().create_bucket(Bucket=bucket)
         sweep = Sweep(
@@ -63,7 +63,8 @@ def sweep_of(hosts: Hosts, store: SeaweedFS, s3_owner: None, tmp_path: Path) -> 
             storage=storage or f"s3://{bucket}/sweeps",
             endpoint_url=None if storage else store.endpoint_url,
             text=text,
-            faults=[SLOW_EPOCHS],
+            faults=[gate.fault] if gate else [],
+            checkpoint_every_s=0,
             environment=hosts.environment,
             launcher=hosts.launcher(),
         )
@@ -79,12 +80,12 @@ def host_of(record: TrialRecord) -> str:
     return record.node.split("; ")[-1].split(",")[0]
 
 
-def wait_for_trial(sweep: Sweep, process: subprocess.Popen[bytes], *, epoch: int) -> str:
-    """Until a trial has come to this epoch; its name."""
+def wait_for_trial(sweep: Sweep, process: subprocess.Popen[bytes], gate: Gate, *, kept: int) -> str:
+    """Until a trial is held whose checkpoint of this epoch is in storage; its name."""
     found: list[str] = []
 
     def look() -> bool:
-        found.extend(trial for (trial, _), epochs in sweep.epochs().items() if max(epochs) >= epoch)
+        found.extend(trial for trial in gate.held() if kept in sweep.checkpoints(trial))
         return bool(found)
 
     sweep.wait_until(look, process=process)
@@ -101,10 +102,11 @@ def left_on_hosts(hosts: Hosts, *, within_s: float = 60) -> list[str]:
         time.sleep(0.5)
 
 
-def test_a_group_outlives_one_of_its_machines(hosts: Hosts, sweep_of: Callable[..., Sweep]) -> None:
-    sweep = sweep_of(TWO_TRIALS + "resources: {workers: 2, cpus: 1}\n")
+def test_a_group_outlives_one_of_its_machines(hosts: Hosts, sweep_of: Callable[..., Sweep], tmp_path: Path) -> None:
+    gate = Gate(tmp_path, trial="t0001", attempts=[1], firm=True)
+    sweep = sweep_of(TWO_TRIALS + "resources: {workers: 2, cpus: 1}\n", gate=gate)
     process = sweep.start("--address", "auto")
-    victim = wait_for_trial(sweep, process, epoch=3)
+    victim = wait_for_trial(sweep, process, gate, kept=2)
     hosts.do("kill", "worker2")
     hosts.do("start", "worker2")
     code = process.wait(timeout=600)
@@ -117,17 +119,21 @@ def test_a_group_outlives_one_of_its_machines(hosts: Hosts, sweep_of: Callable[.
     assert any("goes on after epoch" in line for line in record.history)
     epochs = sweep.epochs()
     again = set(epochs[record.trial, 1]) & set(epochs[record.trial, 2])
-    assert len(again) <= 2, "an epoch whose checkpoint was under way, and one that was just complete"
+    assert again <= {3}, "it was held at the end of its third epoch, and its second was kept"
     assert left_on_hosts(hosts) == []
 
 
-def test_what_a_cut_off_machine_still_trains_does_not_count(hosts: Hosts, sweep_of: Callable[..., Sweep]) -> None:
+def test_what_a_cut_off_machine_still_trains_does_not_count(
+    hosts: Hosts, sweep_of: Callable[..., Sweep], tmp_path: Path
+) -> None:
     """It reaches storage, but no longer the head."""
-    sweep = sweep_of(TWO_TRIALS)
+    gate = Gate(tmp_path)
+    sweep = sweep_of(TWO_TRIALS, gate=gate)
     process = sweep.start("--address", "auto")
-    victim = wait_for_trial(sweep, process, epoch=2)
+    victim = wait_for_trial(sweep, process, gate, kept=2)
     host = sweep.hosts()[victim, 1]
     hosts.run(host, *BLACKHOLE, f"10.199.{hosts.net}.1")
+    gate.open()
     try:
         code = process.wait(timeout=600)
         records = check_invariants(sweep, num_trials=2, exit_code=code)
@@ -172,16 +178,18 @@ def spot_metadata(address: str) -> Iterator[str]:
         thread.join()
 
 
-def test_a_machine_that_is_to_go_is_left_in_time(hosts: Hosts, sweep_of: Callable[..., Sweep]) -> None:
-    sweep = sweep_of(TWO_TRIALS)
+def test_a_machine_that_is_to_go_is_left_in_time(hosts: Hosts, sweep_of: Callable[..., Sweep], tmp_path: Path) -> None:
+    gate = Gate(tmp_path, attempts=[1])
+    sweep = sweep_of(TWO_TRIALS, gate=gate)
     process = sweep.start("--address", "auto")
-    victim = wait_for_trial(sweep, process, epoch=2)
+    victim = wait_for_trial(sweep, process, gate, kept=2)
     host = sweep.hosts()[victim, 1]
     with spot_metadata(hosts.here) as url:
         ray = f"{sys.executable} -m ray.scripts.scripts"
         script = str(SCRIPT.with_name("spot_notice.sh"))
         drained = hosts.run(host, "env", f"METADATA={url}", f"RAY={ray}", "EVERY_S=1", script)
     assert drained.returncode == 0, drained.stderr
+    gate.open("t0001" if victim == "t0002" else "t0002")
     code = process.wait(timeout=600)
     records = check_invariants(sweep, num_trials=2, exit_code=code)
     assert code == 0, sweep.log

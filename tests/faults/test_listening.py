@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.faults.gates import Gate
 from tests.faults.invariants import check_invariants
 from tests.faults.sweeps import TEXT, Sweep
 
@@ -64,14 +65,15 @@ def serving(sweep: Sweep, *arguments: str) -> Iterator[psutil.Process]:
 
 
 def test_a_sweep_its_report_and_its_dashboard_listen_on_loopback_alone(tmp_path: Path) -> None:
+    gate = Gate(tmp_path)
     sweep = Sweep(
         tmp_path,
         storage=str(tmp_path / "runs"),
         text=TEXT.replace("max_trials: 4", "max_trials: 1") + "resources: {workers: 2}\n",  # who meet on a port too
-        faults=[{"trial": "*", "do": "sleep", "seconds": 3}],
+        faults=[gate.fault],
     )
     process = sweep.start()
-    sweep.wait_for(" started", process=process)
+    sweep.wait_until(gate.held, process=process)
     seen = listening(sweep.processes())
     where = str(tmp_path / "runs" / "tiny")
     commands = [["report", where, "--watch", "--out", "report.html"]]
@@ -79,6 +81,7 @@ def test_a_sweep_its_report_and_its_dashboard_listen_on_loopback_alone(tmp_path:
         commands.append(["dashboard", where])
     with ExitStack() as stack:
         pages = listening([stack.enter_context(serving(sweep, *command)) for command in commands])
+        gate.open()
         while process.poll() is None:
             seen |= listening(sweep.processes())
             time.sleep(0.2)

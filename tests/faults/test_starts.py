@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.faults.gates import Gate
 from tests.faults.invariants import check_invariants
 from tests.faults.sweeps import TEXT, Sweep, stop_at_once
 
@@ -18,7 +19,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def test_of_eight_starts_one_wins_and_a_killed_winner_holds_nobody_up(tmp_path: Path) -> None:
-    sweep = Sweep(tmp_path, storage=str(tmp_path / "runs"), text=TEXT.replace("max_trials: 4", "max_trials: 2"))
+    gate = Gate(tmp_path)
+    text = TEXT.replace("max_trials: 4", "max_trials: 2")
+    sweep = Sweep(tmp_path, storage=str(tmp_path / "runs"), text=text, faults=[gate.fault])
     processes = [sweep.start() for _ in range(8)]
     end = time.monotonic() + 120
     while [p.poll() for p in processes].count(None) > 1 or " started" not in sweep.log:
@@ -28,6 +31,7 @@ def test_of_eight_starts_one_wins_and_a_killed_winner_holds_nobody_up(tmp_path: 
     assert sorted(codes, key=str) == [2] * 7 + [None], sweep.log
     assert sweep.log.count("already run by") == 7
     stop_at_once(processes[codes.index(None)])
+    gate.open()
     code = sweep.run()
     check_invariants(sweep, num_trials=2, exit_code=code)
     assert code == 0
@@ -49,16 +53,16 @@ def test_when_every_trial_fails_the_causes_are_summed_up(tmp_path: Path) -> None
 
 
 def test_a_trial_told_to_leave_writes_its_state_first(tmp_path: Path) -> None:
+    gate = Gate(tmp_path, attempts=[1])
     sweep = Sweep(
         tmp_path,
         storage=str(tmp_path / "runs"),
         text=TEXT.replace("max_trials: 4", "max_trials: 1") + "failures: {max_retries: 0}\n",
-        faults=[{"trial": "*", "do": "sleep", "seconds": 1.0}],
+        faults=[gate.fault],
     )
     process = sweep.start()
-    sweep.wait_until(lambda: 2 in sweep.epochs().get(("t0001", 1), []), process=process)
-    (trial,) = sweep.processes(named="ray::ImplicitFunc")
-    trial.terminate()
+    sweep.wait_until(gate.held, process=process)
+    psutil.Process(gate.held()["t0001"]).terminate()
     code = process.wait(timeout=300)
     record = check_invariants(sweep, num_trials=1, exit_code=code)["t0001"]
     assert code == 0, sweep.log
@@ -68,31 +72,34 @@ def test_a_trial_told_to_leave_writes_its_state_first(tmp_path: Path) -> None:
     assert second[0] == first[-1] + 1
 
 
+@pytest.mark.long
 def test_random_kills_leave_memory_and_descriptors_flat(tmp_path: Path) -> None:
     """HOIR_SOAK_TRIALS=100 makes it five minutes and more."""
     num_trials = int(os.environ.get("HOIR_SOAK_TRIALS", "10"))
+    chance = random.Random(36)
+    doomed = chance.sample([f"t{n:04d}" for n in range(2, num_trials + 1)], num_trials // 2)
+    gates = {trial: Gate(tmp_path, trial=trial, epoch=chance.randint(1, 6), attempts=[1]) for trial in doomed}
     sweep = Sweep(
         tmp_path,
         storage=str(tmp_path / "runs"),
         text=TEXT.replace("max_trials: 4", f"max_trials: {num_trials}")
         + "failures: {max_retries: 20, abort_if_failed_fraction: 1}\n",
-        faults=[{"trial": "*", "do": "sleep", "seconds": 0.3}],
+        faults=[gate.fault for gate in gates.values()],
     )
     process = sweep.start()
-    sweep.wait_for(" FINISHED", process=process)
-    chance = random.Random(36)
-    driver, sizes, kills = psutil.Process(process.pid), [], 0
+    sweep.wait_for("t0001 FINISHED", process=process)
+    driver, sizes = psutil.Process(process.pid), []
     while process.poll() is None:
         with contextlib.suppress(psutil.Error):  # it may have ended a moment ago
             sizes.append((driver.memory_info().rss / 2**20, driver.num_fds()))
-        time.sleep(chance.uniform(3, 6))
-        workers = sweep.processes(named="ray::ImplicitFunc")
-        if workers and kills < num_trials // 2:
-            chance.choice(workers).kill()
-            kills += 1
+        for trial in [trial for trial in doomed if trial in gates[trial].held()]:
+            doomed.remove(trial)
+            psutil.Process(gates[trial].held()[trial]).kill()
+        time.sleep(0.5)
     code = process.wait()
-    check_invariants(sweep, num_trials=num_trials, exit_code=code)
-    assert kills
+    records = check_invariants(sweep, num_trials=num_trials, exit_code=code)
+    assert doomed == []
+    assert sorted(name for name, r in records.items() if r.num_failures) == sorted(gates)
     first, last = sizes[len(sizes) // 4], sizes[-1]
     assert last[0] - first[0] < 60, sizes
     assert last[1] - first[1] < 40, sizes

@@ -9,31 +9,33 @@ from pathlib import Path
 
 import pytest
 
+from hoir_ray.results.record import trial_of
 from hoir_ray.results.unsaved import UNSAVED
 from hoir_ray.storage import open_storage
 from hoir_ray.storage.manifest import MANIFEST
+from tests.faults.gates import Gate
 from tests.faults.invariants import check_invariants
 from tests.faults.sweeps import TEXT, Sweep
 from tests.servers.s3_proxy import S3Proxy
 from tests.servers.seaweedfs import OWNER, READER, STRANGER, SeaweedFS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-SLOW_EPOCHS = {"trial": "*", "do": "sleep", "seconds": 0.5}
 
 
+@pytest.mark.long
 def test_bursts_of_errors_delays_and_cut_transfers_are_borne(
     tmp_path: Path, s3_server: SeaweedFS, s3_proxy: S3Proxy, s3_bucket: str
 ) -> None:
-    uploaded = tmp_path / "uploaded"
+    gate = Gate(tmp_path, trial="t0001", attempts=[1])
     sweep = Sweep(
         tmp_path,
         storage=f"s3://{s3_bucket}/sweeps",
         endpoint_url=s3_proxy.endpoint_url,
         faults=[
-            {"trial": "t0001", "do": "sleep", "seconds": 4.1, "epoch": 2, "attempts": [1]},
-            {"trial": "t0001", "do": "wait", "file": str(uploaded), "epoch": 3, "attempts": [1]},
+            gate.fault,
             {"trial": "t0001", "do": "SIGKILL", "epoch": 4, "attempts": [1]},
         ],
+        checkpoint_every_s=0,
     )
     process = sweep.start()
     sweep.wait_for(" started", process=process)
@@ -50,7 +52,7 @@ def test_bursts_of_errors_delays_and_cut_transfers_are_borne(
         sweep.wait_until(
             lambda: any(o.key.endswith(MANIFEST) for o in behind.list("trials/t0001/checkpoints")), process=process
         )
-        uploaded.touch()
+        gate.open()
         code = process.wait(timeout=600)
     records = check_invariants(sweep, num_trials=4, exit_code=code)
     assert code == 0
@@ -61,20 +63,24 @@ def test_bursts_of_errors_delays_and_cut_transfers_are_borne(
 def test_a_lost_bucket_ends_the_sweep_and_nothing_is_trained_twice(
     tmp_path: Path, s3_proxy: S3Proxy, s3_bucket: str
 ) -> None:
+    gate = Gate(tmp_path)
+    gate.open("t0001")
     sweep = Sweep(
         tmp_path,
         storage=f"s3://{s3_bucket}/sweeps",
         endpoint_url=s3_proxy.endpoint_url,
         text=TEXT.replace("max_trials: 4", "max_trials: 6"),
-        faults=[SLOW_EPOCHS],
+        faults=[gate.fault],
     )
     process = sweep.start()
-    sweep.wait_for(" FINISHED", process=process)
+    sweep.wait_for("t0001 FINISHED", process=process)
+    sweep.wait_until(lambda: {"t0002", "t0003"} <= gate.held().keys(), process=process)
     with s3_proxy.faulty("404"):
+        gate.open()
         assert process.wait(timeout=400) == 4, sweep.log
     assert s3_bucket in sweep.log
     assert "hoir sweep sweep.yaml' saves it" in sweep.log
-    kept = sorted(p.name for p in (tmp_path / UNSAVED).glob("*/models/*"))
+    kept = sorted(p.name.partition("-")[0] for p in (tmp_path / UNSAVED).glob("*/models/*"))
     trained = sweep.epochs()
     assert kept
     code = sweep.run()
@@ -85,24 +91,22 @@ def test_a_lost_bucket_ends_the_sweep_and_nothing_is_trained_twice(
     assert not again & set(kept), "their models were uploaded"
 
 
+@pytest.mark.long
 def test_when_only_the_ledger_is_refused_models_are_kept_and_records_saved_later(
     tmp_path: Path, s3_proxy: S3Proxy, s3_bucket: str
 ) -> None:
-    sweep = Sweep(
-        tmp_path,
-        storage=f"s3://{s3_bucket}/sweeps",
-        endpoint_url=s3_proxy.endpoint_url,
-        faults=[SLOW_EPOCHS],
-    )
+    gate = Gate(tmp_path)
+    sweep = Sweep(tmp_path, storage=f"s3://{s3_bucket}/sweeps", endpoint_url=s3_proxy.endpoint_url, faults=[gate.fault])
     process = sweep.start()
-    sweep.wait_for(" started", process=process)
+    sweep.wait_until(gate.held, process=process)
     with s3_proxy.faulty("403", match="PUT .*/ledger/") as fault:
+        gate.open()
         assert process.wait(timeout=400) == 4, sweep.log
     assert fault.hits
     assert "cannot write 'ledger/" in sweep.log
     assert "s3:PutObject" in sweep.log
     kept = sorted(p.stem for p in (tmp_path / UNSAVED).glob("*/ledger/*.json"))
-    published = {o.key.split("/")[1] for o in sweep.opened().storage.list("models") if o.key.endswith("manifest.json")}
+    published = {trial_of(o.key) for o in sweep.opened().storage.list("models") if o.key.endswith("manifest.json")}
     assert kept
     assert published, "what was running trained to its end and was published"
     trained = sweep.epochs()
@@ -145,12 +149,15 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
+@pytest.mark.long
 def test_a_full_disk_is_named_and_its_results_are_kept(tmp_path: Path, small_disk: Path) -> None:
-    sweep = Sweep(tmp_path, storage=str(small_disk / "runs"), faults=[SLOW_EPOCHS])
+    gate = Gate(tmp_path)
+    sweep = Sweep(tmp_path, storage=str(small_disk / "runs"), faults=[gate.fault])
     process = sweep.start()
-    sweep.wait_for(" started", process=process)
+    sweep.wait_until(gate.held, process=process)
     filler = small_disk / "filler"
     subprocess.run(["dd", "if=/dev/zero", f"of={filler}", "bs=64k"], capture_output=True, check=False)
+    gate.open()
     assert process.wait(timeout=400) == 4, sweep.log
     assert "the disk is full" in sweep.log
     filler.unlink()

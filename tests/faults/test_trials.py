@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.gates import Gate
 from tests.faults.invariants import check_invariants
 from tests.faults.sweeps import TEXT, Sweep
 from tests.servers.seaweedfs import OWNER, SeaweedFS
 from tests.servers.wandb_backend import KEY, WandbBackend
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 FAILURES = """\
 failures:
@@ -28,7 +29,6 @@ FAULTS = [
     {"trial": "t0003", "do": "exit", "epoch": 1, "attempts": [1]},
     {"trial": "t0004", "do": "allocate", "size_bytes": 4 * MIB, "per_sample": True, "epoch": 2},
     {"trial": "t0005", "do": "allocate", "size_bytes": 1000 * MIB, "epoch": 2},
-    {"trial": "t0006", "do": "sleep", "seconds": 4, "epoch": 2, "attempts": [1]},
     {"trial": "t0006", "do": "hang_python", "epoch": 3, "attempts": [1]},
     {"trial": "t0007", "do": "hang_native", "epoch": 2},
     {"trial": "t0008", "do": "sleep", "seconds": 13},
@@ -40,16 +40,21 @@ ENVIRONMENT = {"MY_TOKEN": "environment-canary-2290"}
 def test_every_trial_ends_as_promised(
     tmp_path: Path, s3_server: SeaweedFS, s3_bucket: str, wandb_backend: WandbBackend
 ) -> None:
+    gate = Gate(tmp_path, trial="t0006", epoch=3, attempts=[1])  # where it then hangs
     sweep = Sweep(
         tmp_path,
         storage=f"s3://{s3_bucket}/sweeps",
         endpoint_url=s3_server.endpoint_url,
         text=TEXT.replace("max_trials: 4", "max_trials: 10").replace("trackers: {}", "trackers: {jsonl: {}, wandb: {}}")
         + FAILURES,
-        faults=FAULTS,
+        faults=[gate.fault, *FAULTS],
+        checkpoint_every_s=0,
         environment={**ENVIRONMENT, **wandb_backend.environment},
     )
-    code = sweep.run()
+    process = sweep.start()
+    sweep.wait_until(lambda: 2 in sweep.checkpoints("t0006"), process=process, timeout_s=600)
+    gate.open()
+    code = process.wait(timeout=600)
     records = check_invariants(
         sweep,
         num_trials=10,

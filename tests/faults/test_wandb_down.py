@@ -53,6 +53,7 @@ def test_an_outage_changes_nothing_and_is_made_up_for_later(
     assert "nothing left to send" in again.stdout
 
 
+@pytest.mark.long
 def test_without_a_key_one_line_says_so_and_everything_is_sent_later(
     tmp_path: Path, wandb_backend: WandbBackend
 ) -> None:

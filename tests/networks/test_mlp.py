@@ -13,19 +13,13 @@ from tests.networks.references import assert_close, only
 CONFIG = NetworkConfig.model_validate({"input": {"segments": 20}, "hidden": {"width": 8}})
 
 
-def test_one_seed_gives_the_same_weights_and_leaves_torchs_generator_alone() -> None:
-    torch.manual_seed(1)
-    before = torch.random.get_rng_state()
-    first = build_mlp(CONFIG, in_width=4, out_width=3, generator_seed=7)
-    assert torch.equal(before, torch.random.get_rng_state())
-    second = build_mlp(CONFIG, in_width=4, out_width=3, generator_seed=7)
-    third = build_mlp(CONFIG, in_width=4, out_width=3, generator_seed=8)
-    torch.manual_seed(7)
-    from_global = build_mlp(CONFIG, in_width=4, out_width=3)
-    vectors = [parameters_to_vector(network.parameters()) for network in (first, second, third, from_global)]
+def test_one_seed_gives_the_same_weights() -> None:
+    vectors = []
+    for seed in (7, 7, 8):
+        torch.manual_seed(seed)
+        vectors.append(parameters_to_vector(build_mlp(CONFIG, in_width=4, out_width=3).parameters()))
     assert torch.equal(vectors[0], vectors[1])
     assert not torch.equal(vectors[0], vectors[2])
-    assert torch.equal(vectors[0], vectors[3])
 
 
 def test_weights_survive_files_vectors_and_copies(tmp_path: Path) -> None:

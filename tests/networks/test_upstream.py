@@ -62,7 +62,7 @@ def test_says_what_to_install() -> None:
     network = build_mlp(NetworkConfig(), in_width=2, out_width=1)
     with (
         patch.dict(sys.modules, {"high_order_layers_torch.layers": None}),
-        pytest.raises(RequestError, match=r"pip install hoir-ray\[upstream\]"),
+        pytest.raises(RequestError, match=r"pip install high-order-layers-torch"),
     ):
         to_upstream(network)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from high_order_layers_torch.utils import positions_from_mesh
 
-from hoir_ray.pictures.coordinates import pixel_positions
+from hoir_ray.pictures.coordinates import extent_of, pixel_positions
 
 
 def test_the_first_two_axes_are_x_and_y_from_edge_to_edge() -> None:
@@ -20,6 +20,16 @@ def test_every_axis_reaches_both_ends_and_no_further(height: int, width: int, nu
     assert positions.shape == (height * width, 2 * num_rotations)
     assert torch.equal(positions.amax(0), torch.ones(2 * num_rotations))
     assert torch.equal(positions.amin(0), -torch.ones(2 * num_rotations))
+
+
+@pytest.mark.parametrize("num_rotations", [1, 2, 3, 64])
+@pytest.mark.parametrize(("height", "width"), [(2, 2), (7, 7), (31, 12), (2, 100)])
+def test_strips_are_the_whole_cut_up(height: int, width: int, num_rotations: int) -> None:
+    whole = pixel_positions(height, width, num_rotations=num_rotations)
+    strips = [
+        pixel_positions(height, width, num_rotations=num_rotations, rows=slice(y, y + 3)) for y in range(0, height, 3)
+    ]
+    assert torch.equal(torch.cat(strips), whole)
 
 
 def test_no_two_axes_are_the_same() -> None:
@@ -50,3 +60,12 @@ def test_dtype_is_as_asked_for() -> None:
 def test_what_has_no_positions_is_refused(height: int, width: int, num_rotations: int) -> None:
     with pytest.raises(ValueError, match="must be"):
         pixel_positions(height, width, num_rotations=num_rotations)
+
+
+@pytest.mark.parametrize(("height", "width"), [(13, 9), (5, 17), (9, 9)])
+def test_a_place_has_the_same_position_at_every_size(height: int, width: int) -> None:
+    known = pixel_positions(5, 9, num_rotations=3).view(5, 9, 6)
+    drawn = pixel_positions(height, width, num_rotations=3, extent=extent_of(5, 9)).view(height, width, 6)
+    for row, column in [(0, 0), (0, -1), (-1, 0), (height // 2, width // 2)]:
+        at = known[0 if row == 0 else -1 if row == -1 else 2, 0 if column == 0 else -1 if column == -1 else 4]
+        torch.testing.assert_close(drawn[row, column], at)

@@ -232,3 +232,27 @@ def test_where_a_picture_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot be written"):
         save_picture(torch.zeros(2, 2, 3), tmp_path / "file" / "a.png")
+
+
+def png_chunk(kind: bytes, body: bytes) -> bytes:
+    return len(body).to_bytes(4, "big") + kind + body + zlib.crc32(kind + body).to_bytes(4, "big")
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        png_chunk(b"zTXt", b"prompt\0\0" + zlib.compress(b"x" * 5_000_000)),
+        png_chunk(b"iTXt", b"workflow\0\1\0\0\0" + zlib.compress(b"y" * 5_000_000)),
+        png_chunk(b"tEXt", b"k\0" + b"z" * 70_000_000),
+        png_chunk(b"iCCP", b"p\0\0" + zlib.compress(bytes(5_000_000))),
+        png_chunk(b"eXIf", b"not an EXIF"),
+        png_chunk(b"eXIf", b"MM\0*\0\0\0\x08\xff\xff"),
+        png_chunk(b"eXIf", b""),
+    ],
+    ids=["zTXt", "iTXt", "tEXt", "iCCP", "eXIf no", "eXIf cut", "eXIf empty"],
+)
+def test_notes_in_a_png_do_not_break_it(tmp_path, rgb, note):
+    plain = saved(tmp_path, "plain.png", Image.fromarray(rgb)).read_bytes()
+    end = 8 + 25  # the signature and the first chunk, IHDR
+    (tmp_path / "a.png").write_bytes(plain[:end] + note + plain[end:])
+    assert np.array_equal(load_picture(tmp_path / "a.png").numpy(), rgb)

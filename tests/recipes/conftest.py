@@ -39,10 +39,11 @@ class Site:
         (folder / "sweep.yaml").write_text(SWEEP)
         commands = folder / "venv" / "bin"
         commands.mkdir(parents=True)
+        here = f"PYTHONPATH={PROJECT}${{PYTHONPATH:+:$PYTHONPATH}}"
         # The interpreter that runs the tests, with the code of this checkout wherever it is installed from.
-        write_program(commands / "python", f'PYTHONPATH={PROJECT} exec {sys.executable} "$@"')
+        write_program(commands / "python", f'{here} exec {sys.executable} "$@"')
         for name in ("ray", "hoir"):
-            write_program(commands / name, f'PYTHONPATH={PROJECT} exec {Path(sys.executable).parent / name} "$@"')
+            write_program(commands / name, f'{here} exec {Path(sys.executable).parent / name} "$@"')
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
             "HOIR_VENV": str(folder / "venv"),

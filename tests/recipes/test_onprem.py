@@ -17,7 +17,7 @@ from tests.servers.ports import free_ports
 
 SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.timeout(600),
     pytest.mark.skipif(SSHD is None, reason="no sshd here; scripts/ci-prepare installs openssh-server"),
 ]

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.recipes.conftest import PROJECT, SWEEP, Site, write_program
+from tests.faults.gates import Gate
+from tests.faults.sweeps import write_plan
+from tests.recipes.conftest import PROJECT, Site, write_program
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 SRUN = """
 hosts="one two"
@@ -56,8 +58,16 @@ class Allocation:
         programs.mkdir()
         write_program(programs / "srun", SRUN)
         write_program(programs / "scontrol", SCONTROL)
+        self.gate = Gate(site.folder, epoch=2, attempts=[1])
+        plan = write_plan(
+            site.folder / "faults.json",
+            epochs=site.folder / "epochs.txt",
+            faults=[self.gate.fault],
+            checkpoint_every_s=0,
+        )
         self._environment = {
             **site.environment,
+            **plan,
             "PATH": f"{programs}:{site.environment['PATH']}",
             "HOIR_RAY_HOME": str(site.home / "job"),
             "HOIR_HEAD_ADDRESS": "127.0.0.4",
@@ -84,10 +94,8 @@ class Allocation:
 
 def test_preempted_it_saves_and_the_same_command_goes_on(site: Site) -> None:
     allocation = Allocation(site)
-    # Long enough to be interrupted: the first trial's process has yet to be started when the driver says so.
-    (site.folder / "sweep.yaml").write_text(SWEEP.replace("max_epochs: {value: 2}", "max_epochs: {value: 300}"))
     process = allocation.start()
-    while "t0001 started" not in allocation.log:
+    while not allocation.gate.held():
         assert process.poll() is None, allocation.log
         time.sleep(0.1)
     token = (site.home / "job" / "token").read_text()

@@ -23,7 +23,9 @@ from hoir_ray.remote import access
 from hoir_ray.results.sweep_results import open_sweep
 from hoir_ray.storage import open_storage
 from tests.command import Hoir
+from tests.faults.gates import Gate
 from tests.faults.sweeps import TEXT as TINY
+from tests.faults.sweeps import write_plan
 from tests.servers.ports import free_ports
 from tests.servers.ray_head import LOOPBACK, RayHead
 from tests.servers.seaweedfs import OWNER, STRANGER, SeaweedFS
@@ -34,15 +36,31 @@ pytestmark = [
     # Ray's client follows logs with an argument that aiohttp wants spelled otherwise.
     pytest.mark.filterwarnings("ignore:ssl=None is deprecated:DeprecationWarning"),
 ]
-EPOCHS = 500  # so many that a sweep can be stopped in the midst of them: some ten seconds
 TEXT = TINY.replace("sample:astronaut", "picture.png").replace("max_trials: 4", "max_trials: 2")
-TEXT = TEXT.replace("max_epochs: {value: 6}", "max_epochs: {value: EPOCHS}")
+EPOCHS = 6  # of the text
 
 
 @pytest.fixture(scope="module")
-def head() -> Iterator[RayHead]:
-    with RayHead(environment=OWNER.environment) as head:
+def plan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file that says how trials on the cluster are held or break."""
+    return tmp_path_factory.mktemp("plan") / "faults.json"
+
+
+@pytest.fixture(scope="module")
+def head(plan: Path) -> Iterator[RayHead]:
+    injected = write_plan(plan, epochs=plan.with_name("epochs.txt"))
+    with RayHead(environment={**OWNER.environment, **injected}) as head:
         yield head
+
+
+@pytest.fixture
+def gate(plan: Path) -> Iterator[Gate]:
+    """Holds the first attempts of trials at their third epoch, with a checkpoint after every epoch."""
+    gate = Gate(plan.parent, epoch=3, attempts=[1])
+    write_plan(plan, epochs=plan.with_name("epochs.txt"), faults=[gate.fault], checkpoint_every_s=0)
+    yield gate
+    gate.open()
+    write_plan(plan, epochs=plan.with_name("epochs.txt"))
 
 
 @pytest.fixture
@@ -55,10 +73,10 @@ def at_head(head: RayHead, monkeypatch: pytest.MonkeyPatch) -> RayHead:
     return head
 
 
-def write_sweep(folder: Path, *, storage: str, endpoint_url: str | None = None, epochs: int = 3) -> None:
+def write_sweep(folder: Path, *, storage: str, endpoint_url: str | None = None) -> None:
     Image.linear_gradient("L").convert("RGB").save(folder / "picture.png")
     where = json.dumps({"uri": storage, "endpoint_url": endpoint_url})
-    (folder / "s.yaml").write_text(f"{TEXT.replace('EPOCHS', str(epochs))}storage: {where}\n")
+    (folder / "s.yaml").write_text(f"{TEXT}storage: {where}\n")
 
 
 def ask(head: RayHead, path: str) -> Any:
@@ -75,10 +93,10 @@ def wait_until(condition: Callable[[], bool], *, timeout_s: float = 180) -> None
 
 
 def test_a_sweep_lives_on_the_cluster(
-    hoir: Hoir, at_head: RayHead, s3_server: SeaweedFS, s3_folder: str, tmp_path: Path
+    hoir: Hoir, at_head: RayHead, gate: Gate, s3_server: SeaweedFS, s3_folder: str, tmp_path: Path
 ) -> None:
     storage = f"s3://{s3_folder}"
-    write_sweep(tmp_path, storage=storage, endpoint_url=s3_server.endpoint_url, epochs=EPOCHS)
+    write_sweep(tmp_path, storage=storage, endpoint_url=s3_server.endpoint_url)
 
     # Two at the same moment: one is submitted, and both say where it runs.
     command = [sys.executable, "-m", "hoir_ray", "submit", "s.yaml"]
@@ -94,11 +112,12 @@ def test_a_sweep_lives_on_the_cluster(
     assert any(re.search(rb"data: 7\d\d bytes in s3://", err) for _, err in said), said
 
     def status() -> dict[str, Any]:
-        return json.loads(hoir("status", "tiny", "--json").out)
+        return json.loads(hoir("status", "tiny", "--json", "--endpoint-url", s3_server.endpoint_url).out)
 
     place = open_storage(storage, endpoint_url=s3_server.endpoint_url)
-    wait_until(lambda: any(o.key.endswith("manifest.json") for o in place.list("tiny/trials")))
-    assert {row["trial"] for row in status()["running"]} <= {"t0001", "t0002"}
+    wait_until(lambda: any(o.key.endswith("-e0000002/manifest.json") for o in place.list("tiny/trials/t0001")))
+    wait_until(lambda: "t0001" in gate.held())
+    assert "t0001" in {row["trial"] for row in status()["running"]} <= {"t0001", "t0002"}
     table = json.loads(hoir("list", "--json").out)
     assert [(row["sweep"], row["state"], row["submission_id"]) for row in table] == [("tiny", "RUNNING", "hoir-tiny-1")]
     assert "there already" in hoir("submit", "s.yaml").out
@@ -136,7 +155,7 @@ def test_a_sweep_lives_on_the_cluster(
     after = open_sweep(place.child("tiny"))
     assert [(r.trial, r.state, r.attempt) for r in after.records] == [(f"t000{n}", "FINISHED", 2) for n in (1, 2)]
     assert all([row["epoch"] for row in r.curve] == list(range(1, EPOCHS + 1)) for r in after.records)
-    assert any("goes on after epoch" in line for line in after.records[0].history)
+    assert any("goes on after epoch 2" in line for line in after.records[0].history)
     assert [o.key for o in place.list("inputs")] == stored
     assert status()["state"] == "SUCCEEDED"
     assert status()["trials"] == {"FINISHED": 2}
@@ -165,7 +184,7 @@ def test_an_address_that_does_not_answer(hoir: Hoir, tmp_path: Path) -> None:
 )
 def test_what_is_no_address(hoir: Hoir, address: str) -> None:
     outcome = hoir("list", "--address", address)
-    assert (outcome.code, "must be the address of the cluster's dashboard" in outcome.err) == (2, True)
+    assert (outcome.code, "--address: must be like https://host:port" in outcome.err) == (2, True)
     assert "hunter2" not in outcome.err
 
 
@@ -276,6 +295,7 @@ def test_a_folder_that_the_cluster_does_not_see(hoir: Hoir, at_head: RayHead, tm
     assert not [o.key for o in open_storage(str(tmp_path / "runs")).list()]
 
 
+@pytest.mark.long
 def test_a_bucket_that_only_the_cluster_can_open(
     hoir: Hoir, at_head: RayHead, s3_server: SeaweedFS, s3_folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -292,6 +312,7 @@ def test_a_bucket_that_only_the_cluster_can_open(
     assert hoir("stop", "theirs").code == 0
 
 
+@pytest.mark.long
 def test_a_driver_ships_what_the_machines_lack(at_head: RayHead, tmp_path: Path) -> None:
     """`/proc/self/cwd` is another folder for the driver than for the processes of the trials."""
     write_sweep(tmp_path, storage=str(tmp_path / "runs"))

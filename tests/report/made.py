@@ -16,6 +16,7 @@ from hoir_ray.results.summary import write_summary
 from hoir_ray.results.sweep_results import SPEC, SweepResults, open_sweep
 from hoir_ray.spec.document import parse_document
 from hoir_ray.spec.load import build_spec
+from hoir_ray.spec.schema import MetricSpec
 from hoir_ray.storage import Storage, open_storage
 
 TEXT = """\
@@ -69,7 +70,7 @@ def made_record(number: int, *, goal: str = "val_psnr_db") -> TrialRecord:
         "network.layer_type": layer,
         "network.num_nodes": 2 + number % 3 if layer == "continuous" else 5 + number % 20,
         "network.hidden.width": width,
-        "training.optimizer.lr": 1e-4 * 1.2**number,
+        "training.optimizer.lr": 1e-4 * 1.2 ** (number % 38),
         **({"network.input.segments": 8 + number} if layer == "continuous" else {}),
     }
     state, epochs, reason = [
@@ -98,7 +99,7 @@ def made_record(number: int, *, goal: str = "val_psnr_db") -> TrialRecord:
         attempt=1,
         num_parameters=width * 150,
         curve=curve,
-        best=best_row(curve, metric="val_psnr_db", goal="maximize"),
+        best=best_row(curve, metric=MetricSpec(name="val_psnr_db", goal="maximize")),
         created_at=f"2026-01-02T10:{number % 60:02d}:00.000+00:00",
         started_at=f"2026-01-02T10:{number % 60:02d}:01.000+00:00",
         ended_at=f"2026-01-02T10:{number % 60:02d}:{5 + epochs:02d}.000+00:00",

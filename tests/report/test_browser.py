@@ -194,3 +194,11 @@ def test_a_report_that_is_watched_reloads_itself(watched, tmp_path):
     finally:
         stop.set()
         thread.join()
+
+
+def test_every_chart_is_there_on_paper(watched, file):
+    page = opened(watched, file).page
+    assert page.query_selector_all("[data-chart]:not([data-drawn])")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    page.wait_for_function("!document.querySelector('[data-chart]:not([data-drawn])')")
+    assert all(box.query_selector("svg") for box in page.query_selector_all("[data-chart]"))

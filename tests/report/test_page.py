@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -157,3 +159,42 @@ def test_writing_twice_gives_the_same_file(tmp_path):
     sweep = made_sweep(tmp_path, num_trials=6)
     first = write_report(sweep, tmp_path / "a.html").read_bytes()
     assert write_report(sweep, tmp_path / "b.html").read_bytes() == first
+
+
+_REPORT = """
+import resource, sys
+from hoir_ray.report import build_report
+from hoir_ray.results.sweep_results import open_sweep
+
+build_report(open_sweep(sys.argv[1]))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "torch" in sys.modules)
+"""
+
+
+def test_memory_does_not_grow_with_the_pictures(tmp_path):
+    used = {}
+    for num_trials in (20, 160):
+        sweep = made_sweep(tmp_path / str(num_trials), num_trials=num_trials, pictures=False)
+        picture = comparison(1, side=768)  # 5 MB each, decoded
+        for record in sweep.leaderboard():
+            sweep.storage.put(f"trials/{record.trial}/render.png", picture)
+        done = subprocess.run([sys.executable, "-c", _REPORT, sweep.storage.uri], capture_output=True, check=True)
+        mib, has_torch = done.stdout.split()
+        assert has_torch == b"False"
+        used[num_trials] = float(mib)
+    assert used[160] - used[20] < 40
+
+
+def test_a_picture_too_large_to_scale_is_named_as_missing(tmp_path, monkeypatch):
+    sweep = made_sweep(tmp_path)
+    monkeypatch.setattr("hoir_ray.report.pictures.MAX_PIXELS", 100)
+    assert "No picture was found for" in build_report(sweep)
+
+
+def test_the_head_says_where_when_and_with_what(tmp_path):
+    made = made_sweep(tmp_path, num_trials=6, pictures=False)
+    spec = made.spec.model_copy(update={"provenance": {"torch": "9.9"}})
+    records = tuple(r.change(node="host-7") for r in made.records)
+    page = build_report(SweepResults(made.storage, spec, records))
+    for text in (made.storage.uri, "2026-01-02 10:01", "host-7", "torch 9.9"):
+        assert text in page

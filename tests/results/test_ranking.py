@@ -137,3 +137,21 @@ def test_a_sweep_with_no_finished_trial_has_no_best(hoir, tmp_path):
     outcome = hoir("best", "made")
     assert outcome.code == 2
     assert "no finished trial" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("state", "failed", "is_evidence"),
+    [
+        ("PENDING", False, False),
+        ("RUNNING", False, False),
+        ("FINISHED", False, True),
+        ("PRUNED", False, True),
+        ("FAILED", True, False),
+        ("TIMEOUT", True, False),
+        ("OOM", True, False),
+    ],
+)
+def test_a_trial_is_evidence_or_failed_by_its_state_and_no_replicate_is_evidence(state, failed, is_evidence):
+    own, again = trial(1, q=1, state=state), trial(2, q=1, state=state, of="t1")
+    assert (own.failed, own.is_evidence, own.is_replicate) == (failed, is_evidence, False)
+    assert (again.failed, again.is_evidence, again.is_replicate) == (failed, False, True)

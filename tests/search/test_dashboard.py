@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import socket
 import sys
 import threading
 import urllib.request
@@ -31,6 +33,14 @@ def test_the_study_holds_every_ended_trial(tmp_path, text):
         assert {t.user_attrs["trial"] for t in study.best_trials} == {r.trial for r in sweep.front()}
 
 
+def status(port: int, method: str, path: str, *, host: str | None = None) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.request(method, path, headers={"Host": host} if host else {})
+    answer = connection.getresponse().status
+    connection.close()
+    return answer
+
+
 def test_it_is_served_on_loopback(tmp_path):
     sweep = made_sweep(tmp_path, num_trials=6)
     address, ready, stop = [], threading.Event(), threading.Event()
@@ -47,6 +57,14 @@ def test_it_is_served_on_loopback(tmp_path):
         root = address[0].removesuffix("dashboard/")
         with urllib.request.urlopen(root + "api/studies") as answer:
             assert [s["study_name"] for s in json.load(answer)["study_summaries"]] == ["made"]
+        port = int(root.rstrip("/").rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port)):  # which says nothing
+            assert status(port, "GET", "/api/studies") == 200
+            assert status(port, "GET", "/api/studies", host="evil.example") == 421
+            assert status(port, "GET", "/api/studies", host=f"localhost:{port}") == 200
+            for method in ("DELETE", "POST", "PUT", "PATCH"):
+                assert status(port, method, "/api/studies/0") == 405
+            assert status(port, "GET", "/api/studies/0") == 200
     finally:
         stop.set()
         thread.join()

@@ -12,7 +12,9 @@ from hoir_ray.results.summary import BEST, write_summary
 from hoir_ray.results.sweep_results import SweepResults
 from hoir_ray.storage import open_storage
 from hoir_ray.sweep.driver import Driver
-from tests.sweep.simulation import MAX_EPOCHS, TEXT, driver_of, quality, run
+from hoir_ray.testing.example import MAX_EPOCHS, TEXT, build_driver, quality, run
+from hoir_ray.testing.simulation import Simulation
+from hoir_ray.trials.messages import Failed
 
 PLAIN = TEXT + "replicate_top: {num_trials: 2, num_seeds: 3}\n"
 NUM_STEPS = 12 * MAX_EPOCHS + 25  # epochs after which the search has ended and its leaders have not all been run again
@@ -31,7 +33,7 @@ def split(driver: Driver) -> tuple[list[TrialRecord], list[TrialRecord]]:
 
 @pytest.mark.parametrize("slots", [1, 4])
 def test_the_leaders_are_run_again_when_the_search_has_ended(storage, slots):
-    driver = driver_of(storage, AGAIN)
+    driver = build_driver(storage, AGAIN)
     run(driver, slots=slots)
     search, again = split(driver)
     assert driver.finished
@@ -44,36 +46,34 @@ def test_the_leaders_are_run_again_when_the_search_has_ended(storage, slots):
         assert record.number > max(r.number for r in search)
         assert record.state == "FINISHED"
         assert record.epochs == MAX_EPOCHS
-    assert len(driver._searcher.trials) == 12
+    assert len(driver.searcher.trials) == 12
 
 
 def test_a_sweep_stopped_between_two_seeds_goes_on_with_the_rest(storage):
-    driver = driver_of(storage, PLAIN)
-    run(driver, slots=2, steps=NUM_STEPS)
+    driver = build_driver(storage, PLAIN)
+    run(driver, slots=2, num_epochs=NUM_STEPS)
     assert 0 < len(split(driver)[1]) < 6
     for name in sorted(driver.running):
         driver.interrupted(name, reason="test")
-    resumed = driver_of(storage, PLAIN, records=Ledger(storage).load())
+    resumed = build_driver(storage, PLAIN, records=Ledger(storage).load())
     run(resumed)
     search, again = split(resumed)
     assert len(search) == 12
-    whole = driver_of(storage.child("whole"), PLAIN)
+    whole = build_driver(storage.child("whole"), PLAIN)
     run(whole)
     assert {(r.replicate_of, r.seed) for r in again} == {(r.replicate_of, r.seed) for r in split(whole)[1]}
     assert len(again) == 6
 
 
 def test_best_json_has_mean_and_spread_and_says_who_cannot_be_told_apart(storage):
-    driver = driver_of(storage, AGAIN)
-    while (record := driver.next()) is not None:
-        driver.started(record.trial)
+    driver = build_driver(storage, AGAIN)
+
+    def noisy_row(record, epoch):
         noise = 0.5 * (record.seed % 3) if record.replicate_of else 0.0
-        for epoch in range(1, MAX_EPOCHS + 1):
-            value = quality(record.parameters, epoch) * (0.001 if record.replicate_of else 1.0) + noise
-            if driver.reported(record.trial, {"epoch": float(epoch), "quality": value}):
-                break
-        else:
-            driver.succeeded(record.trial, reason="done", model=None)
+        value = quality(record.parameters, epoch) * (0.001 if record.replicate_of else 1.0) + noise
+        return {"epoch": float(epoch), "quality": value}
+
+    Simulation(driver, row=noisy_row).run()
     records = list(driver.records.values())
     write_summary(storage, driver.spec, records)
     best = json.loads(storage.get(BEST))
@@ -86,11 +86,11 @@ def test_best_json_has_mean_and_spread_and_says_who_cannot_be_told_apart(storage
 
 
 def test_a_search_without_a_finished_trial_has_nobody_to_run_again(storage):
-    driver = driver_of(storage, AGAIN.replace("max_trials: 12", "max_trials: 2"))
+    driver = build_driver(storage, AGAIN.replace("max_trials: 12", "max_trials: 2"))
     for _ in range(2):
         record = driver.next()
         assert record is not None
         driver.started(record.trial)
-        driver.failed(record.trial, reason="no", retry=False)
+        driver.failed(record.trial, Failed(reason="no", retry=False))
     assert driver.next() is None
     assert driver.finished

@@ -16,14 +16,14 @@ from hoir_ray.spec.space import build_space
 from hoir_ray.storage import Storage, open_storage
 from hoir_ray.sweep.resume import resolved
 from hoir_ray.tasks.contract import TaskConfig
+from hoir_ray.testing.example import TEXT, build_driver, run
 from tests.report.made import made_sweep
-from tests.sweep.simulation import TEXT, driver_of, run
 
 
 @pytest.fixture
 def source(tmp_path):
     storage = open_storage(str(tmp_path)).child("earlier")
-    driver = driver_of(storage, TEXT)
+    driver = build_driver(storage, TEXT)
     run(driver)
     storage.put(SPEC, TEXT.encode())
     return open_sweep(storage)
@@ -48,7 +48,7 @@ def test_the_leaders_are_tried_first(source):
     text = TEXT + warm(source)
     own = beside(source)
     taken = warm_start(source, text)
-    driver = driver_of(own, text, warm_start=taken)
+    driver = build_driver(own, text, warm_start=taken)
     run(driver)
     tried = [r.parameters for r in sorted(driver.records.values(), key=lambda r: r.number)]
     assert tried[:2] == [r.parameters for r in source.leaderboard()[:2]]
@@ -60,12 +60,12 @@ def test_observed_results_are_evidence_and_no_trials(source):
     text = TEXT + warm(source, mode="observe")
     taken = warm_start(source, text)
     assert len(taken.observed) == 12
-    driver = driver_of(beside(source), text, warm_start=taken)
-    assert len(driver._searcher.trials) == 12
+    driver = build_driver(beside(source), text, warm_start=taken)
+    assert len(driver.searcher.trials) == 12
     assert not driver.records
     run(driver)
     assert len(driver.records) == 12
-    assert len(driver._searcher.trials) == 24
+    assert len(driver.searcher.trials) == 24
 
 
 def test_what_does_not_fit_is_named_and_drawn_anew(source):
@@ -77,7 +77,7 @@ def test_what_does_not_fit_is_named_and_drawn_anew(source):
     assert all("training.optimizer.lr" in p for p in taken.points)
     assert any("network.hidden.width" in line and "not among the values" in line for line in taken.left_out)
     assert any("no evidence here" in line for line in taken.left_out)
-    driver = driver_of(beside(source), text, warm_start=taken)
+    driver = build_driver(beside(source), text, warm_start=taken)
     first = driver.next()
     assert first is not None
     assert first.parameters["training.optimizer.lr"] == source.leaderboard()[0].parameters["training.optimizer.lr"]

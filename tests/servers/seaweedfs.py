@@ -44,6 +44,8 @@ NARROW = User(
 )
 STRANGER = User("OWNERKEY", "wrong-secret-canary-0b52", ())
 
+ATTEMPTS, START_S = 3, 120.0
+
 
 class SeaweedFS:
     """Running between `__enter__` and `__exit__`; its data lives in a temporary folder and goes with it.
@@ -57,6 +59,18 @@ class SeaweedFS:
         self._clients: dict[User, Any] = {}
 
     def __enter__(self) -> SeaweedFS:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                self._start()
+                return self
+            except RuntimeError as error:  # another process took one of its ports, or the machine is very busy
+                shown = (Path(self._folder.name) / "output.txt").read_text(errors="replace")[-2000:]
+                self.__exit__(None, None, None)
+                if attempt == ATTEMPTS:
+                    raise RuntimeError(f"{error}\n{shown}") from error
+        raise AssertionError
+
+    def _start(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="seaweedfs-")
         folder = Path(self._folder.name)
         users = [
@@ -74,13 +88,7 @@ class SeaweedFS:
         with (folder / "output.txt").open("wb") as output:
             command = [str(_binary()), *arguments]
             self._process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
-        try:
-            wait_for_status(self.endpoint_url, 403, process=self._process, timeout_s=60)
-        except RuntimeError as error:
-            shown = (folder / "output.txt").read_text(errors="replace")[-2000:]
-            self.__exit__(None, None, None)
-            raise RuntimeError(f"{error}\n{shown}") from error
-        return self
+        wait_for_status(self.endpoint_url, 403, process=self._process, timeout_s=START_S)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -13,13 +13,20 @@ from hypothesis import strategies as st
 from hoir_ray.errors import HoirError
 from hoir_ray.spec.document import parse_document
 from hoir_ray.spec.load import build_spec
+from hoir_ray.sweep.plan import plan_sweep
 from tests.spec.test_spec import GOOD
 
 WORDS = st.sampled_from(
     ["1e-3", "no", "12:30:45", ".nan", "-.inf", "~", "\0", "!!python/name:os.system", "&a", "*a", "<<", "[]", "{}", "?"]
+    + ["training.seed: {min: 0, max: 4294967295}", "q: 1.0e-9", "when: {network.hidden.width: 5}", "1e308"]
     + ["9" * 400, "0x" + "f" * 400, "1e999", "-", ":", "|", ">", "'", '"', "%", "@", "\t", "\u2028", "\ufeff", "\ud7ff"]
 )
-LINES = GOOD.splitlines()
+LINES = [
+    *GOOD.splitlines(),
+    "method: grid",
+    "constraints: [num_parameters <= 60000]",
+    "trackers: {jsonl: {}}",
+]
 
 
 @st.composite
@@ -50,11 +57,12 @@ def mutated(draw: st.DrawFn) -> str:
 def test_whatever_became_of_a_sweep_only_our_error_names_it(text: str) -> None:
     began, message = time.process_time(), "s.yaml"
     try:
-        build_spec(parse_document(text, name="s.yaml"))
+        document = parse_document(text, name="s.yaml")
+        plan_sweep(build_spec(document), document)
     except HoirError as error:
         message = str(error)
     assert "s.yaml" in message
-    assert time.process_time() - began < 1
+    assert time.process_time() - began < 2
 
 
 BOMBS = {
@@ -71,16 +79,33 @@ BOMBS = {
     "a large file": "a: 1\n" * 1_000_000,
     "a tag": "a: !!python/object/apply:os.system ['touch exploded']",
 }
+_PARAMETERS = {
+    "a large range": "  training.seed: {min: 0, max: 4294967295}",
+    "a condition on a large range": "  training.seed: {min: 0, max: 4294967295}\n"
+    "  network.num_nodes: {when: {training.seed: 4294967296}, values: [2]}",
+    "a small step": "  training.optimizer.lr: {min: 0.1, max: 1, q: 1.0e-9}",
+    "a range beyond numbers": "  training.optimizer.lr: {min: -1.0e+308, max: 1.0e+308, q: 1}",
+    "a whole number beyond numbers": f"  training.seed: {{min: 0, max: {'9' * 400}}}",
+    "many cases": "  training.seed:\n"
+    + "\n".join(f"    - {{when: {{network.hidden.width: {n}}}, values: [{n}]}}" for n in range(1, 1000)),
+}
+for name, parameters in _PARAMETERS.items():
+    for method in ("grid", "bayes"):
+        text = GOOD.replace("min: 4, max: 8", "min: 1, max: 1500").replace("budget:", f"{parameters}\nbudget:")
+        BOMBS[f"{name}, {method}"] = f"{text}method: {method}\n"
 CHILD = """
 import resource, sys, time
 from hoir_ray.spec.document import parse_document
 from hoir_ray.errors import HoirError
 from hoir_ray.spec.load import build_spec
+from hoir_ray.sweep.plan import plan_sweep
 
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 began = time.process_time()
 try:
-    build_spec(parse_document(sys.stdin.read(), name="s.yaml"))
+    document = parse_document(sys.stdin.read(), name="s.yaml")
+    plan_sweep(build_spec(document), document)
+    message = "s.yaml"
 except HoirError as error:
     message = str(error)
 seconds = time.process_time() - began

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+import resource
+import time
 
 import pytest
 
 from hoir_ray.errors import SpecError
 from hoir_ray.spec.document import parse_document
+from hoir_ray.spec.grid import grid_size
 from hoir_ray.spec.load import build_spec
-from hoir_ray.spec.space import Dimension, build_space
+from hoir_ray.spec.space import MAX_GRID, Dimension, build_space
 from hoir_ray.tasks.contract import TaskConfig
 
 HEAD = "name: s\ntask: t\nmetric: {name: m}\nbudget: {max_trials: 4}\nparameters:\n"
@@ -52,7 +55,7 @@ def test_a_grid_has_every_combination_once():
     space = space_of(CONDITIONAL, "grid")
     points = [tuple(sorted(p.items())) for p in space.points(Dimension.grid)]
     # two piecewise types x (2 nodes, or 3 nodes x 4 segment counts), fourier x 3, relu
-    assert len(points) == len(set(points)) == space.grid_size() == 2 * (1 + 4) + 3 + 1
+    assert len(points) == len(set(points)) == grid_size(space) == 2 * (1 + 4) + 3 + 1
 
 
 def test_snapping_keeps_to_the_step_and_the_range():
@@ -111,4 +114,61 @@ def test_a_parameter_may_belong_to_one_member_of_a_union():
 
 def test_a_continuous_range_has_no_grid():
     with pytest.raises(SpecError, match="a grid needs 'values'"):
-        space_of("  training.optimizer.lr: {min: 0.001, max: 0.1}\n", "grid").grid_size()
+        grid_size(space_of("  training.optimizer.lr: {min: 0.001, max: 0.1}\n", "grid"))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "size"),
+    [
+        ("  training.seed: {min: 0, max: 4294967295}\n", None),
+        (
+            "  training.seed: {min: 0, max: 4294967295}\n"
+            "  network.num_nodes: {when: {training.seed: [3, 4]}, values: [2, 3, 4]}\n",
+            None,
+        ),
+        ("  training.optimizer.lr: {min: 0.1, max: 0.9, q: 1.0e-9}\n", None),
+        (
+            "  training.seed: {min: 0, max: 99999}\n"
+            "  network.num_nodes: {when: {training.seed: [3, 4]}, values: [2, 3, 4]}\n",
+            99_998 + 2 * 3,
+        ),
+        (
+            "  network.layer_type: {values: [continuous, discontinuous, fourier]}\n"
+            "  network.num_nodes:\n"
+            "    - {when: {network.layer_type: fourier}, min: 7, max: 9}\n"
+            "    - {values: [2, 3]}\n"
+            "  network.hidden.width: {when: {network.num_nodes: [3, 7]}, min: 1, max: 10}\n",
+            (10 + 1 + 1) + 2 * (1 + 10),
+        ),
+    ],
+    ids=["a range", "a range with a condition", "a fine step", "counted", "counted as listed"],
+)
+def test_a_grid_is_counted_and_not_listed(parameters, size):
+    space = space_of(parameters, "grid")
+    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    counted = grid_size(space)
+    assert time.process_time() - began < 1
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
+    if size is None:
+        assert counted > MAX_GRID
+    else:
+        assert counted == size == sum(1 for _ in space.points(Dimension.grid))
+
+
+def test_thousands_of_cases_are_put_in_order_at_once():
+    cases = "".join(f"    - {{when: {{network.hidden.width: {n}}}, values: [{n}]}}\n" for n in range(1, 1001))
+    parameters = f"  network.hidden.width: {{min: 1, max: 1000}}\n  training.max_epochs:\n{cases}"
+    began = time.process_time()
+    space = space_of(parameters, "grid")
+    assert grid_size(space) == 1000
+    assert time.process_time() - began < 8
+
+
+def test_conditions_on_many_parents_are_counted_by_what_they_tell_apart():
+    paths = ["network.input.num_nodes", "network.output.num_nodes", "network.hidden.width", "training.max_epochs"]
+    parameters = "".join(f"  {path}: {{min: 2, max: 101}}\n" for path in paths)
+    wanted = ", ".join(f"{path}: [5, 6]" for path in paths)
+    parameters += f"  network.num_nodes: {{when: {{{wanted}}}, values: [2, 3, 4]}}\n"
+    assert grid_size(space_of(parameters, "grid")) > MAX_GRID
+    small = parameters.replace("max: 101", "max: 6")
+    assert grid_size(space_of(small, "grid")) == 5**4 + 2**4 * 2

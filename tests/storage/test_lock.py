@@ -6,13 +6,16 @@ import json
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from multiprocessing.queues import SimpleQueue
 from multiprocessing.synchronize import Barrier
+from types import SimpleNamespace
 
 import pytest
 
 from hoir_ray.storage import LockedError, MissingObjectError, Storage, acquire_lock
+from hoir_ray.storage import lock as lock_module
 from tests.servers.s3_proxy import S3Proxy
 from tests.storage.backends import impatient
 
@@ -65,19 +68,67 @@ def test_dead_holder_on_this_machine_is_taken_over_at_once(storage: Storage) -> 
         assert json.loads(storage.get("lock.json"))["owner"] == "late"
 
 
-def _hold(storage: Storage, ready: SimpleQueue[bool]) -> None:
-    acquire_lock(storage, owner="to be killed", lease_s=3600)
+def _hold(storage: Storage, ready: SimpleQueue[bool], lease_s: float = 3600) -> None:
+    acquire_lock(storage, owner="to be killed", lease_s=lease_s)
     ready.put(True)
     signal.pause()
 
 
 def test_holder_elsewhere_is_waited_out(storage: Storage) -> None:
     expires = time.time() + 5.0
-    claim = {"owner": "o", "host": "far", "pid": 1, "machine": "another", "since": "s", "expires": expires}
+    claim = {
+        "owner": "o",
+        "host": "far",
+        "pid": 1,
+        "machine": "another",
+        "since": "s",
+        "expires": expires,
+        "lease_s": 6,
+    }
     storage.put("lock.json", json.dumps(claim).encode())
     with pytest.raises(LockedError, match=r"already run by o .host far, process 1. since s; its lease ends in \d s"):
         acquire_lock(storage, owner="early")
     time.sleep(max(0.0, expires + 0.1 - time.time()))
+    acquire_lock(storage, owner="late").release()
+
+
+@pytest.mark.parametrize("ahead_s", [-3600.0, 3600.0])
+def test_a_lock_of_another_machine_with_another_clock_counts_as_long_as_it_is_renewed(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, ahead_s: float
+) -> None:
+    """Another clock here is another clock there."""
+    monkeypatch.setattr(lock_module, "_machine", lambda: "another")
+    holder = acquire_lock(storage, owner="far", lease_s=1.5)
+    monkeypatch.setattr(lock_module, "_machine", lambda: "this one")
+    there = time.time
+    monkeypatch.setattr(lock_module, "time", SimpleNamespace(**{**vars(time), "time": lambda: there() + _skew()}))
+
+    def _skew() -> float:
+        return 0.0 if threading.current_thread().name == "hoir-lock" else ahead_s
+
+    with pytest.raises(LockedError):
+        acquire_lock(storage, owner="near", lease_s=1.5)
+    holder._stop.set()  # as if its machine were lost
+    holder._heartbeat.join()
+    acquire_lock(storage, owner="near", lease_s=1.5).release()
+
+
+def test_a_living_process_of_this_machine_holds_its_lock_whatever_the_clock_says(storage: Storage) -> None:
+    """After a jump of the clock, or while the holder is stopped, its lease is over."""
+    context = multiprocessing.get_context("fork")
+    ready = context.SimpleQueue()
+    process = context.Process(target=_hold, args=(storage, ready, 0.5))
+    process.start()
+    ready.get()
+    os.kill(process.pid or 0, signal.SIGSTOP)
+    try:
+        end = json.loads(storage.get("lock.json"))["expires"]
+        time.sleep(max(0.0, end + 0.2 - time.time()))
+        with pytest.raises(LockedError, match="already run by to be killed"):
+            acquire_lock(storage, owner="impatient")
+    finally:
+        os.kill(process.pid or 0, signal.SIGKILL)
+        process.join()
     acquire_lock(storage, owner="late").release()
 
 

@@ -8,7 +8,8 @@ from optuna.trial import TrialState
 from hoir_ray.errors import WorkError
 from hoir_ray.results.ledger import Ledger
 from hoir_ray.storage import open_storage
-from tests.sweep.simulation import MAX_EPOCHS, TEXT, driver_of, run
+from hoir_ray.testing.example import MAX_EPOCHS, TEXT, build_driver, run
+from hoir_ray.trials.messages import Failed
 
 ASHA = TEXT + "early_terminate: {type: asha, min_iter: 1, eta: 3}\n"
 
@@ -23,7 +24,7 @@ def states(driver):
 
 
 def test_every_trial_asked_for_ends_once(storage):
-    driver = driver_of(storage, ASHA)
+    driver = build_driver(storage, ASHA)
     run(driver, slots=3)
     assert driver.finished
     assert len(driver.records) == 12
@@ -36,15 +37,15 @@ def test_every_trial_asked_for_ends_once(storage):
 
 
 def test_the_ledger_holds_what_the_driver_knows(storage):
-    driver = driver_of(storage, ASHA)
+    driver = build_driver(storage, ASHA)
     run(driver)
     assert {r.trial: r for r in Ledger(storage).load()} == driver.records
 
 
 def test_optuna_is_told_pruned_with_values_and_complete_with_the_best(storage):
-    driver = driver_of(storage, ASHA)
+    driver = build_driver(storage, ASHA)
     run(driver, slots=2)
-    told = driver._searcher.trials
+    told = driver.searcher.trials
     assert sum(t.state == TrialState.COMPLETE for t in told) == list(states(driver).values()).count("FINISHED")
     pruned = [t for t in told if t.state == TrialState.PRUNED]
     assert len(pruned) == list(states(driver).values()).count("PRUNED")
@@ -54,8 +55,8 @@ def test_optuna_is_told_pruned_with_values_and_complete_with_the_best(storage):
 
 
 def test_resume_keeps_what_ended_and_goes_on_with_the_rest(storage):
-    first = driver_of(storage, ASHA)
-    run(first, slots=3, steps=14)
+    first = build_driver(storage, ASHA)
+    run(first, slots=3, num_epochs=14)
     for name in sorted(first.running):
         first.interrupted(name, reason="test")
     before = {r.trial: r for r in Ledger(storage).load()}
@@ -63,7 +64,7 @@ def test_resume_keeps_what_ended_and_goes_on_with_the_rest(storage):
     assert ended
     assert len(before) > len(ended)
 
-    second = driver_of(storage, ASHA, records=list(before.values()))
+    second = build_driver(storage, ASHA, records=list(before.values()))
     run(second, slots=3)
     assert len(second.records) == 12
     assert all(r.ended for r in second.records.values())
@@ -72,18 +73,18 @@ def test_resume_keeps_what_ended_and_goes_on_with_the_rest(storage):
     for name in before.keys() - ended:
         assert second.records[name].parameters == before[name].parameters
         assert second.records[name].attempt == before[name].attempt + 1
-    told = second._searcher.trials
+    told = second.searcher.trials
     assert len(told) == 12
     assert all(t.state != TrialState.RUNNING for t in told)
 
 
 def test_a_failed_attempt_is_tried_again_after_a_pause_and_then_given_up(storage):
     now = [0.0]
-    driver = driver_of(storage, TEXT.replace("max_trials: 12", "max_trials: 1"), clock=lambda: now[0])
+    driver = build_driver(storage, TEXT.replace("max_trials: 12", "max_trials: 1"), clock=lambda: now[0])
     name = driver.next().trial
     for attempt in (1, 2, 3):
         driver.started(name)
-        driver.failed(name, reason="worker process died", retry=True)
+        driver.failed(name, Failed(reason="worker process died"))
         if attempt < 3:
             assert driver.records[name].state == "PENDING"
             assert driver.next() is None
@@ -95,29 +96,29 @@ def test_a_failed_attempt_is_tried_again_after_a_pause_and_then_given_up(storage
 
 
 def test_a_lost_machine_is_not_charged(storage):
-    driver = driver_of(storage)
+    driver = build_driver(storage)
     name = driver.next().trial
     for _ in range(10):
         driver.started(name)
-        driver.failed(name, reason="its machine was lost", retry=True, charge=False)
+        driver.failed(name, Failed(reason="its machine was lost", is_preemption=True))
         assert driver.next().trial == name
     assert driver.records[name].num_failures == 0
 
 
 def test_divergence_is_final_at_once(storage):
-    driver = driver_of(storage)
+    driver = build_driver(storage)
     name = driver.next().trial
     driver.started(name)
-    driver.failed(name, reason="val_loss became nan in epoch 2", retry=False)
+    driver.failed(name, Failed(reason="val_loss became nan in epoch 2", retry=False))
     assert driver.records[name].state == "FAILED"
 
 
 def test_too_many_failures_stop_the_sweep_and_say_so(storage):
-    driver = driver_of(storage)
+    driver = build_driver(storage)
     for _ in range(5):
         name = driver.next().trial
         driver.started(name)
-        driver.failed(name, reason="no", retry=False)
+        driver.failed(name, Failed(reason="no", retry=False))
     assert driver.next() is None
     assert driver.stop_reason == "5 of 5 trials failed, more than abort_if_failed_fraction 0.5"
 
@@ -125,7 +126,7 @@ def test_too_many_failures_stop_the_sweep_and_say_so(storage):
 def test_the_wall_clock_stops_the_sweep(storage):
     now = [0.0]
     text = TEXT.replace("max_trials: 12", "wall_clock: 10s")
-    driver = driver_of(storage, text, clock=lambda: now[0])
+    driver = build_driver(storage, text, clock=lambda: now[0])
     assert driver.next() is not None
     now[0] = 10.0
     driver.check()
@@ -137,15 +138,15 @@ def test_a_broken_constraint_never_becomes_a_trial(storage):
     def refuse(point):
         return "too wide" if point["network.hidden.width"] > 20 else None
 
-    driver = driver_of(storage, refuse=refuse)
+    driver = build_driver(storage, refuse=refuse)
     run(driver)
     assert len(driver.records) == 12
     assert all(r.parameters["network.hidden.width"] <= 20 for r in driver.records.values())
-    assert len(driver._searcher.trials) == 12
+    assert len(driver.searcher.trials) == 12
 
 
 def test_constraints_that_nothing_meets_are_an_error_and_no_endless_search(storage):
-    driver = driver_of(storage, refuse=lambda point: "never")
+    driver = build_driver(storage, refuse=lambda point: "never")
     with pytest.raises(WorkError, match="meets the constraints"):
         driver.next()
 
@@ -153,7 +154,7 @@ def test_constraints_that_nothing_meets_are_an_error_and_no_endless_search(stora
 def test_a_grid_ends_when_every_point_was_tried(storage):
     text = TEXT.replace("min: 5, max: 31", "values: [5]").replace("min: 4, max: 64", "values: [8, 16]")
     text = text.replace("min: 1.0e-4, max: 1.0e-1, distribution: log_uniform_values", "value: 0.01") + "method: grid\n"
-    driver = driver_of(storage, text.replace("max_trials: 12", "max_trials: 100"))
+    driver = build_driver(storage, text.replace("max_trials: 12", "max_trials: 100"))
     run(driver)
     assert len(driver.records) == (3 + 1) * 2
     assert driver.finished
@@ -163,18 +164,18 @@ def test_a_grid_ends_when_every_point_was_tried(storage):
 def test_a_small_space_ends_instead_of_repeating_itself(storage, method):
     text = TEXT.replace("min: 5, max: 31", "values: [5]").replace("min: 4, max: 64", "values: [8, 16]")
     text = text.replace("min: 1.0e-4, max: 1.0e-1, distribution: log_uniform_values", "value: 0.01")
-    driver = driver_of(storage, text.replace("max_trials: 12", "max_trials: 100") + f"method: {method}\n")
+    driver = build_driver(storage, text.replace("max_trials: 12", "max_trials: 100") + f"method: {method}\n")
     run(driver)
     assert len(driver.records) == 8
 
 
 def test_a_worker_that_starts_over_repeats_no_epoch_in_the_curve(storage):
-    driver = driver_of(storage)
+    driver = build_driver(storage)
     name = driver.next().trial
     driver.started(name)
     for epoch in (1, 2, 3):
         driver.reported(name, {"epoch": float(epoch), "quality": float(epoch)})
-    driver.failed(name, reason="died", retry=True, charge=False)
+    driver.failed(name, Failed(reason="died", is_preemption=True))
     driver.next()
     driver.started(name)
     rows = ({"epoch": 1.0, "quality": 1.0}, {"epoch": 2.0, "quality": 2.0})
@@ -186,7 +187,7 @@ def test_a_worker_that_starts_over_repeats_no_epoch_in_the_curve(storage):
 
 
 def test_the_last_epoch_is_never_pruned(storage):
-    driver = driver_of(storage, TEXT + f"early_terminate: {{type: asha, min_iter: {MAX_EPOCHS}, eta: 3}}\n")
+    driver = build_driver(storage, TEXT + f"early_terminate: {{type: asha, min_iter: {MAX_EPOCHS}, eta: 3}}\n")
     run(driver)
     assert set(states(driver).values()) == {"FINISHED"}
 
@@ -197,22 +198,22 @@ def test_several_metrics_search_a_front(storage, method):
         "metric: {name: quality, goal: maximize}",
         "metrics: [{name: quality, goal: maximize}, {name: cost, goal: minimize}]",
     )
-    driver = driver_of(storage, text + f"method: {method}\n")
+    driver = build_driver(storage, text + f"method: {method}\n")
     for _ in range(12):
         record = driver.next()
         driver.started(record.trial)
         width = float(record.parameters["network.hidden.width"])
         driver.reported(record.trial, {"epoch": 1.0, "quality": width, "cost": width})
         driver.succeeded(record.trial, reason="done", model=None)
-    assert all(len(t.values) == 2 for t in driver._searcher.trials)
+    assert all(len(t.values) == 2 for t in driver.searcher.trials)
 
 
 def test_a_trial_that_leaves_its_machine_goes_on_and_is_not_charged(storage):
-    driver = driver_of(storage)
+    driver = build_driver(storage)
     name = driver.next().trial
     driver.started(name)
     driver.reported(name, {"epoch": 1.0, "quality": 3.0})
-    driver.put_back(name, reason="its machine is about to go")
+    driver.preempted(name, reason="its machine is about to go")
     record = driver.records[name]
     assert (record.state, record.num_failures, record.num_preemptions) == ("PENDING", 0, 0)
     assert driver.next().trial == name
@@ -224,14 +225,14 @@ def test_a_trial_that_leaves_its_machine_goes_on_and_is_not_charged(storage):
 
 def test_one_worker_has_its_place_when_it_starts_and_a_group_when_it_has_arrived(storage):
     now = [0.0]
-    driver = driver_of(storage, clock=lambda: now[0])
+    driver = build_driver(storage, clock=lambda: now[0])
     first = driver.next().trial
     now[0] = 10.0
     assert driver.unplaced() == {first: 10.0}
     driver.started(first)
     assert driver.unplaced() == {}
 
-    group = driver_of(storage.child("group"), TEXT + "resources: {workers: 2}\n", clock=lambda: now[0])
+    group = build_driver(storage.child("group"), TEXT + "resources: {workers: 2}\n", clock=lambda: now[0])
     first = group.next().trial
     group.started(first)
     now[0] = 5000.0

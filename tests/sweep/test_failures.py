@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from hoir_ray.storage import BackgroundUploader, Storage, open_storage
-from hoir_ray.sweep.driver import GRACE_S, MAX_PREEMPTIONS, START_S
+from hoir_ray.sweep.retries import MAX_PREEMPTIONS
 from hoir_ray.sweep.run import _look_outside
-from tests.sweep.simulation import MAX_EPOCHS, TEXT, driver_of
+from hoir_ray.sweep.running import GRACE_S, START_S
+from hoir_ray.testing.example import MAX_EPOCHS, TEXT, build_driver
+from hoir_ray.trials.messages import Failed
 
 
 @pytest.fixture
@@ -28,7 +30,7 @@ class Clock:
 
 
 def started(storage: Storage, failures: str, *, clock: Clock):
-    driver = driver_of(storage, TEXT + f"failures: {failures}\n", clock=clock)
+    driver = build_driver(storage, TEXT + f"failures: {failures}\n", clock=clock)
     record = driver.next()
     assert record is not None
     driver.started(record.trial)
@@ -57,6 +59,18 @@ def test_silence_is_given_up_tried_again_and_then_a_timeout(storage):
     assert driver.overdue() == [name]
     assert driver.records[name].state == "TIMEOUT"
     assert "after epoch 1" in driver.records[name].reason
+
+
+def test_a_placed_trial_has_the_time_of_a_start_for_its_data_and_first_epoch(storage):
+    clock = Clock()
+    driver, name = started(storage, "{hang_timeout: 10s}", clock=clock)
+    clock.now += 30
+    driver.placed(name, node="here")
+    clock.now += START_S + 9
+    assert driver.overdue() == []
+    driver.reported(name, {"epoch": 1.0, "quality": 1.0})
+    clock.now += 11
+    assert driver.overdue() == [name]
 
 
 def test_each_report_is_a_sign_of_life(storage):
@@ -98,7 +112,7 @@ def test_out_of_memory_halves_the_batch_until_it_is_one_or_tries_are_used_up(sto
     size: int | None = 8
     while not driver.records[name].ended:
         sizes.append(size)
-        driver.failed(name, reason="no memory", state="OOM", retry=True, batch_size=size)
+        driver.failed(name, Failed(reason="no memory", state="OOM", batch_size=size))
         size = driver.records[name].batch_size
         if not driver.records[name].ended:
             again(driver, name)
@@ -108,16 +122,16 @@ def test_out_of_memory_halves_the_batch_until_it_is_one_or_tries_are_used_up(sto
 
 def test_out_of_memory_may_be_final(storage):
     driver, name = started(storage, "{on_oom: fail}", clock=Clock())
-    driver.failed(name, reason="no memory", state="OOM", retry=True, batch_size=8)
+    driver.failed(name, Failed(reason="no memory", state="OOM", batch_size=8))
     assert driver.records[name].state == "OOM"
 
 
 def test_a_trial_that_loses_every_machine_is_its_own_fault(storage):
     driver, name = started(storage, "{max_retries: 0}", clock=Clock())
     for _ in range(MAX_PREEMPTIONS):
-        driver.failed(name, reason="its machine was lost", retry=True, charge=False)
+        driver.failed(name, Failed(reason="its machine was lost", is_preemption=True))
         again(driver, name)
-    driver.failed(name, reason="its machine was lost", retry=True, charge=False)
+    driver.failed(name, Failed(reason="its machine was lost", is_preemption=True))
     assert driver.records[name].state == "FAILED"
     assert f"{MAX_PREEMPTIONS + 1} machines" in driver.records[name].reason
 
@@ -138,10 +152,12 @@ def test_a_sweep_that_was_taken_over_stops(storage):
     driver, _ = started(storage, "{}", clock=Clock())
     lock: Any = SimpleNamespace(lost=threading.Event())
     with BackgroundUploader(storage) as uploader:
-        assert _look_outside(driver, lock, uploader) is None
+        _look_outside(driver, lock, uploader)
+        assert driver.stop_reason is None
         lock.lost.set()
-        assert "--force" in str(_look_outside(driver, lock, uploader))
-    assert driver.stop_code == 1
+        _look_outside(driver, lock, uploader)
+        assert "--force" in str(driver.stop_reason)
+    assert driver.exit_code == 1
 
 
 def test_a_trial_goes_on_with_the_curve_of_its_checkpoint(storage):
@@ -149,7 +165,7 @@ def test_a_trial_goes_on_with_the_curve_of_its_checkpoint(storage):
     for epoch in (1, 2, 3):
         driver.reported(name, {"epoch": float(epoch), "quality": float(epoch)})
     driver.interrupted(name, reason="SIGTERM")
-    driver = driver_of(storage, records=list(driver.records.values()), clock=driver.clock)
+    driver = build_driver(storage, records=list(driver.records.values()), clock=driver.clock)
     again(driver, name)
     driver.placed(name, node="here", notes=["checkpoint x passed over"], curve=[{"epoch": 1.0, "quality": 1.0}])
     assert driver.records[name].epochs == 1

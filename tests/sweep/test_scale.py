@@ -14,7 +14,7 @@ from hoir_ray.search.stopping import build_rule
 from hoir_ray.search.tpe import ConditionalTPE
 from hoir_ray.spec.schema import AshaSpec, MedianSpec, MetricSpec
 from hoir_ray.storage import open_storage
-from tests.sweep.simulation import TEXT, driver_of, run
+from hoir_ray.testing.example import TEXT, build_driver, run
 
 ASHA = TEXT + "early_terminate: {type: asha, min_iter: 1, eta: 3}\n"
 BOUND = TEXT + "constraints: [quality >= 25]\n"
@@ -37,10 +37,10 @@ def bounded(monkeypatch):
 
 
 def test_the_sampler_knows_a_bounded_part_with_the_best_in_it_and_all_that_runs(storage, bounded):
-    driver = driver_of(storage, ASHA.replace("max_trials: 12", "max_trials: 400"))
-    run(driver, slots=5, steps=250)
-    assert driver.num_ended > 60
-    known = driver._searcher.trials
+    driver = build_driver(storage, ASHA.replace("max_trials: 12", "max_trials: 400"))
+    run(driver, slots=5, num_epochs=250)
+    assert driver.board.num_ended > 60
+    known = driver.searcher.trials
     assert sum(t.state in (TrialState.COMPLETE, TrialState.PRUNED) for t in known) <= 30 + 5
     assert sum(t.state == TrialState.RUNNING for t in known) == len(driver.running) > 0
     best = max(r.best["quality"] for r in driver.records.values() if r.state == "FINISHED" and r.best)
@@ -50,7 +50,7 @@ def test_the_sampler_knows_a_bounded_part_with_the_best_in_it_and_all_that_runs(
 
 
 def test_the_same_records_in_any_order_give_the_same_evidence(storage):
-    driver = driver_of(storage, ASHA.replace("max_trials: 12", "max_trials: 80"))
+    driver = build_driver(storage, ASHA.replace("max_trials: 12", "max_trials: 80"))
     run(driver, slots=4)
     records = list(driver.records.values())
     chosen = representative_subset(records, spec=driver.spec, count=20)
@@ -62,10 +62,10 @@ def test_the_same_records_in_any_order_give_the_same_evidence(storage):
 
 
 def test_tpe_draws_only_what_applies(storage):
-    driver = driver_of(storage, ASHA.replace("max_trials: 12", "max_trials: 40"))
+    driver = build_driver(storage, ASHA.replace("max_trials: 12", "max_trials: 40"))
     run(driver)
-    assert isinstance(driver._searcher._sampler, ConditionalTPE)
-    for trial in driver._searcher.trials:
+    assert isinstance(driver.searcher._sampler, ConditionalTPE)
+    for trial in driver.searcher.trials:
         nodes = "continuous" if trial.params["network.layer_type"] == "continuous" else "fourier"
         assert f"network.num_nodes@{nodes}" in trial.params or len(trial.params) == 4
 
@@ -75,9 +75,9 @@ def test_points_are_those_of_optunas_own_arithmetic(tmp_path, monkeypatch, text)
     text = text.replace("max_trials: 12", "max_trials: 90")
     points = []
     for name in ("ours", "optunas"):
-        driver = driver_of(open_storage(str(tmp_path / name)), text)
+        driver = build_driver(open_storage(str(tmp_path / name)), text)
         run(driver, slots=5)
-        assert driver.num_ended == 90
+        assert driver.board.num_ended == 90
         points.append([driver.records[trial].parameters for trial in sorted(driver.records)])
         if name == "ours":
             for method in ("_sample", "_get_internal_repr"):
@@ -87,16 +87,16 @@ def test_points_are_those_of_optunas_own_arithmetic(tmp_path, monkeypatch, text)
 
 @pytest.mark.parametrize("text", [TEXT, FRONT], ids=["single", "front"])
 def test_leaders_kept_are_those_of_all_trials(storage, text):
-    driver = driver_of(storage, text.replace("max_trials: 12", "max_trials: 40"))
+    driver = build_driver(storage, text.replace("max_trials: 12", "max_trials: 40"))
 
     class Check:
         def changed(self, record, event):
-            assert driver.leaders == leaders(driver.records.values(), spec=driver.spec)
+            assert driver.board.leaders == leaders(driver.records.values(), spec=driver.spec)
 
-    driver.listeners.append(Check())
+    driver.board.listeners.append(Check())
     run(driver, slots=3)
-    assert driver.leaders
-    assert driver.num_ended == sum(r.ended for r in driver.records.values()) == 40
+    assert driver.board.leaders
+    assert driver.board.num_ended == sum(r.ended for r in driver.records.values()) == 40
 
 
 def test_asha_stops_whom_a_sorted_rung_would_stop():

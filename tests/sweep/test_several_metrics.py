@@ -19,7 +19,8 @@ from hoir_ray.spec.schema import MetricSpec, MoAshaSpec
 from hoir_ray.storage import Storage, open_storage
 from hoir_ray.sweep.driver import Driver
 from hoir_ray.sweep.front_packs import FrontPacks
-from tests.sweep.simulation import TEXT, driver_of, quality
+from hoir_ray.testing.example import TEXT, build_driver, quality
+from hoir_ray.testing.simulation import Simulation
 
 FRONT = TEXT.replace(
     "metric: {name: quality, goal: maximize}",
@@ -34,45 +35,40 @@ def storage(tmp_path):
 
 
 def run_to_the_end(driver: Driver, storage: Storage | None = None) -> None:
-    """Every trial in two epochs, with a model in storage."""
-    while (record := driver.next()) is not None:
-        driver.started(record.trial)
+    """Run all trials one after the other, with a model in storage."""
+
+    def row(record, epoch):
+        width = float(record.parameters["network.hidden.width"] or 0)
+        shown = {"epoch": float(epoch), "quality": quality(record.parameters, epoch)}
+        return {**shown, "num_parameters": width, "val_ssim": width / 64}
+
+    def publish(record):
         if storage is not None:
             storage.put(f"models/{record.trial}/manifest.json", b"{}")
-        for epoch in (1, 9):
-            width = float(record.parameters["network.hidden.width"] or 0)
-            row = {
-                "epoch": float(epoch),
-                "quality": quality(record.parameters, epoch),
-                "num_parameters": width,
-                "val_ssim": width / 64,
-            }
-            if driver.reported(record.trial, row) is not None:
-                break
-        else:
-            driver.succeeded(record.trial, reason="done", model=f"models/{record.trial}")
+
+    Simulation(driver, row=row, publish=publish).run()
 
 
 @pytest.mark.parametrize("method", ["bayes", "nsga2"])
 def test_a_constraint_after_the_trial_keeps_it_out_of_best_and_front_and_teaches_the_sampler(storage, method):
     text = FRONT + f"constraints: [val_ssim <= 0.5]\nmethod: {method}\n"
-    driver = driver_of(storage, text.replace("max_trials: 12", "max_trials: 40"))
+    driver = build_driver(storage, text.replace("max_trials: 12", "max_trials: 40"))
     run_to_the_end(driver)
     records = tuple(driver.records.values())
     broken = {r.trial for r in records if (r.best or {})["val_ssim"] > 0.5}
     assert broken
     opened = SweepResults(storage, driver.spec, records)
     assert not broken & {r.trial for r in [*opened.leaderboard(), *opened.front()]}
-    told = [t for t in driver._searcher.trials if t.state == TrialState.COMPLETE]
+    told = [t for t in driver.searcher.trials if t.state == TrialState.COMPLETE]
     assert len(told) == 40
     assert sum(v > 0 for t in told for v in t.constraints.values()) == len(broken)
-    again = driver_of(storage, text, records=list(records))
-    assert [t.constraints for t in again._searcher.trials] == [t.constraints for t in told]
+    again = build_driver(storage, text, records=list(records))
+    assert [t.constraints for t in again.searcher.trials] == [t.constraints for t in told]
 
 
 def test_the_sampler_learns_where_constraints_hold(storage):
     text = TEXT.replace("max_trials: 12", "max_trials: 60") + "constraints: [val_ssim <= 0.25]\n"
-    driver = driver_of(storage, text)
+    driver = build_driver(storage, text)
     run_to_the_end(driver)
     feasible = [(r.best or {})["val_ssim"] <= 0.25 for r in driver.records.values()]
     assert sum(feasible[30:]) > sum(feasible[:10]) * 3 * 1.3
@@ -140,24 +136,24 @@ def test_a_missing_metric_is_the_worst():
 
 def test_mo_asha_needs_several_metrics(storage):
     with pytest.raises(SpecError, match="mo_asha ranks by several metrics"):
-        driver_of(storage, TEXT + "early_terminate: {type: mo_asha}\n")
+        build_driver(storage, TEXT + "early_terminate: {type: mo_asha}\n")
 
 
 def test_stopped_trials_of_several_metrics_are_told_as_pruned(storage):
     text = FRONT.replace("max_trials: 12", "max_trials: 30") + "early_terminate: {type: mo_asha, min_iter: 1, eta: 3}\n"
-    driver = driver_of(storage, text)
+    driver = build_driver(storage, text)
     run_to_the_end(driver)
     states = [r.state for r in driver.records.values()]
     assert states.count("PRUNED") > 3
-    told = [t.state for t in driver._searcher.trials]
+    told = [t.state for t in driver.searcher.trials]
     assert told.count(TrialState.PRUNED) == states.count("PRUNED")
-    again = driver_of(storage, text, records=list(driver.records.values()))
-    assert sorted(t.state for t in again._searcher.trials) == sorted(told)
+    again = build_driver(storage, text, records=list(driver.records.values()))
+    assert sorted(t.state for t in again.searcher.trials) == sorted(told)
 
 
 def test_packs_are_kept_for_the_whole_front_and_only_for_it(storage):
-    driver = driver_of(storage, FRONT.replace("max_trials: 12", "max_trials: 25"))
-    driver.listeners.append(FrontPacks(driver, storage))
+    driver = build_driver(storage, FRONT.replace("max_trials: 12", "max_trials: 25"))
+    driver.board.listeners.append(FrontPacks(driver.board, storage))
     run_to_the_end(driver, storage)
     records = list(driver.records.values())
     front = {r.trial for r in pareto_front(ranked(records, spec=driver.spec), metrics=driver.spec.metrics)}
@@ -168,9 +164,9 @@ def test_packs_are_kept_for_the_whole_front_and_only_for_it(storage):
 
 
 def test_a_pack_left_by_a_killed_driver_is_removed_at_the_next_start(storage):
-    driver = driver_of(storage, FRONT)
+    driver = build_driver(storage, FRONT)
     run_to_the_end(driver, storage)
     orphan = next(iter(driver.records.values())).change(model=None)
-    again = driver_of(storage, FRONT, records=[orphan])
-    FrontPacks(again, storage)
+    again = build_driver(storage, FRONT, records=[orphan])
+    FrontPacks(again.board, storage)
     assert not [o for o in storage.list("models") if f"/{orphan.trial}/" in o.key]

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -19,6 +20,8 @@ from hoir_ray.results.ledger import Ledger
 from hoir_ray.results.sweep_results import open_sweep
 from hoir_ray.spec.document import load_document
 from hoir_ray.storage import open_storage
+from tests.faults.gates import Gate
+from tests.faults.sweeps import write_plan
 
 pytestmark = pytest.mark.slow
 
@@ -39,10 +42,18 @@ storage: {uri: STORE}
 """
 
 
-def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+def start(folder: Path, *arguments: str, environment: Mapping[str, str] = {}) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "hoir_ray", "sweep", "sweep.yaml", *arguments]
     with (folder / "sweep.log").open("a") as log:
-        return subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, text=True, start_new_session=True)
+        return subprocess.Popen(
+            command,
+            cwd=folder,
+            env={**os.environ, **environment},
+            stdout=log,
+            stderr=log,
+            text=True,
+            start_new_session=True,
+        )
 
 
 def run(folder: Path, *arguments: str) -> int:
@@ -166,16 +177,18 @@ def wait_for(condition, *, timeout_s: float = 120.0) -> None:
         time.sleep(0.2)
 
 
-def epochs_done(storage) -> int:
-    return sum(len(Path(p).read_text().splitlines()) for p in Path(storage.uri).glob("trackers/jsonl/*/metrics.jsonl"))
+def held_at(gate: Gate, folder: Path) -> dict[str, str]:
+    """The environment of a sweep whose trials are held at the gate."""
+    return write_plan(folder / "faults.json", epochs=folder / "epochs.txt", faults=[gate.fault])
 
 
 def test_one_ctrl_c_stops_in_order_and_the_same_command_goes_on(tmp_path):
-    text = SWEEP.replace("{value: 9}", "{value: 400}").replace("{type: asha, min_iter: 1, eta: 3}", "{type: none}")
+    text = SWEEP.replace("{type: asha, min_iter: 1, eta: 3}", "{type: none}")
     write(tmp_path, text.replace("max_trials: 6", "max_trials: 3"))
     storage = open_storage(str(tmp_path / "store")).child("small")
-    process = start(tmp_path)
-    wait_for(lambda: epochs_done(storage) > 20)
+    gate = Gate(tmp_path, attempts=[1])
+    process = start(tmp_path, environment=held_at(gate, tmp_path))
+    wait_for(gate.held)
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=60) == 130, log_of(tmp_path)
     assert "go on with: hoir sweep sweep.yaml" in log_of(tmp_path)
@@ -189,18 +202,19 @@ def test_one_ctrl_c_stops_in_order_and_the_same_command_goes_on(tmp_path):
     for name, before in stopped.items():
         after = resumed[name]
         assert after.parameters == before.parameters
-        assert [row["epoch"] for row in after.curve] == list(range(1, 401))
+        assert [row["epoch"] for row in after.curve] == list(range(1, 10))
         assert after.attempt == before.attempt + (not before.ended)
 
 
 def test_a_second_ctrl_c_stops_at_once(tmp_path):
-    text = SWEEP.replace("{value: 9}", "{value: 4000}").replace("{type: asha, min_iter: 1, eta: 3}", "{type: none}")
-    write(tmp_path, text)
+    write(tmp_path)
     storage = open_storage(str(tmp_path / "store")).child("small")
-    process = start(tmp_path)
-    wait_for(lambda: epochs_done(storage) > 5)
+    gate = Gate(tmp_path, firm=True)  # without a second one, the sweep would wait for its trials
+    process = start(tmp_path, environment=held_at(gate, tmp_path))
+    wait_for(gate.held)
     process.send_signal(signal.SIGINT)
-    time.sleep(0.3)
+    wait_for((tmp_path / "stopping").exists)
+    assert process.poll() is None
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=30) == 130, log_of(tmp_path)
     wait_for(lambda: left_behind(process.pid) == [], timeout_s=20)

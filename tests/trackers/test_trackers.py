@@ -15,7 +15,9 @@ IMAGES = {"preview": torch.linspace(0, 1, 48).view(4, 4, 3)}
 
 
 def tracker(name: str, directory: Path) -> Tracker:
-    (built,) = build_trackers({name: {}}, directory=directory, sweep="s", trial="t1", parameters={"network.width": 8})
+    (built,) = build_trackers(
+        {name: {}}, directory=directory, sweep="s", trial="t1", run="r", parameters={"network.width": 8}
+    )
     return built
 
 

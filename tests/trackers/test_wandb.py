@@ -15,8 +15,11 @@ import pytest
 import torch
 
 from hoir_ray.errors import RequestError, WorkError
+from hoir_ray.storage import LockedError, acquire_lock, open_storage
 from hoir_ray.trackers import Tracker
 from hoir_ray.trackers.wandb import Config, access, build, check, find_journals, run, summary_run, sync, tracker
+from hoir_ray.trackers.wandb.sync import sync_sweep
+from hoir_ray.trials.trackers import run_key
 from tests.servers.wandb_backend import KEY, Run, WandbBackend
 
 # W&B's own clean-up at the end of a test, not ours.
@@ -32,12 +35,13 @@ def _fresh_process(wandb_backend: WandbBackend) -> Iterator[None]:
     access.forget()
 
 
-def train(directory: Path, epochs: range, *, config: Config | None = None, trial: str = "t1") -> None:
+def train(directory: Path, epochs: range, *, config: Config | None = None, trial: str = "t1", run: str = "r") -> None:
     watched: Tracker = build(
         config or Config(finish_timeout_s=60),
         directory=directory,
         sweep="newt",
         trial=trial,
+        run=run,
         parameters={"network.hidden.width": 8, "training.optimizer.lr": 0.1},
     )
     watched.logger.log_hyperparams({"network": {"hidden": {"width": 8, "num_layers": 2}}})
@@ -200,7 +204,7 @@ from pathlib import Path
 from hoir_ray.trackers.wandb import Config, build, find_journals
 
 folder = Path(sys.argv[1])
-watched = build(Config(finish_timeout_s=3), directory=folder, sweep="s", trial="t", parameters={})
+watched = build(Config(finish_timeout_s=3), directory=folder, sweep="s", trial="t", run="r", parameters={})
 for epoch in range(1, 6):
     watched.logger.log_metrics({"v": 1.0 * epoch}, step=epoch)
 watched.close()
@@ -237,7 +241,7 @@ def test_what_wandb_gives_up_midway_is_kept_for_later(
 
 
 def test_wandb_dead_at_the_end(wandb_backend: WandbBackend, tmp_path: Path) -> None:
-    watched = build(Config(finish_timeout_s=8), directory=tmp_path, sweep="newt", trial="t1", parameters={})
+    watched = build(Config(finish_timeout_s=8), directory=tmp_path, sweep="newt", trial="t1", run="r", parameters={})
     watched.logger.log_metrics({"v": 1.0}, step=1)
     while not wandb_backend.runs:
         time.sleep(0.1)
@@ -288,6 +292,7 @@ def test_sweep_has_a_run_with_all_its_trials(wandb_backend: WandbBackend, tmp_pa
         Config(finish_timeout_s=60),
         directory=tmp_path,
         sweep="newt",
+        run="r",
         trials=[{"trial": "t1", "val_psnr_db": 30.0}, {"trial": "t2", "val_psnr_db": 20.0, "reason": ["pruned"]}],
         best="t1",
         front=["t1"],
@@ -312,12 +317,81 @@ def test_packs_in_a_folder_are_referred_to_file_by_file(wandb_backend: WandbBack
     packs = {"t1": str(pack), "t2": str(pack.with_name("gone"))}
     rows = [{"trial": "t1", "v": 1.0}, {"trial": "t2", "v": 2.0}]
     with wandb_backend.faulty(status=500):
-        summary_run(Config(), directory=tmp_path, sweep="newt", trials=rows, best="t1", front=["t1", "t2"], packs=packs)
+        summary_run(
+            Config(), directory=tmp_path, sweep="newt", run="r", trials=rows, best="t1", front=["t1", "t2"], packs=packs
+        )
     assert sync(tmp_path) == 1
     (models,) = [a for name, a in wandb_backend.artifacts.items() if name.endswith("-models")]
     assert {name: entry["ref"] for name, entry in models.entries.items()} == {
         "t1/config.json": (pack / "config.json").as_uri()
     }
+
+
+def test_same_names_in_two_sweeps_are_two_runs(wandb_backend: WandbBackend, tmp_path: Path) -> None:
+    train(tmp_path / "mine", range(1, 6), run="mine")
+    train(tmp_path / "yours", range(1, 4), run="yours")
+    assert sorted(len(run.history) for run in wandb_backend.runs.values()) == [3, 5]
+
+
+@pytest.mark.parametrize(
+    "launcher",
+    [
+        {"WANDB_SWEEP_ID": "abc123", "WANDB_RUN_ID": "theirs", "WANDB_PROJECT": "other"},
+        {"WANDB_RUN_ID": "theirs", "WANDB_RESUME": "must", "WANDB_NAME": "n", "WANDB_RUN_GROUP": "g"},
+        {
+            "WANDB_LAUNCH": "true",
+            "WANDB_CONFIG": '{"sweep": "x"}',
+            "WANDB_JOB_TYPE": "j",
+            "WANDB_FORK_FROM": "a?_step=1",
+        },
+        {"TRAINING_JOB_NAME": "sagemaker", "SM_TRAINING_ENV": "{}", "CURRENT_HOST": "algo-1"},
+    ],
+)
+def test_a_launchers_variables_name_no_run(
+    wandb_backend: WandbBackend, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, launcher: dict[str, str]
+) -> None:
+    for name, value in launcher.items():
+        monkeypatch.setenv(name, value)
+    for trial in ("t1", "t2"):
+        train(tmp_path, range(1, 3), trial=trial)
+    assert sorted(run.upsert["displayName"] for run in wandb_backend.runs.values()) == ["t1", "t2"]
+    for name, found in wandb_backend.runs.items():
+        assert name.startswith("newt-t")
+        assert (found.upsert["project"], found.upsert["groupName"]) == ("hoir", "newt")
+        assert found.config["sweep"] == "newt"
+        assert len(found.history) == 2
+    assert {name: os.environ[name] for name in launcher} == launcher
+
+
+def test_a_run_that_is_being_recorded_is_not_synchronised(wandb_backend: WandbBackend, tmp_path: Path) -> None:
+    train(tmp_path, range(1, 4), config=Config(mode="offline"), trial="ended")
+    watched = build(Config(mode="offline"), directory=tmp_path, sweep="s", trial="t", run="r", parameters={})
+    watched.logger.log_metrics({"v": 1.0}, step=1)
+    with pytest.raises(RequestError, match="1 of 2 runs are still being recorded or sent by another process"):
+        sync(tmp_path)
+    watched.logger.log_metrics({"v": 2.0}, step=2)
+    watched.close()
+    assert [j.run["name"] for j in find_journals(tmp_path)] == ["t"]
+    assert sync(tmp_path) == 1
+    assert sorted(len(run.history) for run in wandb_backend.runs.values()) == [2, 3]
+
+
+def test_a_running_sweep_is_not_synchronised(wandb_backend: WandbBackend, tmp_path: Path) -> None:
+    storage = open_storage(str(tmp_path))
+    storage.put("spec.yaml", b"name: newt")
+    train(tmp_path / "trackers", range(1, 4), config=Config(mode="offline"))
+    with acquire_lock(storage, owner="ada@lab"), pytest.raises(LockedError, match=r"ada@lab.*sync when it has ended"):
+        sync_sweep(storage)
+    assert sync_sweep(storage) == 1
+    assert len(the_run(wandb_backend).history) == 3
+
+
+def test_a_sweep_begun_again_under_its_name_has_other_runs(tmp_path: Path) -> None:
+    first, second, copied = (open_storage(str(tmp_path / name)) for name in ("first", "second", "copied"))
+    key = run_key(first)
+    shutil.copytree(tmp_path / "first", tmp_path / "copied")
+    assert run_key(first) == key
+    assert len({key, run_key(second), run_key(copied)}) == 3
 
 
 def test_key_is_found_nowhere(wandb_backend: WandbBackend, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -9,6 +9,7 @@ from hoir_ray.networks import NetworkConfig, build_mlp
 from hoir_ray.pictures.quality import mse, psnr_db
 from hoir_ray.training.config import TrainingConfig
 from hoir_ray.training.data import Batch, Samples, TaskData
+from hoir_ray.training.facts import Facts
 
 
 class Surface(Samples):
@@ -28,12 +29,14 @@ class Surface(Samples):
 
 def surface_data(num_samples: int = 500) -> TaskData:
     samples = Surface(num_samples)
-    return TaskData(train=samples, val=samples, facts={"num_pixels": num_samples})
+    return TaskData(train=samples, val=samples, facts=Facts(num_pixels=num_samples))
 
 
 def surface_network(seed: int = 0) -> nn.Module:
     config = NetworkConfig.model_validate({"hidden": {"width": 8}, "segments": 4})
-    return build_mlp(config, in_width=2, out_width=2, generator_seed=seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build_mlp(config, in_width=2, out_width=2)
 
 
 def surface_config(**changes: object) -> TrainingConfig:

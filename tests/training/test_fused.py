@@ -40,7 +40,8 @@ class Training:
         self, network: dict[str, Any], optimizer: str, *, batch: int, dtype: torch.dtype, seed: int = 0
     ) -> None:
         config = NetworkConfig.model_validate(network)
-        self.network = build_mlp(config, in_width=2, out_width=2, generator_seed=seed).to(dtype)
+        torch.manual_seed(seed)
+        self.network = build_mlp(config, in_width=2, out_width=2).to(dtype)
         given = {"name": optimizer, "lr": RATES[optimizer], **({} if optimizer == "adam" else {"weight_decay": 0.02})}
         self.config = TypeAdapter[OptimizerConfig](OptimizerConfig).validate_python(given)
         self.optimizer = build_optimizer(self.network.parameters(), config=self.config, device=torch.device("cpu"))

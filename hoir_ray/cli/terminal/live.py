@@ -15,11 +15,13 @@ from rich.table import Table
 from rich.text import Text
 
 from hoir_ray import wording
+from hoir_ray.cli.terminal.console import Terminal, plain, styled
 from hoir_ray.cluster.cluster import Cluster
 from hoir_ray.results.front import knee
 from hoir_ray.results.metrics import metrics_of
 from hoir_ray.results.record import TrialRecord
-from hoir_ray.sweep.driver import Driver, Listener
+from hoir_ray.sweep.board import Listener
+from hoir_ray.sweep.driver import Driver
 from hoir_ray.sweep.event_lines import EventLines, varied_settings
 
 NUM_LEADERS = 6
@@ -32,7 +34,7 @@ class LiveView:
     def __init__(self, driver: Driver, cluster: Cluster, *, console: Console) -> None:
         self._driver, self._metric = driver, driver.spec.metric
         self._slots = cluster.slots(driver.spec.resources)
-        self._already = driver.num_ended
+        self._already = driver.board.num_ended
         self._began = time.monotonic()
         self._last: deque[TrialRecord] = deque(maxlen=NUM_LAST)
         self._live = Live(get_renderable=self._render, console=console, refresh_per_second=4, transient=True)
@@ -48,18 +50,18 @@ class LiveView:
 
     def _render(self) -> Group:
         parts: list[RenderableType] = [self._header(), self._running()]
-        if self._driver.leaders:
+        if self._driver.board.leaders:
             parts += [Text(), self._best()]
         if self._last:
             parts += [Text(), self._ended()]
         if self._driver.stop_reason is not None:
-            parts.append(Text(f"stopping: {self._driver.stop_reason}; once more to stop at once", style="bold red"))
+            parts.append(styled((f"stopping: {self._driver.stop_reason}; once more to stop at once", "bold red")))
         return Group(*parts)
 
     def _header(self) -> Text:
-        counts = self._driver.counts
+        counts = self._driver.board.counts
         limit = self._driver.spec.budget.max_trials
-        ended = self._driver.num_ended
+        ended = self._driver.board.num_ended
         shown = "  ".join(f"{n} {state.lower()}" for state, n in sorted(counts.items()) if n)
         elapsed = time.monotonic() - self._began
         left = self._time_left(ended, elapsed)
@@ -80,13 +82,13 @@ class LiveView:
     def _best(self) -> Table:
         """The front with its knee, or the best so far."""
         metrics, several = self._driver.spec.metrics, len(self._driver.spec.metrics) > 1
-        title = f"front ({len(self._driver.leaders)})" if several else "best"
-        bend = knee(self._driver.leaders, metrics=metrics)
+        title = f"front ({len(self._driver.board.leaders)})" if several else "best"
+        bend = knee(self._driver.board.leaders, metrics=metrics)
         table = _table(title, *(m.name for m in metrics), "settings")
-        for record in self._driver.leaders[:NUM_LEADERS] if several else self._driver.leaders[:1]:
+        for record in self._driver.board.leaders[:NUM_LEADERS] if several else self._driver.board.leaders[:1]:
             mark = " knee" if bend is not None and record.trial == bend.trial else ""
             values = [wording.number(metrics_of(record)[m.name]) for m in metrics]
-            table.add_row(f"{record.trial}{mark}", *values, _settings(record, self._driver), style="green")
+            table.add_row(plain(f"{record.trial}{mark}"), *values, _settings(record, self._driver), style="green")
         return table
 
     def _ended(self) -> Table:
@@ -96,7 +98,7 @@ class LiveView:
             table.add_column(name, no_wrap=name != "why")
         for record in self._last:
             state = Text(record.state, style=wording.STATE_STYLES.get(record.state, "red"))
-            table.add_row(record.trial, state, Text(record.reason))
+            table.add_row(plain(record.trial), state, plain(record.reason))
         return table
 
     def _running(self) -> Table:
@@ -105,7 +107,7 @@ class LiveView:
         for record in sorted(running, key=lambda r: r.number)[:12]:
             curve = [row[self._metric.name] for row in record.curve if self._metric.name in row]
             table.add_row(
-                record.trial,
+                plain(record.trial),
                 str(record.epochs),
                 wording.number(curve[-1]) if curve else "-",
                 wording.sparkline(curve),
@@ -124,7 +126,7 @@ def _table(*names: str) -> Table:
 
 def _settings(record: TrialRecord, driver: Driver) -> Text:
     """Render a trial's settings in one line, cut off at the screen's edge."""
-    return Text(varied_settings(record, driver.space), no_wrap=True, overflow="ellipsis")
+    return Text(wording.printable(varied_settings(record, driver.space)), no_wrap=True, overflow="ellipsis")
 
 
 @contextmanager
@@ -133,7 +135,7 @@ def watcher() -> Iterator[Callable[[Driver, Cluster], Watcher]]:
     watchers: list[Watcher] = []
 
     def watch(driver: Driver, cluster: Cluster) -> Watcher:
-        console = Console()
+        console = Terminal()
         watchers.append(
             LiveView(driver, cluster, console=console)
             if console.is_terminal

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
-
 if TYPE_CHECKING:
     from hoir_ray.cluster.doctor import Finding
     from hoir_ray.tasks.contract import Task
-from hoir_ray.cli.terminal.console import console, print_json
+from hoir_ray.cli.terminal.console import console, print_json, styled
 
 
 def print_tasks(tasks: Sequence[Task[Any]], *, as_json: bool) -> None:
@@ -31,7 +29,7 @@ def print_tasks(tasks: Sequence[Task[Any]], *, as_json: bool) -> None:
         print_json(rows)
         return
     for row in rows:
-        console.print(f"[bold]{row['task']}[/bold]  {row['summary']}")
+        console.print(styled((str(row["task"]), "bold"), f"  {row['summary']}"))
         for key in ("data", "metrics", "render"):
             console.print(f"  {key:<8} {', '.join(row[key])}")
 
@@ -41,8 +39,8 @@ def print_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
         print_json([vars(f) for f in findings])
         return
     for finding in findings:
-        mark = "[green]ok[/green]  " if finding.ok else "[red]bad[/red] "
-        console.print(f"{mark} {finding.what:<20} {escape(finding.detail)}")
+        mark = ("ok  ", "green") if finding.ok else ("bad ", "red")
+        console.print(styled(mark, f" {finding.what:<20} {finding.detail}"))
 
 
 def _data_fields(task: Task[Any]) -> list[str]:

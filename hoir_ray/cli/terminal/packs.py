@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ def print_fit(pack: Path, fit: Fit) -> None:
     console.print(f"best epoch {fit.best_epoch} of {fit.epochs}{stopped}")
     print_metrics(fit.best_metrics, as_json=False)
     console.print(f"model pack: {pack}")
-    console.print(f"next: hoir render {pack} --out picture.png")
+    console.print(f"next: hoir render {shlex.quote(str(pack))} --out picture.png")
 
 
 def print_written(written: tuple[Path, tuple[int, int, int]]) -> None:
@@ -33,3 +34,14 @@ def print_metrics(metrics: Mapping[str, float], *, as_json: bool) -> None:
         print_json(dict(metrics))
     else:
         print_pairs({name: wording.number(value) for name, value in metrics.items()})
+
+
+def print_imported(pack: Path, metrics: Mapping[str, float]) -> None:
+    print_metrics(metrics, as_json=False)
+    console.print(f"model pack: {pack}")
+    console.print(f"next: hoir render {pack} --out picture.png")
+
+
+def print_exported(out: Path, usage: str) -> None:
+    console.print(f"wrote {out}")
+    console.print(usage, markup=False, highlight=False, soft_wrap=True)

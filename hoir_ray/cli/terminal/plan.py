@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,12 @@ from hoir_ray import wording
 if TYPE_CHECKING:
     from hoir_ray.search.warm_start import WarmStartData
     from hoir_ray.sweep.plan import Plan
-from hoir_ray.cli.terminal.console import console, print_json, print_pairs, warn
+from hoir_ray.cli.terminal.console import console, print_json, print_pairs, styled, warn
+
+
+def print_started(out: Path) -> None:
+    console.print(f"wrote {out}")
+    console.print(f"next: hoir sweep {shlex.quote(str(out))}")
 
 
 def print_plan(
@@ -26,6 +32,7 @@ def print_plan(
         "parameters": sorted({d.path for d in plan.space.dimensions}),
         "smallest_network": plan.smallest.num_parameters,
         "largest_network": plan.largest.num_parameters,
+        "feasible_sizes": list(plan.feasible),
         "grid_size": plan.grid_size,
         "max_trials": spec.budget.max_trials,
         "wall_clock_s": spec.budget.wall_clock,
@@ -42,7 +49,7 @@ def print_plan(
         print_json(facts)
         return
     warn([*plan.warnings, *(f"warm_start: {line}" for line in warm_start.left_out)])
-    console.print(f"[green]{file} is a valid sweep[/green]")
+    console.print(styled((f"{file} is a valid sweep", "green")))
     goals = ", ".join(f"{m.goal} {m.name}" for m in spec.metrics)
     budget = [f"{spec.budget.max_trials} trials"] if spec.budget.max_trials else []
     budget += [wording.duration(spec.budget.wall_clock)] if spec.budget.wall_clock else []
@@ -51,7 +58,8 @@ def print_plan(
         "sweep": f"{spec.name}, task {spec.task}",
         "search": f"{spec.method}: {goals}",
         "searched": ", ".join(map(wording.short_name, searched)),
-        "networks": f"{plan.smallest.num_parameters:,} to {plan.largest.num_parameters:,} parameters",
+        "networks": f"{plan.smallest.num_parameters:,} to {plan.largest.num_parameters:,} parameters"
+        + (f"; the constraints leave {plan.feasible[0]:,} to {plan.feasible[1]:,}" if spec.constraints else ""),
         "budget": " or ".join(budget),
         "storage": spec.storage.uri,
     }

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
 from rich.text import Text
 
 from hoir_ray import wording
-from hoir_ray.cli.terminal.console import console, errors, fail, print_json, print_table
+from hoir_ray.cli.terminal.console import console, errors, fail, print_json, print_table, styled
 from hoir_ray.errors import HoirError
+from hoir_ray.wording import printable
 
 if TYPE_CHECKING:
     from hoir_ray.remote.jobs import SweepJob
@@ -26,7 +27,7 @@ _STATE_STYLES = {"PENDING": "dim", "RUNNING": "cyan", "SUCCEEDED": "green", "STO
 
 def write(text: str) -> None:
     """Somebody else's output, as it is."""
-    sys.stdout.write(text)
+    sys.stdout.write(printable(text))
     sys.stdout.flush()
 
 
@@ -35,18 +36,20 @@ def print_submitted(submitted: Submitted, *, address: str) -> None:
     job = submitted.job
     if submitted.joined:
         since = f" since {_local(job.started_at)}" if job.started_at else ""
-        console.print(f"[bold]{job.sweep}[/bold] is {job.state.lower()} there already{since}, started by {job.owner}")
+        console.print(
+            styled((job.sweep, "bold"), f" is {job.state.lower()} there already{since}, started by {job.owner}")
+        )
         if submitted.other_settings:
             console.print(
                 "it keeps the budget, resources and the like that it was started with; to change them: "
-                f"hoir stop {job.sweep}, then submit again"
+                f"{_typed('stop', job)}, then submit again"
             )
     else:
-        console.print(f"[bold]{job.sweep}[/bold] is submitted to {escape(address)} as {job.submission_id}")
+        console.print(styled((job.sweep, "bold"), f" is submitted to {address} as {job.submission_id}"))
         console.print("it runs there without this machine from now on")
-    console.print(f"next: hoir logs -f {job.sweep}, hoir status {job.sweep}, hoir stop {job.sweep}")
-    server = f" --endpoint-url {job.endpoint_url}" if job.endpoint_url else ""
-    console.print(f"results: hoir best {escape(_storage_of(job) + server)}")
+    server = f" --endpoint-url {shlex.quote(job.endpoint_url)}" if job.endpoint_url else ""
+    console.print(f"next: {_typed('logs -f', job)}, {_typed('status', job)}{server}, {_typed('stop', job)}")
+    console.print(f"results: hoir best {shlex.quote(_storage_of(job))}{server}")
 
 
 def print_jobs(jobs: Sequence[tuple[SweepJob, SweepResults | HoirError]], *, as_json: bool) -> None:
@@ -64,7 +67,7 @@ def print_jobs(jobs: Sequence[tuple[SweepJob, SweepResults | HoirError]], *, as_
     print_table(["sweep", "state", "ended", "of", "since", "by", "storage"], rows)
     for _, opened in jobs:
         if isinstance(opened, HoirError):
-            console.print(f"[dim]'?': {escape(str(opened))}[/dim]")
+            console.print(styled((f"'?': {opened}", "dim")))
 
 
 def print_status(job: SweepJob, opened: SweepResults | HoirError, *, as_json: bool) -> None:
@@ -73,13 +76,13 @@ def print_status(job: SweepJob, opened: SweepResults | HoirError, *, as_json: bo
         print_json(job_facts(job, opened))
         return
     style = _STATE_STYLES[job.state]
-    console.print(f"[bold]{job.sweep}[/bold]  [{style}]{job.state}[/{style}]  {_duration(job)}, by {escape(job.owner)}")
+    console.print(styled((job.sweep, "bold"), "  ", (job.state, style), f"  {_duration(job)}, by {job.owner}"))
     if job.state == "FAILED":
         for line in _why(job):
-            console.print(f"  [red]{escape(line)}[/red]")
-    console.print(f"  storage  {escape(_storage_of(job))}")
+            console.print(styled((f"  {line}", "red")))
+    console.print(f"  storage  {_storage_of(job)}")
     if isinstance(opened, HoirError):
-        console.print(f"  trials   not known here: {escape(str(opened))}")
+        console.print(f"  trials   not known here: {opened!s}")
         return
     ended, asked = _how_far(opened)
     counts = Counter(r.state.lower() for r in opened.records)
@@ -90,25 +93,25 @@ def print_status(job: SweepJob, opened: SweepResults | HoirError, *, as_json: bo
     if leaders:
         best = leaders[0]
         value = wording.number((best.best or {})[metric])
-        console.print(f"  best     {best.trial}: {metric} {value}, {escape(wording.settings(best.parameters))}")
+        console.print(f"  best     {best.trial}: {metric} {value}, {wording.settings(best.parameters)}")
     for record in opened.records:
         if record.state == "RUNNING":
             value = f", {metric} {wording.number(record.curve[-1][metric])}" if record.curve else ""
-            console.print(f"  running  {record.trial} on {escape(record.node or '?')}: epoch {record.epochs}{value}")
+            console.print(f"  running  {record.trial} on {record.node or '?'}: epoch {record.epochs}{value}")
 
 
 def print_stopped(job: SweepJob, *, was_live: bool) -> None:
     if not was_live:
-        console.print(f"[bold]{job.sweep}[/bold] was not running: {job.state}")
+        console.print(f"{job.sweep} was not running: {job.state}")
     elif job.state == "STOPPED":
-        console.print(f"[bold]{job.sweep}[/bold] has stopped; the same 'hoir submit' goes on with it")
+        console.print(f"{job.sweep} has stopped; the same 'hoir submit' goes on with it")
     else:
-        console.print(f"[bold]{job.sweep}[/bold] had ended by itself: {job.state}")
+        console.print(f"{job.sweep} had ended by itself: {job.state}")
 
 
 def print_left(job: SweepJob) -> None:
     """After a log that was followed until Ctrl-C."""
-    errors.print(f"\n{job.sweep} goes on; to look again: hoir logs -f {job.sweep}, to end it: hoir stop {job.sweep}")
+    errors.print(f"\n{job.sweep} goes on; to look again: {_typed('logs -f', job)}, to end it: {_typed('stop', job)}")
 
 
 def print_end(job: SweepJob) -> None:
@@ -116,7 +119,7 @@ def print_end(job: SweepJob) -> None:
     if job.state == "FAILED" and job.driver_exit_code is None:
         for line in _why(job):
             fail(line)
-    errors.print(f"[dim]{job.sweep}: {job.state}, {_duration(job)}[/dim]")
+    errors.print(styled((f"{job.sweep}: {job.state}, {_duration(job)}", "dim")))
 
 
 def job_facts(job: SweepJob, opened: SweepResults | HoirError) -> dict[str, Any]:
@@ -157,6 +160,10 @@ def _why(job: SweepJob) -> list[str]:
     """The errors in the log's end that Ray keeps with a job that failed, or else its last line."""
     lines = [line.strip() for line in job.message.splitlines() if line.strip()]
     return [line.removeprefix("error: ") for line in lines if line.startswith("error: ")] or lines[-1:]
+
+
+def _typed(command: str, job: SweepJob) -> str:
+    return f"hoir {command} {shlex.quote(job.sweep)}"
 
 
 def _storage_of(job: SweepJob) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
 from rich.text import Text
 
 from hoir_ray import wording
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hoir_ray.results.sweep_results import SweepResults
     from hoir_ray.spec.conditions import Condition
     from hoir_ray.spec.schema import SweepSpec
-from hoir_ray.cli.terminal.console import console, errors, print_json, print_table, relative_path
+from hoir_ray.cli.terminal.console import console, errors, print_json, print_table, relative_path, styled
 
 
 def print_trials(opened: SweepResults, *, where: Condition | None, as_json: bool) -> None:
@@ -34,8 +34,16 @@ def print_trials(opened: SweepResults, *, where: Condition | None, as_json: bool
         best = record.best or {}
         values = [wording.number(best[m]) if m in best else "-" for m in metrics]
         state = Text(record.state, style=wording.STATE_STYLES.get(record.state, "red"))
+        again = f" (again {record.replicate_of})" if record.replicate_of else ""
         rows.append(
-            [record.trial, state, str(record.epochs), *values, wording.settings(record.parameters), record.reason]
+            [
+                record.trial + again,
+                state,
+                str(record.epochs),
+                *values,
+                wording.settings(record.parameters),
+                record.reason,
+            ]
         )
     print_table(["trial", "state", "epochs", *metrics, "settings", "reason"], rows)
 
@@ -54,12 +62,12 @@ def print_best(opened: SweepResults, *, pareto: bool, where: Condition | None, t
         print_json(table_rows(shown))
         return
     _print_leaders(opened, shown)
-    console.print(
-        f"\nnext: hoir pull {escape(sweep_address(opened))} --trial {shown[0].trial} --to {shown[0].trial}-model"
-    )
+    if shown[0].model is not None:
+        name = shown[0].trial
+        console.print(f"\nnext: hoir pull {sweep_address(opened)} --trial {name} --to {name}-model")
 
 
-def print_outcome(opened: SweepResults, *, stop_reason: str | None, command: str) -> None:
+def print_outcome(opened: SweepResults, *, stop_reason: str | None, command: str | None, is_saved: bool = True) -> None:
     """The end of a sweep: the leaderboard, what went wrong, the best picture, and what to type next."""
     from collections import Counter
 
@@ -70,23 +78,23 @@ def print_outcome(opened: SweepResults, *, stop_reason: str | None, command: str
         _print_leaders(opened, leaders[:5])
         console.print()
     summary = ", ".join(f"{n} {state.lower()}" for state, n in sorted(counts.items())) or "no trials"
-    console.print(f"[bold]{opened.spec.name}[/bold]: {len(opened.records)} trials: {summary}")
-    causes = Counter(r.reason for r in opened.records if r.state in ("FAILED", "TIMEOUT", "OOM"))
+    console.print(styled((opened.spec.name, "bold"), f": {len(opened.records)} trials: {summary}"))
+    causes = Counter(r.reason for r in opened.records if r.failed)
     for cause, count in causes.most_common(5):
-        console.print(f"[red]{count} x {escape(cause)}[/red]")
+        console.print(styled((f"{count} x {cause}", "red")))
     if stop_reason is not None:
-        console.print(f"[yellow]stopped: {escape(stop_reason)}[/yellow]")
-        if any(not r.ended for r in opened.records):
-            console.print(f"go on with: {escape(command)}")
-    if not leaders:
+        console.print(styled((f"stopped: {stop_reason}", "yellow")))
+        if command and any(not r.ended for r in opened.records):
+            console.print(f"go on with: {command}")
+    if not leaders or not is_saved or leaders[0].model is None:
         return
-    best, place = leaders[0], sweep_address(opened)
-    if not opened.storage.uri.startswith("s3://"):
-        console.print(
-            f"best picture: {escape(str(relative_path(Path(opened.storage.uri, 'trials', best.trial, 'render.png'))))}"
-        )
-    console.print(f"next: hoir pull {escape(place)} --to {opened.spec.name}-model")
-    console.print(f"then: hoir render {opened.spec.name}-model --out {opened.spec.name}.png")
+    best, name = leaders[0], opened.spec.name
+    picture = Path(opened.storage.uri, "trials", best.trial, "render.png")
+    if not opened.storage.uri.startswith("s3://") and picture.is_file():
+        console.print(f"best picture: {relative_path(picture)}")
+    if not Path(f"{name}-model").exists():
+        console.print(f"next: hoir pull {sweep_address(opened)} --to {name}-model")
+        console.print(f"then: hoir render {name}-model --out {name}.png")
 
 
 def print_story(record: TrialRecord, spec: SweepSpec, *, as_json: bool) -> None:
@@ -97,7 +105,7 @@ def print_story(record: TrialRecord, spec: SweepSpec, *, as_json: bool) -> None:
         print_json(record.model_dump(mode="json"))
         return
     for line in tell(record, spec):
-        console.print(escape(line))
+        console.print(line)
 
 
 def print_sent(num_runs: int) -> None:
@@ -106,11 +114,11 @@ def print_sent(num_runs: int) -> None:
 
 def print_pulled(record: TrialRecord, to: Path) -> None:
     console.print(f"pulled {record.trial} to {to}: {record.reason}")
-    console.print(f"next: hoir render {to} --out picture.png")
+    console.print(f"next: hoir render {shlex.quote(str(to))} --out picture.png")
 
 
 def print_report(out: Path) -> None:
-    console.print(f"wrote {escape(str(out))}: {out.stat().st_size / 1e6:.1f} MB; open it in a browser")
+    console.print(f"wrote {out!s}: {out.stat().st_size / 1e6:.1f} MB; open it in a browser")
 
 
 def print_watching(address: str) -> None:
@@ -152,10 +160,12 @@ def _spread(over_seeds: Spread | None) -> str:
 
 
 def sweep_address(opened: SweepResults) -> str:
-    """Address of this sweep as an argument, from the working directory."""
+    """Address of this sweep from the working directory, as it is typed in a shell, with its server where it has one."""
     uri = opened.storage.uri
     if uri.startswith("s3://"):
-        return uri
+        server = getattr(opened.storage.backend, "endpoint_url", None)
+        return shlex.quote(uri) + (f" --endpoint-url {shlex.quote(server)}" if server else "")
     if Path(uri) == Path("hoir-runs", opened.spec.name).absolute():
         return opened.spec.name
-    return str(relative_path(Path(uri)))
+    path = relative_path(Path(uri))
+    return shlex.quote(str(path) if "/" in str(path) else f"./{path}")

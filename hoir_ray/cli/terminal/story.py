@@ -14,7 +14,7 @@ def tell(record: TrialRecord, spec: SweepSpec) -> list[str]:
     lines += [f"  {path} = {value}" for path, value in record.parameters.items()]
     facts = {"parameters": record.num_parameters, "batch size": record.batch_size, "seed": record.seed}
     lines += [f"  {what}: {value:,}" for what, value in facts.items() if value is not None]
-    if record.replicate_of:
+    if record.is_replicate:
         lines.append(f"  the settings of {record.replicate_of} with another seed")
     values = [row[name] for row in record.curve if name in row]
     if values:

@@ -126,7 +126,7 @@ def _other_trials(sweep: SweepResults, *, x: str, y: str, front: list[TrialRecor
     on_front = {r.trial for r in front}
     kinds: dict[str, list[TrialRecord]] = {}
     for record in sweep.records:
-        if record.trial in on_front or record.replicate_of or value_of(record, y) is None:
+        if record.trial in on_front or record.is_replicate or value_of(record, y) is None:
             continue
         broken = record.state == "FINISHED" and broken_constraint(record, sweep.spec) is not None
         kinds.setdefault("breaks a constraint" if broken else record.state.lower(), []).append(record)

@@ -17,14 +17,16 @@ def draw(sweep: SweepResults) -> Chart:
     title, metric = "Layer types", sweep.spec.metric
     groups: dict[str, list[TrialRecord]] = {}
     for record in sweep.records:
-        if value_of(record, metric.name) is not None and not record.replicate_of:
+        if value_of(record, metric.name) is not None and not record.is_replicate:
             groups.setdefault(str(record.parameters.get(LAYER_TYPE, "the default")), []).append(record)
     if not groups:
         return Chart(title=title, summary="No trial has a result to compare layer types by yet.")
-    sign = -1.0 if metric.goal == "maximize" else 1.0
-    for name, group in groups.items():
-        groups[name] = sorted(group, key=lambda r: sign * (value_of(r, metric.name) or 0.0))
-    names = sorted(groups, key=lambda n: sign * (value_of(groups[n][0], metric.name) or 0.0))
+
+    def loss(record: TrialRecord) -> float:
+        return metric.loss(value_of(record, metric.name) or 0.0)
+
+    groups = {name: sorted(group, key=loss) for name, group in groups.items()}
+    names = sorted(groups, key=lambda name: loss(groups[name][0]))
     leader = groups[names[0]][0]
     alone = f"All trials use {names[0]}." if len(names) == 1 else f"The best trial, {leader.trial}, is {names[0]}."
     return Chart(

@@ -32,7 +32,7 @@ class _Axis:
 def draw(sweep: SweepResults) -> Chart:
     title = "Settings of every trial"
     metric = sweep.spec.metric.name
-    records = [r for r in sweep.records if value_of(r, metric) is not None and not r.replicate_of]
+    records = [r for r in sweep.records if value_of(r, metric) is not None and not r.is_replicate]
     paths = searched(sweep)[:MAX_AXES]
     if not records or not paths:
         return Chart(title=title, summary="There are no trials with different settings and a result to compare yet.")
@@ -71,8 +71,10 @@ def _axis(name: str, values: dict[str, Scalar], num_trials: int) -> _Axis:
         span = (scaled(high) - scaled(low)) or 1.0
         places = {k: (scaled(v) - scaled(low)) / span for k, v in numbers.items()}
         middle = math.sqrt(low * high) if log else (low + high) / 2
-        ends = [low] if low == high else [low, middle, high]
-        return _Axis(name, places, [(i / 2, wording.number(v)) for i, v in enumerate(ends)], gaps)
+        if all(isinstance(v, int) for v in values.values()):
+            middle = float(round(middle))  # half a node would name what cannot be
+        ticks = sorted({low, middle, high})
+        return _Axis(name, places, [((scaled(v) - scaled(low)) / span, wording.number(v)) for v in ticks], gaps)
     choices = sorted({str(v) for v in values.values()})
     at = {choice: i / max(1, len(choices) - 1) for i, choice in enumerate(choices)}
     return _Axis(name, {k: at[str(v)] for k, v in values.items()}, [(at[c], c) for c in choices], gaps)

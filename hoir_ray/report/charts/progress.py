@@ -5,7 +5,6 @@ from __future__ import annotations
 from hoir_ray import wording
 from hoir_ray.report.chart import ACCENT, COLOURS, Chart, axis, plain, seconds_between, value_of
 from hoir_ray.results.ranking import broken_constraint
-from hoir_ray.results.record import better
 from hoir_ray.results.sweep_results import SweepResults
 
 
@@ -15,7 +14,7 @@ def draw(sweep: SweepResults) -> Chart:
     ended = [
         r
         for r in sweep.records
-        if r.state == "FINISHED" and not r.replicate_of and r.ended_at and broken_constraint(r, sweep.spec) is None
+        if r.state == "FINISHED" and not r.is_replicate and r.ended_at and broken_constraint(r, sweep.spec) is None
     ]
     ended = sorted((r for r in ended if value_of(r, metric.name) is not None), key=lambda r: r.ended_at or "")
     if not ended:
@@ -26,7 +25,7 @@ def draw(sweep: SweepResults) -> Chart:
     best, steps = values[0], []
     rows: list[tuple[str, str, str]] = []
     for record, minute, value in zip(ended, minutes, values, strict=True):
-        if not rows or better(value, best, goal=metric.goal):
+        if not rows or metric.better(value, best):
             best = value
             rows.append((record.trial, wording.duration(minute * 60), wording.number(value)))
         steps.append(best)

@@ -175,6 +175,8 @@
       for (const entry of entries) if (entry.isIntersecting) { seen.unobserve(entry.target); draw(entry.target); }
     }, { rootMargin: "300px" });
     for (const box of charts) seen.observe(box);
+    // On paper nothing is scrolled to, so what has not been seen yet is drawn before it is printed.
+    addEventListener("beforeprint", () => { for (const box of charts) if (!box.dataset.drawn) { seen.unobserve(box); draw(box); } });
     root.dataset.ready = "true";
   }).catch((error) => {
     for (const box of charts) box.textContent = `This browser cannot draw the charts (${error}); the tables hold the same.`;

@@ -30,4 +30,4 @@ class NeverStop:
 
 def loss_of(value: float, metric: MetricSpec) -> float:
     """Less is better; NaN, as for a metric that is missing, is the worst there is."""
-    return math.inf if value != value else -value if metric.goal == "maximize" else value
+    return math.inf if value != value else metric.loss(value)

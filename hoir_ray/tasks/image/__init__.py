@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from hoir_ray.tasks.contract import TRAINING_METRICS, Task, deferred
-from hoir_ray.tasks.image.config import ImageConfig, RenderOptions
+from hoir_ray.tasks.contract import TRAINING_METRICS, Task, UpstreamProgram, deferred
+from hoir_ray.tasks.image.config import ImageConfig, ImageFacts, RenderOptions
 
 TASK = Task(
     name="image",
     summary="one picture as a function of position, to be drawn again at any size",
     config=ImageConfig,
+    facts=ImageFacts,
     data=deferred(__name__, "data:load"),
     network=deferred(__name__, "network:build_network"),
     num_parameters=deferred(__name__, "network:num_parameters"),
@@ -17,4 +18,14 @@ TASK = Task(
     pictures=deferred(__name__, "render:pictures"),
     render_options=RenderOptions,
     render=deferred(__name__, "render:render"),
+    panels=("original", "fit", "error"),
+    colours=deferred(__name__, "render:colours"),
+    upstream=UpstreamProgram(
+        settings={
+            "images": "data.image",
+            "rotations": "data.num_rotations",
+        },
+        inputs=deferred(__name__, "upstream:inputs"),
+        outputs=deferred(__name__, "upstream:outputs"),
+    ),
 )

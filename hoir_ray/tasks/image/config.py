@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from hoir_ray.config import Config, InputPath
 from hoir_ray.tasks.contract import TaskConfig
+from hoir_ray.training.facts import Facts
 
 
 class ImageData(Config):
@@ -25,6 +26,19 @@ class ImageData(Config):
 
 class ImageConfig(TaskConfig):
     data: ImageData = ImageData()
+
+
+class ImageFacts(Facts):
+    """Height and width in pixels of the picture that was trained on."""
+
+    height: int = Field(ge=2)
+    width: int = Field(ge=2)
+
+    @model_validator(mode="after")
+    def _num_pixels_are_height_by_width(self) -> ImageFacts:
+        if self.num_pixels != self.height * self.width:
+            raise ValueError(f"num_pixels must be {self.height} x {self.width}, got {self.num_pixels}")
+        return self
 
 
 class RenderOptions(Config):

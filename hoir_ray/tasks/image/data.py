@@ -10,10 +10,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hoir_ray.errors import DataError
+from hoir_ray.pictures.colours import from_bytes, shown
 from hoir_ray.pictures.coordinates import pixel_positions
 from hoir_ray.pictures.load import load_picture, picture_path
 from hoir_ray.pictures.quality import mse, psnr_db, ssim
-from hoir_ray.tasks.image.config import ImageConfig, ImageData
+from hoir_ray.tasks.image.config import ImageConfig, ImageData, ImageFacts
 from hoir_ray.training.data import Batch, Samples, TaskData
 
 _PICTURES_KEPT = 2  # a process trains many trials on the same picture
@@ -46,11 +47,10 @@ def load(config: ImageConfig) -> TaskData:
         DataError: If it cannot be read, or has a side shorter than 2 pixels.
     """
     source = config.data.image
-    path = picture_path(source)
     try:
-        stat = path.stat()
+        stat = picture_path(source).stat()
     except OSError:
-        return _load.__wrapped__(config.data, 0, 0)  # which says what is wrong with the path
+        return _read(config.data)  # which says what is wrong with the path
     return _load(config.data.model_copy(update={"image": _absolute(source)}), stat.st_mtime_ns, stat.st_size)
 
 
@@ -60,21 +60,26 @@ def _absolute(source: str) -> str:
 
 @functools.lru_cache(maxsize=_PICTURES_KEPT)
 def _load(data: ImageData, mtime_ns: int, size_bytes: int) -> TaskData:
+    return _read(data)
+
+
+def _read(data: ImageData) -> TaskData:
     picture = load_picture(data.image, max_side=data.max_side)
     height, width, _ = picture.shape
     if min(height, width) < 2:
         raise DataError(f"{data.image}: both sides must be at least 2 pixels, got {width} x {height}")
     positions = pixel_positions(height, width, num_rotations=data.num_rotations)
-    pixels = Pixels(positions, picture.flatten(0, 1).float().mul_(2 / 255).sub_(1))
-    return TaskData(train=pixels, val=pixels, facts={"height": height, "width": width, "num_pixels": height * width})
+    pixels = Pixels(positions, from_bytes(picture.flatten(0, 1)))
+    return TaskData(train=pixels, val=pixels, facts=ImageFacts(height=height, width=width, num_pixels=height * width))
 
 
 def score(prediction: Tensor, target: Tensor, data: TaskData) -> dict[str, float]:
     """Mean squared error on [-1, 1]; PSNR and SSIM of the picture as it would be shown, cut off at black and white."""
-    shown, true = ((prediction + 1) / 2).clamp(0, 1), (target + 1) / 2
-    shape = torch.Size((data.facts["height"], data.facts["width"], 3))  # type: ignore[arg-type]
+    fit, true = shown(prediction), shown(target)
+    assert isinstance(data.facts, ImageFacts)
+    shape = torch.Size((data.facts.height, data.facts.width, 3))
     return {
         "val_loss": mse(prediction, target),
-        "val_psnr_db": psnr_db(shown, true),
-        "val_ssim": ssim(shown.view(shape), true.view(shape)),
+        "val_psnr_db": psnr_db(fit, true),
+        "val_ssim": ssim(fit.view(shape), true.view(shape)),
     }

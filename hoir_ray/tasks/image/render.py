@@ -6,21 +6,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hoir_ray.errors import RequestError
-from hoir_ray.pictures.coordinates import pixel_positions
-from hoir_ray.pictures.load import MAX_PIXELS
-from hoir_ray.tasks.image.config import ImageConfig, RenderOptions
+from hoir_ray.pictures.colours import shown
+from hoir_ray.pictures.coordinates import extent_of, rotated_axes
+from hoir_ray.pictures.strips import check_drawn_size, draw_in_strips
+from hoir_ray.tasks.contract import PANEL_GAP
+from hoir_ray.tasks.image.config import ImageConfig, ImageFacts, RenderOptions
 from hoir_ray.tasks.image.data import Pixels
-from hoir_ray.training.data import Facts, TaskData
+from hoir_ray.training.data import TaskData
 from hoir_ray.training.predict import device_and_dtype, predict
 
 ERROR_GAIN = 4  # a difference of a quarter of the range is already white
-_ROWS_AT_A_TIME = 65_536
-PANEL_GAP = 4
 
 
 def render(
-    network: nn.Module, config: ImageConfig, facts: Facts, options: RenderOptions
+    network: nn.Module, config: ImageConfig, facts: ImageFacts, options: RenderOptions
 ) -> Float[Tensor, "1 height width 3"]:
     """One frame in [0, 1] on the CPU.
 
@@ -28,19 +27,25 @@ def render(
         RequestError: If the size asked for has a side shorter than 2 pixels, or more pixels than a picture may have.
     """
     width, height = _size(facts, options)
-    positions = pixel_positions(height, width, num_rotations=config.data.num_rotations)
+    extent = extent_of(facts.height, facts.width)
     device, dtype = device_and_dtype(network)
+
+    def colours(positions: Tensor) -> Tensor:
+        return shown(network(positions.to(device, dtype)).float().cpu())
+
     with torch.inference_mode():
-        blocks = [network(p.to(device, dtype)).float().cpu() for p in torch.split(positions, _ROWS_AT_A_TIME)]
-    return _shown(torch.cat(blocks)).view(1, height, width, 3)
+        frame = draw_in_strips(
+            colours, height=height, width=width, num_rotations=config.data.num_rotations, extent=extent
+        )
+    return frame.unsqueeze(0)
 
 
-def _size(facts: Facts, options: RenderOptions) -> tuple[int, int]:
+def _size(facts: ImageFacts, options: RenderOptions) -> tuple[int, int]:
     if options.size is None:
-        return int(facts["width"]), int(facts["height"])  # type: ignore[arg-type]
-    width, height = map(int, options.size.split("x"))
-    if min(width, height) < 2 or width * height > MAX_PIXELS:
-        raise RequestError(f"--size: sides must be >= 2 and pixels <= {MAX_PIXELS:,}, got {options.size}")
+        width, height = facts.width, facts.height
+    else:
+        width, height = map(int, options.size.split("x"))
+    check_drawn_size(height, width, source="--size" if options.size else "the pack's facts")
     return width, height
 
 
@@ -48,12 +53,23 @@ def pictures(network: nn.Module, data: TaskData) -> dict[str, Tensor]:
     """`preview`: the fit; `comparison`: original, fit, and four times their difference, side by side."""
     assert isinstance(data.val, Pixels)
     prediction, target = predict(network, data.val)
-    height, width = int(data.facts["height"]), int(data.facts["width"])  # type: ignore[arg-type]
-    fit, original = (_shown(x).view(height, width, 3).cpu() for x in (prediction, target))
+    assert isinstance(data.facts, ImageFacts)
+    height, width = data.facts.height, data.facts.width
+    fit, original = (shown(x).view(height, width, 3).cpu() for x in (prediction, target))
     error = ((fit - original).abs() * ERROR_GAIN).clamp(0, 1)
     gap = torch.ones(height, PANEL_GAP, 3)
     return {"preview": fit, "comparison": torch.cat([original, gap, fit, gap, error], dim=1)}
 
 
-def _shown(colours: Tensor) -> Tensor:
-    return ((colours + 1) / 2).clamp(0, 1)
+def colours(
+    network: nn.Module, config: ImageConfig, facts: ImageFacts, positions: Float[Tensor, "positions 2"]
+) -> Float[Tensor, "positions 3"]:
+    """Colours in [0, 1] at positions (x, y) in [-1, 1], from the picture's left and top to its right and bottom."""
+    right, bottom = extent_of(facts.height, facts.width)
+    axes = rotated_axes(
+        positions[:, 0] * right,
+        positions[:, 1] * bottom,
+        num_rotations=config.data.num_rotations,
+        corner=(right, bottom),
+    )
+    return shown(network(torch.stack(axes, dim=1)))

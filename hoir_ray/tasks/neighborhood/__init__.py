@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from hoir_ray.tasks.contract import TRAINING_METRICS, Task, deferred
-from hoir_ray.tasks.neighborhood.config import NeighborhoodConfig, RenderOptions
+from hoir_ray.tasks.contract import TRAINING_METRICS, Task, UpstreamProgram, deferred
+from hoir_ray.tasks.neighborhood.config import NeighborhoodConfig, NeighborhoodFacts, RenderOptions
 
 TASK = Task(
     name="neighborhood",
     summary="a block of pixels from the ring around it, applied over and over to another picture or to noise",
     config=NeighborhoodConfig,
+    facts=NeighborhoodFacts,
     data=deferred(__name__, "data:load"),
     network=deferred(__name__, "network:build_network"),
     num_parameters=deferred(__name__, "network:num_parameters"),
@@ -17,4 +18,13 @@ TASK = Task(
     pictures=deferred(__name__, "render:pictures"),
     render_options=RenderOptions,
     render=deferred(__name__, "render:render"),
+    upstream=UpstreamProgram(
+        settings={
+            "images": "data.images",
+            "data.width": "data.width",
+            "data.outside": "data.outside",
+        },
+        inputs=deferred(__name__, "upstream:inputs"),
+        outputs=deferred(__name__, "upstream:outputs"),
+    ),
 )

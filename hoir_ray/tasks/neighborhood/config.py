@@ -8,6 +8,7 @@ from pydantic import Field
 
 from hoir_ray.config import Config, InputPaths
 from hoir_ray.tasks.contract import TaskConfig
+from hoir_ray.training.facts import Facts
 
 
 class NeighborhoodData(Config):
@@ -49,6 +50,13 @@ class NeighborhoodData(Config):
 
 class NeighborhoodConfig(TaskConfig):
     data: NeighborhoodData = NeighborhoodData()
+
+
+class NeighborhoodFacts(Facts):
+    """Numbers of positions that were trained on and held out."""
+
+    num_train_positions: int = Field(ge=0)
+    num_held_out_positions: int = Field(ge=0)
 
 
 class RenderOptions(Config):

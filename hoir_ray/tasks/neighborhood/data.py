@@ -11,9 +11,10 @@ from jaxtyping import Int32, Int64, UInt8
 from torch import Tensor
 
 from hoir_ray.errors import DataError
+from hoir_ray.pictures.colours import from_bytes, shown
 from hoir_ray.pictures.load import load_picture
 from hoir_ray.pictures.quality import mse, psnr_db
-from hoir_ray.tasks.neighborhood.config import NeighborhoodConfig, NeighborhoodData
+from hoir_ray.tasks.neighborhood.config import NeighborhoodConfig, NeighborhoodData, NeighborhoodFacts
 from hoir_ray.training.data import Batch, Samples, TaskData
 
 MAX_PIXELS = 2**31 - 1  # numbered with 32 bits
@@ -67,8 +68,7 @@ class Patches(Samples):
         # Overlapping windows of the byte run: a row copy of several pixels costs as much as one of a single byte.
         windows = self.pixels.as_strided((len(self.pixels) // 3 - self._run + 1, 3 * self._run), (3, 1))
         cut = windows.index_select(0, first_pixel.flatten()).view(len(first_pixel), -1)
-        # Converting first and scaling in place is sixty times faster than letting the arithmetic promote the bytes.
-        return cut.float().mul_(2 / 255).sub_(1)
+        return from_bytes(cut)
 
     @property
     def first_picture(self) -> UInt8[Tensor, "height width 3"]:
@@ -104,7 +104,7 @@ def load(config: NeighborhoodConfig) -> TaskData:
     return TaskData(
         train=Patches(gallery, train, config=data),
         val=Patches(gallery, val, config=data),
-        facts={"num_train_positions": len(train), "num_held_out_positions": len(held_out)},
+        facts=NeighborhoodFacts(num_train_positions=len(train), num_held_out_positions=len(held_out)),
     )
 
 
@@ -138,9 +138,10 @@ def load_gallery(sources: Sequence[str], *, config: NeighborhoodData) -> tuple[G
 
 def score(prediction: Tensor, target: Tensor, data: TaskData) -> dict[str, float]:
     """Mean squared error and PSNR over the held-out positions, and PSNR over those of the other pictures."""
-    held_out = slice(int(data.facts["num_held_out_positions"]))  # type: ignore[arg-type]
+    assert isinstance(data.facts, NeighborhoodFacts)
+    held_out = slice(data.facts.num_held_out_positions)
     other = slice(held_out.stop, None)
-    drawn, true = ((prediction + 1) / 2).clamp(0, 1), (target + 1) / 2
+    drawn, true = shown(prediction), shown(target)
     metrics = {
         "val_loss": mse(prediction[held_out], target[held_out]),
         "val_psnr_db": psnr_db(drawn[held_out], true[held_out]),

@@ -6,26 +6,31 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from hoir_ray.pictures.colours import from_bytes, shown
 from hoir_ray.pictures.load import load_picture
 from hoir_ray.pictures.save import contact_sheet
-from hoir_ray.tasks.neighborhood.config import NeighborhoodConfig, NeighborhoodData, RenderOptions
+from hoir_ray.pictures.strips import check_drawn_size
+from hoir_ray.tasks.neighborhood.config import NeighborhoodConfig, NeighborhoodData, NeighborhoodFacts, RenderOptions
 from hoir_ray.tasks.neighborhood.data import Patches, run_offsets
-from hoir_ray.training.data import Facts, TaskData
+from hoir_ray.training.data import TaskData
 
 BLOCKS_AT_A_TIME = 16_384
 PREVIEW_SIDE = 96
 
 
 def render(
-    network: nn.Module, config: NeighborhoodConfig, facts: Facts, options: RenderOptions
+    network: nn.Module, config: NeighborhoodConfig, facts: NeighborhoodFacts, options: RenderOptions
 ) -> Float[Tensor, "frames height width 3"]:
     """Frames of the picture, or of noise, as the network is applied to it again and again; any size of picture."""
     if options.input == "noise":
         generator = torch.Generator().manual_seed(options.seed)
         width, height = map(int, options.size.split("x"))
+        check_drawn_size(height, width, num_frames=options.num_frames, source="--size with --num-frames")
         start = torch.rand(height, width, 3, generator=generator) * 2 - 1
     else:
-        start = load_picture(options.input, max_side=options.max_side).float() * (2 / 255) - 1
+        start = from_bytes(load_picture(options.input, max_side=options.max_side))
+        height, width, _ = start.shape
+        check_drawn_size(height, width, num_frames=options.num_frames, source=f"{options.input} with --num-frames")
     return evolve(
         network,
         start,
@@ -41,7 +46,7 @@ def pictures(network: nn.Module, data: TaskData) -> dict[str, Tensor]:
     patches = data.train
     assert isinstance(patches, Patches)
     crop = patches.first_picture[:PREVIEW_SIDE, :PREVIEW_SIDE]
-    start = crop.cpu().float() * (2 / 255) - 1
+    start = from_bytes(crop.cpu())
     once = evolve(network, start, config=patches.config, num_frames=2, alpha=0.0)
     often = evolve(network, start, config=patches.config, num_frames=2, steps_per_frame=8)
     noise = torch.rand(start.shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
@@ -69,7 +74,7 @@ def evolve(
         for _ in range(steps_per_frame):
             frame = (alpha * frame + (1 - alpha) * redraw(network, frame, config=config)).clamp(-1, 1)
         frames.append(frame)
-    return torch.stack([(shown.cpu() + 1) / 2 for shown in frames])
+    return torch.stack([shown(frame.cpu()) for frame in frames])
 
 
 @torch.no_grad()

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from hoir_ray.tasks.contract import TRAINING_METRICS, Task, deferred
-from hoir_ray.tasks.random_interpolation.config import RandomInterpolationConfig, RenderOptions
+from hoir_ray.tasks.contract import TRAINING_METRICS, Task, UpstreamProgram, deferred
+from hoir_ray.tasks.random_interpolation.config import (
+    RandomInterpolationConfig,
+    RandomInterpolationFacts,
+    RenderOptions,
+)
 
 TASK = Task(
     name="random_interpolation",
     summary="a pixel from random others around it, learned from a folder, to draw pictures from noise or from pictures",
     config=RandomInterpolationConfig,
+    facts=RandomInterpolationFacts,
     data=deferred(__name__, "data:load"),
     network=deferred(__name__, "network:build_network"),
     num_parameters=deferred(__name__, "network:num_parameters"),
@@ -17,4 +22,16 @@ TASK = Task(
     pictures=deferred(__name__, "render:pictures"),
     render_options=RenderOptions,
     render=deferred(__name__, "render:render"),
+    upstream=UpstreamProgram(
+        settings={
+            "folder": "data.folder",
+            "image_size": "data.size",
+            "num_feature_pixels": "data.num_feature_pixels",
+            "rotations": "data.num_rotations",
+            "split_frac": "data.train_fraction",
+        },
+        inputs=deferred(__name__, "upstream:inputs"),
+        outputs=deferred(__name__, "upstream:outputs"),
+        fixed={"data.sampler": "radial"},
+    ),
 )

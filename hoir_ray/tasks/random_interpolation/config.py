@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from hoir_ray.config import Config, InputPath
 from hoir_ray.tasks.contract import TaskConfig
+from hoir_ray.training.facts import Facts
 
 SAMPLE_PHOTOS = "sample:photos"
 
@@ -58,6 +59,19 @@ class RandomInterpolationData(Config):
 
 class RandomInterpolationConfig(TaskConfig):
     data: RandomInterpolationData = RandomInterpolationData()
+
+
+class RandomInterpolationFacts(Facts):
+    """Numbers of pictures in each split, and for the sampler `nearest` where drawings from noise begin.
+
+    Attributes:
+        layout_f32_base64: As `growth.layout_of` gives it; None for the other samplers.
+    """
+
+    num_train_pictures: int = Field(ge=0)
+    num_val_pictures: int = Field(ge=0)
+    num_test_pictures: int = Field(ge=0)
+    layout_f32_base64: str | None = None
 
 
 class RenderOptions(Config):

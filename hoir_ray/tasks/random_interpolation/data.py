@@ -6,9 +6,14 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from hoir_ray.pictures.colours import from_bytes, shown
 from hoir_ray.pictures.quality import mse, psnr_db
 from hoir_ray.tasks.random_interpolation import native
-from hoir_ray.tasks.random_interpolation.config import RandomInterpolationConfig, RandomInterpolationData
+from hoir_ray.tasks.random_interpolation.config import (
+    RandomInterpolationConfig,
+    RandomInterpolationData,
+    RandomInterpolationFacts,
+)
 from hoir_ray.tasks.random_interpolation.folder import PictureStream, find_pictures, read_all
 from hoir_ray.tasks.random_interpolation.growth import layout_of
 from hoir_ray.tasks.random_interpolation.hashing import mix, salt_for
@@ -111,7 +116,7 @@ class RandomPixels(Samples):
 
     def _look_up(self, pixel: Tensor) -> Tensor:
         colours = self.table.view(-1, 3).index_select(0, pixel.flatten())
-        return colours.float().mul_(2 / 255).sub_(1).view(len(pixel), -1)
+        return from_bytes(colours).view(len(pixel), -1)
 
     def _advance(self, num_samples: int) -> None:
         assert self._stream is not None
@@ -139,8 +144,8 @@ def load(config: RandomInterpolationConfig) -> TaskData:
         DataError: If the folder holds no pictures, or more than a tenth of them cannot be read.
     """
     data, seed = config.data, config.training.seed
-    paths = find_pictures(data.folder)
-    splits = split(paths, train_fraction=data.train_fraction, seed=seed)
+    found = find_pictures(data.folder)
+    splits = split(list(found.paths), train_fraction=data.train_fraction, seed=seed)
     per_picture = data.samples_per_picture or data.size**2
     num_slots = max(1, data.cache_mb * BYTES_PER_MB // (3 * data.size**2))
     val_paths = splits[data.validate_on][:num_slots]
@@ -159,10 +164,16 @@ def load(config: RandomInterpolationConfig) -> TaskData:
     train = RandomPixels(
         table, config=data, per_picture=per_picture, seed=seed, random_flips=data.random_flips, stream=stream
     )
-    facts: dict[str, int | str] = {f"num_{name}_pictures": len(of) for name, of in splits.items()}
+    layout = None
     if data.sampler == "nearest":
-        facts["layout_f32_base64"] = layout_of(table.view(-1, data.size, data.size, 3))
-    return TaskData(train=train, val=val, facts=facts)
+        layout = layout_of(table.view(-1, data.size, data.size, 3))
+    facts = RandomInterpolationFacts(
+        num_train_pictures=len(splits["train"]),
+        num_val_pictures=len(splits["val"]),
+        num_test_pictures=len(splits["test"]),
+        layout_f32_base64=layout,
+    )
+    return TaskData(train=train, val=val, facts=facts, notes=(found.describe(data.folder),))
 
 
 def split(paths: list[str], *, train_fraction: float, seed: int) -> dict[str, list[str]]:
@@ -180,5 +191,5 @@ def score(prediction: Tensor, target: Tensor, data: TaskData) -> dict[str, float
     prediction, target = prediction[:, :3], target[:, :3]
     return {
         "val_loss": mse(prediction, target),
-        "val_psnr_db": psnr_db(((prediction + 1) / 2).clamp(0, 1), (target + 1) / 2),
+        "val_psnr_db": psnr_db(shown(prediction), shown(target)),
     }

@@ -14,30 +14,30 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from hoir_ray.errors import DataError
+from hoir_ray.pictures.folder import FolderPictures, find_pictures_below
 from hoir_ray.pictures.load import SAMPLE_PREFIX, SAMPLES, check_unusable, file_stamps, load_square
 from hoir_ray.tasks.random_interpolation.config import SAMPLE_PHOTOS
 
-SUFFIXES = (".jpg", ".jpeg", ".png")
 NUM_THREADS = min(8, os.cpu_count() or 1)
 READ_AHEAD = 8 * NUM_THREADS
 
 
-def find_pictures(folder: str) -> list[str]:
-    """List the pictures in the folder and below it, sorted.
+def find_pictures(folder: str) -> FolderPictures:
+    """List the pictures in the folder and below it, sorted, and count what is beside them.
 
     Raises:
         DataError: If there is no such folder, or no picture in it.
     """
     if folder == SAMPLE_PHOTOS:
-        return [f"{SAMPLE_PREFIX}{name}" for name in SAMPLES]
+        return FolderPictures(tuple(f"{SAMPLE_PREFIX}{name}" for name in SAMPLES), {})
     path = Path(folder).expanduser()
     if not path.is_dir():
         raise DataError(
             f"{folder}: {'is a file, expected a folder' if path.exists() else 'no such folder'} of pictures"
         )
-    found = sorted(str(file) for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
-    if not found:
-        raise DataError(f"{folder}: no pictures in it or below it, expected {', '.join(SUFFIXES)}")
+    found = find_pictures_below(path)
+    if not found.paths:
+        raise DataError(found.describe(folder))
     return found
 
 

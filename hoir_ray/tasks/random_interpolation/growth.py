@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 
+from hoir_ray.pictures.colours import from_bytes
 from hoir_ray.tasks.random_interpolation.config import RandomInterpolationData
 from hoir_ray.tasks.random_interpolation.nearest import positions_of_nearest
 from hoir_ray.training.predict import device_and_dtype
@@ -98,7 +99,7 @@ def layout_of(pictures: UInt8[Tensor, "pictures side side 3"]) -> str:
     Returns:
         Rows of 48 float32, the mean and then each component times its standard deviation, in base64.
     """
-    shrunk = nn.functional.adaptive_avg_pool2d(pictures.permute(0, 3, 1, 2).float(), CELLS) * (2 / 255) - 1
+    shrunk = from_bytes(nn.functional.adaptive_avg_pool2d(pictures.permute(0, 3, 1, 2).float(), CELLS))
     cells = shrunk.permute(0, 2, 3, 1).flatten(1).double()
     mean = cells.mean(dim=0, keepdim=True)
     _, size, components = torch.linalg.svd(cells - mean, full_matrices=False)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from hoir_ray.machine import compiler
+from hoir_ray.pictures.colours import from_bytes
 
 _POINTERS = ("steps", "relative", "table", "colours")
 _NUMBERS = ("side", "num", "num_axes", "per_picture", "num_pictures", "num_slots", "steps_per_pixel", "flips")
@@ -35,7 +36,7 @@ def library() -> ctypes.CDLL | None:
 @functools.cache
 def colours() -> Tensor:
     """The float that each byte stands for, computed as for a whole batch."""
-    return torch.arange(256, dtype=torch.uint8).float().mul_(2 / 255).sub_(1)
+    return from_bytes(torch.arange(256, dtype=torch.uint8))
 
 
 def draw(

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int32
 from torch import Tensor, nn
 
+from hoir_ray.pictures.coordinates import rotated_axes
 from hoir_ray.tasks.random_interpolation.config import RandomInterpolationData
 from hoir_ray.tasks.random_interpolation.hashing import hash_each
 
@@ -59,9 +60,6 @@ def positions_of_nearest(
     y, x = down.float(), right.float()
     reach = torch.sqrt((y * y + x * x).amax(1, keepdim=True)).clamp_(min=1)
     y, x = y / reach, x / reach
-    axes = []
-    for rotation in range(num_rotations):
-        cos, sin = math.cos(math.pi / 2 * rotation / num_rotations), math.sin(math.pi / 2 * rotation / num_rotations)
-        axes += [cos * x + sin * y, cos * y - sin * x]
+    axes = rotated_axes(x, y, num_rotations=num_rotations)
     scale = 2 * torch.log(reach) / math.log(side) - 1
     return torch.cat([torch.stack(axes, dim=2).flatten(1), scale], dim=1)

@@ -6,14 +6,22 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from hoir_ray.errors import PackError
+from hoir_ray.pictures.colours import from_bytes, shown
 from hoir_ray.pictures.load import load_square
 from hoir_ray.pictures.save import contact_sheet
-from hoir_ray.tasks.random_interpolation.config import RandomInterpolationConfig, RandomInterpolationData, RenderOptions
+from hoir_ray.pictures.strips import check_drawn_size
+from hoir_ray.tasks.random_interpolation.config import (
+    RandomInterpolationConfig,
+    RandomInterpolationData,
+    RandomInterpolationFacts,
+    RenderOptions,
+)
 from hoir_ray.tasks.random_interpolation.data import RandomPixels
 from hoir_ray.tasks.random_interpolation.growth import first_pixels, grow
 from hoir_ray.tasks.random_interpolation.hashing import mix, salt_for
 from hoir_ray.tasks.random_interpolation.sampling import NeighbourSampler
-from hoir_ray.training.data import Facts, TaskData
+from hoir_ray.training.data import TaskData
 
 TARGETS_AT_A_TIME = 8192
 NUM_PREVIEWED = 4
@@ -21,16 +29,21 @@ NOISE = "noise"
 
 
 def render(
-    network: nn.Module, config: RandomInterpolationConfig, facts: Facts, options: RenderOptions
+    network: nn.Module, config: RandomInterpolationConfig, facts: RandomInterpolationFacts, options: RenderOptions
 ) -> Float[Tensor, "frames side side 3"]:
     """Frames that begin with the picture or the noise to start from."""
     side = int(options.size.split("x")[0]) if options.size else config.data.size
+    check_drawn_size(side, side, num_frames=options.num_frames, source="--size with --num-frames")
     draw = _grown if config.data.sampler == "nearest" else _redrawn
-    return (torch.stack(draw(network, config.data, facts, options, side)) + 1) / 2
+    return shown(torch.stack(draw(network, config.data, facts, options, side)))
 
 
 def _redrawn(
-    network: nn.Module, config: RandomInterpolationData, facts: Facts, options: RenderOptions, side: int
+    network: nn.Module,
+    config: RandomInterpolationData,
+    facts: RandomInterpolationFacts,
+    options: RenderOptions,
+    side: int,
 ) -> list[Tensor]:
     """Frames in which every pixel is drawn again from random others."""
     generator = torch.Generator().manual_seed(options.seed)
@@ -45,7 +58,11 @@ def _redrawn(
 
 
 def _grown(
-    network: nn.Module, config: RandomInterpolationData, facts: Facts, options: RenderOptions, side: int
+    network: nn.Module,
+    config: RandomInterpolationData,
+    facts: RandomInterpolationFacts,
+    options: RenderOptions,
+    side: int,
 ) -> list[Tensor]:
     """Frames drawn coarse to fine: one picture's stages, or several pictures; a picture to start from comes first."""
     generator = torch.Generator().manual_seed(options.seed)
@@ -56,7 +73,9 @@ def _grown(
     def stages() -> list[Tensor]:
         num = config.num_feature_pixels
         if start is None:
-            known, colours = first_pixels(str(facts["layout_f32_base64"]), side=side, num=num, generator=generator)
+            if facts.layout_f32_base64 is None:
+                raise PackError("facts.layout_f32_base64: is needed to draw from noise and was not given; give --input")
+            known, colours = first_pixels(facts.layout_f32_base64, side=side, num=num, generator=generator)
         else:
             num = min(side * side, max(num, round(options.known * side * side)))
             known = torch.randperm(side * side, generator=generator)[:num]
@@ -78,8 +97,9 @@ def pictures(network: nn.Module, data: TaskData) -> dict[str, Tensor]:
     """`preview`: validation pictures above what is drawn from their pixels; `noise`: pictures drawn from noise."""
     pixels = data.val
     assert isinstance(pixels, RandomPixels)
+    assert isinstance(data.facts, RandomInterpolationFacts)
     side = pixels.config.size
-    originals = pixels.table[:NUM_PREVIEWED].cpu().view(-1, side, side, 3).float() * (2 / 255) - 1
+    originals = from_bytes(pixels.table[:NUM_PREVIEWED].cpu().view(-1, side, side, 3))
     if pixels.config.sampler == "nearest":
         from_noise = RenderOptions(num_frames=NUM_PREVIEWED, all_random=True)
         frames = _grown(network, pixels.config, data.facts, from_noise, side)
@@ -88,8 +108,8 @@ def pictures(network: nn.Module, data: TaskData) -> dict[str, Tensor]:
         frames = _redrawn(network, pixels.config, data.facts, RenderOptions(num_frames=NUM_PREVIEWED), side)
         drawn = [redraw(network, original, config=pixels.config, salt=salt_for(0, epoch=0)) for original in originals]
     return {
-        "preview": contact_sheet((torch.cat([originals, torch.stack(drawn)]) + 1) / 2, num_columns=len(originals)),
-        "noise": contact_sheet((torch.stack(frames) + 1) / 2, num_columns=NUM_PREVIEWED),
+        "preview": contact_sheet(shown(torch.cat([originals, torch.stack(drawn)])), num_columns=len(originals)),
+        "noise": contact_sheet(shown(torch.stack(frames)), num_columns=NUM_PREVIEWED),
     }
 
 
@@ -110,7 +130,7 @@ def _rebuilt(network: nn.Module, original: Tensor, *, config: RandomInterpolatio
 
 
 def _picture(source: str, side: int) -> Tensor:
-    return load_square(source, side=side).float() * (2 / 255) - 1
+    return from_bytes(load_square(source, side=side))
 
 
 def _noise(side: int, generator: torch.Generator) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int32
 from torch import Tensor, nn
 
+from hoir_ray.pictures.coordinates import rotated_axes
 from hoir_ray.tasks.random_interpolation.config import RandomInterpolationData
 from hoir_ray.tasks.random_interpolation.hashing import hash_each
 
@@ -92,8 +93,4 @@ def positions_of(
 ) -> Float[Tensor, "steps 2*{num_rotations}"]:
     """Positions relative to the target, on every axis; a step across the whole picture is 2 along x or y."""
     x, y = columns * (2 / (side - 1)), rows * (2 / (side - 1))
-    axes = []
-    for rotation in range(num_rotations):
-        cos, sin = math.cos(math.pi / 2 * rotation / num_rotations), math.sin(math.pi / 2 * rotation / num_rotations)
-        axes += [(cos * x + sin * y) / (cos + sin), (cos * y - sin * x) / (cos + sin)]
-    return torch.stack(axes, dim=-1)
+    return torch.stack(rotated_axes(x, y, num_rotations=num_rotations, corner=(1.0, 1.0)), dim=-1)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from hoir_ray.tasks.contract import TRAINING_METRICS, Task, deferred
-from hoir_ray.tasks.text_to_image.config import RenderOptions, TextToImageConfig, upgrade
+from hoir_ray.tasks.text_to_image.config import RenderOptions, TextToImageConfig, TextToImageFacts, upgrade
 
 TASK = Task(
     name="text_to_image",
     summary="many pictures in one network, each called up by its caption",
     config=TextToImageConfig,
+    facts=TextToImageFacts,
     data=deferred(__name__, "data:load"),
     network=deferred(__name__, "network:build_network"),
     num_parameters=deferred(__name__, "network:num_parameters"),

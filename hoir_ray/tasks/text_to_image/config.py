@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from hoir_ray.config import Config, InputPaths
 from hoir_ray.networks.config import LayerConfig, NetworkConfig
 from hoir_ray.tasks.contract import TaskConfig
+from hoir_ray.training.facts import Facts
 
 HASHING = "hashing"
 SAMPLE_PHOTOS = "sample:photos"
@@ -89,6 +90,29 @@ class TextToImageConfig(TaskConfig):
 def upgrade(config: dict[str, Any]) -> dict[str, Any]:
     """Complete the config of a pack that was written before captions could modulate every layer."""
     return {**config, "network": {"caption": {"mode": "add"}, **config.get("network", {})}}
+
+
+Size = Annotated[str, Field(pattern=r"^[1-9]\d{0,9}x[1-9]\d{0,9}$")]
+
+
+class TextToImageFacts(Facts):
+    """The dictionary.
+
+    Attributes:
+        captions: In the order of the data.
+        sizes: `<width>x<height>` in pixels of each caption's picture.
+        embeddings_f32_base64: Each caption's embedding as little-endian float32, one after the other.
+    """
+
+    captions: tuple[str, ...] = Field(min_length=1)
+    sizes: tuple[Size, ...]
+    embeddings_f32_base64: str
+
+    @model_validator(mode="after")
+    def _has_a_size_for_each_caption(self) -> TextToImageFacts:
+        if len(self.sizes) != len(self.captions):
+            raise ValueError(f"sizes must be as many as captions, {len(self.captions)}, got {len(self.sizes)}")
+        return self
 
 
 class RenderOptions(Config):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import functools
 import logging
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +15,14 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from hoir_ray.errors import DataError
+from hoir_ray.pictures.colours import from_bytes, shown
+from hoir_ray.pictures.coordinates import directions
 from hoir_ray.pictures.load import file_stamps
 from hoir_ray.pictures.quality import mse, psnr_db
-from hoir_ray.tasks.text_to_image.config import SAMPLE_PHOTOS, TextToImageConfig, TextToImageData
+from hoir_ray.tasks.text_to_image.config import SAMPLE_PHOTOS, TextToImageConfig, TextToImageData, TextToImageFacts
 from hoir_ray.tasks.text_to_image.dictionary import Entry, read_entries
 from hoir_ray.tasks.text_to_image.embedding import check_size, embed
-from hoir_ray.training.data import Batch, Facts, Samples, TaskData
+from hoir_ray.training.data import Batch, Samples, TaskData
 
 _log = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ class Pixels(Samples):
         column = from_end - row * row_length
         by_column, by_row, origin = self.axes[caption].unbind(1)
         position = torch.addcmul(torch.addcmul(origin, by_row, row.unsqueeze(1)), by_column, column.unsqueeze(1))
-        return (self.dictionary, caption, position), self.colours.index_select(0, pixel).float().mul_(2 / 255).sub_(1)
+        return (self.dictionary, caption, position), from_bytes(self.colours.index_select(0, pixel))
 
     def picture_of(self, pixel: Int64[Tensor, " batch"]) -> Int64[Tensor, " batch"]:
         return torch.bucketize(pixel, self.ends, right=True)
@@ -102,8 +103,7 @@ def pixel_axes(height: int, width: int, *, num_rotations: int) -> Float[Tensor, 
     """
     longest = max(height, width) - 1
     axes = torch.empty(3, 2 * num_rotations, dtype=torch.float64)
-    for rotation in range(num_rotations):
-        cos, sin = math.cos(math.pi / 2 * rotation / num_rotations), math.sin(math.pi / 2 * rotation / num_rotations)
+    for rotation, (cos, sin) in enumerate(directions(num_rotations)):
         for number, (along_x, along_y) in enumerate([(cos, sin), (-sin, cos)]):
             reach = (abs(along_x) * (width - 1) + abs(along_y) * (height - 1)) / longest
             by_column, by_row = 2 * along_x / longest / reach, 2 * along_y / longest / reach
@@ -126,11 +126,11 @@ def load(config: TextToImageConfig) -> TaskData:
     return TaskData(
         train=Pixels(album, num_rotations=data.num_rotations),
         val=Pixels(album, num_rotations=data.num_rotations, per_picture=data.val_pixels_per_picture),
-        facts={
-            "captions": album.captions,
-            "sizes": tuple(f"{width}x{height}" for height, width in album.sizes),
-            "embeddings_f32_base64": base64.b64encode(album.dictionary.numpy().astype("<f4").tobytes()).decode(),
-        },
+        facts=TextToImageFacts(
+            captions=album.captions,
+            sizes=tuple(f"{width}x{height}" for height, width in album.sizes),
+            embeddings_f32_base64=base64.b64encode(album.dictionary.numpy().astype("<f4").tobytes()).decode(),
+        ),
     )
 
 
@@ -160,13 +160,11 @@ def _embeddings(entries: Sequence[Entry], *, config: TextToImageData) -> Float[T
     return embed([entry.caption for entry in entries], config=config, beside=beside)
 
 
-def dictionary_of(facts: Facts) -> dict[str, Float[Tensor, " embedding"]]:
+def dictionary_of(facts: TextToImageFacts) -> dict[str, Float[Tensor, " embedding"]]:
     """Captions and their embeddings, as a model pack remembers them."""
-    captions = facts["captions"]
-    assert isinstance(captions, (tuple, list))
-    stored = np.frombuffer(base64.b64decode(str(facts["embeddings_f32_base64"])), dtype="<f4")
-    vectors = torch.from_numpy(stored.reshape(len(captions), -1).astype(np.float32))
-    return dict(zip(captions, vectors, strict=True))
+    stored = np.frombuffer(base64.b64decode(facts.embeddings_f32_base64), dtype="<f4")
+    vectors = torch.from_numpy(stored.reshape(len(facts.captions), -1).astype(np.float32))
+    return dict(zip(facts.captions, vectors, strict=True))
 
 
 def score(prediction: Tensor, target: Tensor, data: TaskData) -> dict[str, float]:
@@ -174,8 +172,8 @@ def score(prediction: Tensor, target: Tensor, data: TaskData) -> dict[str, float
     assert isinstance(data.val, Pixels)
     picture = data.val.picture_of_samples().to(target.device)
     num_of_each = torch.bincount(picture, minlength=len(data.val.album.captions)).tolist()
-    drawn = torch.split(((prediction + 1) / 2).clamp(0, 1), num_of_each)
-    true = torch.split((target + 1) / 2, num_of_each)
+    drawn = torch.split(shown(prediction), num_of_each)
+    true = torch.split(shown(target), num_of_each)
     psnrs = [psnr_db(of_one, true_one) for of_one, true_one in zip(drawn, true, strict=True)]
     worst = min(range(len(psnrs)), key=psnrs.__getitem__)
     _log.info("the worst picture, at %.2f dB, is '%s'", psnrs[worst], data.val.album.captions[worst])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import re
 import zipfile
 from collections.abc import Sequence
@@ -18,6 +17,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hoir_ray.errors import DataError
+from hoir_ray.machine.cache import cache_folder
+from hoir_ray.machine.files import open_regular, replacing
 from hoir_ray.tasks.text_to_image.config import HASHING, TextToImageData
 
 _log = logging.getLogger(__name__)
@@ -129,7 +130,7 @@ def _cache_name(text_model: str) -> str:
 
 
 def _cache_folders(beside: Path | None) -> list[Path]:
-    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hoir_ray" / "embeddings"
+    user = cache_folder() / "embeddings"
     return [user] if beside is None else [beside / ".hoir-embeddings", user]
 
 
@@ -137,7 +138,7 @@ def _read_cache(caches: Sequence[Path]) -> dict[str, np.ndarray]:
     known: dict[str, np.ndarray] = {}
     for path in caches:
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            with open_regular(path) as file, np.load(file, allow_pickle=False) as stored:
                 captions, vectors = json.loads(str(stored["captions"])), stored["vectors"]
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             continue  # a cache that is missing or broken only costs the time to embed again
@@ -148,12 +149,9 @@ def _read_cache(caches: Sequence[Path]) -> dict[str, np.ndarray]:
 
 def _write_cache(caches: Sequence[Path], known: dict[str, np.ndarray]) -> None:
     for path in caches:
-        part = path.with_name(f".{os.getpid()}-{path.name}")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with part.open("wb") as file:
+            with replacing(path) as file:
                 np.savez(file, captions=np.array(json.dumps(list(known))), vectors=np.stack(list(known.values())))
-            part.replace(path)
         except OSError:
             continue
         return

@@ -12,15 +12,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hoir_ray.errors import RequestError
-from hoir_ray.pictures.coordinates import pixel_positions
+from hoir_ray.pictures.colours import shown
+from hoir_ray.pictures.coordinates import extent_of
 from hoir_ray.pictures.save import contact_sheet
-from hoir_ray.tasks.text_to_image.config import RenderOptions, TextToImageConfig, TextToImageData
+from hoir_ray.pictures.strips import check_drawn_size, draw_in_strips
+from hoir_ray.tasks.text_to_image.config import RenderOptions, TextToImageConfig, TextToImageData, TextToImageFacts
 from hoir_ray.tasks.text_to_image.data import Pixels, dictionary_of
 from hoir_ray.tasks.text_to_image.embedding import embed
-from hoir_ray.training.data import Facts, TaskData
+from hoir_ray.training.data import TaskData
 from hoir_ray.wording import quoted
 
-PIXELS_AT_A_TIME = 16_384
 MAX_PREVIEWED = 12
 PREVIEW_SIDE = 96
 NUM_NEAREST = 3
@@ -29,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 
 def render(
-    network: nn.Module, config: TextToImageConfig, facts: Facts, options: RenderOptions
+    network: nn.Module, config: TextToImageConfig, facts: TextToImageFacts, options: RenderOptions
 ) -> Float[Tensor, "frames height width 3"]:
     """Draw one caption, every caption of the dictionary, or the way from one to another; all frames of one size.
 
@@ -37,17 +38,29 @@ def render(
         RequestError: If a caption is not in the dictionary and its embedding cannot be made.
     """
     dictionary = dictionary_of(facts)
-    sizes = dict(zip(dictionary, facts["sizes"], strict=True))  # type: ignore[arg-type]
+    sizes = dict(zip(dictionary, facts.sizes, strict=True))
     captions = [c for c in (options.caption, options.first, options.last) if c is not None] or list(dictionary)
-    width, height = map(int, (options.size or sizes.get(captions[0], "256x256")).split("x"))
-    if min(width, height) < 2:
-        raise RequestError(f"size: both sides must be at least 2 pixels, got {width}x{height}")
+    height, width = _height_and_width(options.size or sizes.get(captions[0], "256x256"))
+    num_frames = options.num_frames if options.first is not None else len(captions)
+    check_drawn_size(height, width, num_frames=num_frames, source="--size" if options.size else "the pack's facts")
     embeddings = [embed_caption(caption, config=config.data, dictionary=dictionary) for caption in captions]
+    extents = [extent_of(*_height_and_width(sizes.get(caption, f"{width}x{height}"))) for caption in captions]
     if options.first is not None:
         embeddings = path_between(*embeddings, num=options.num_frames)
+        (right, bottom), (last_right, last_bottom) = extents
+        steps = torch.linspace(0, 1, options.num_frames).tolist()
+        extents = [(right + t * (last_right - right), bottom + t * (last_bottom - bottom)) for t in steps]
     return torch.stack(
-        [draw(network, e, height=height, width=width, num_rotations=config.data.num_rotations) for e in embeddings]
+        [
+            draw(network, e, height=height, width=width, num_rotations=config.data.num_rotations, extent=extent)
+            for e, extent in zip(embeddings, extents, strict=True)
+        ]
     )
+
+
+def _height_and_width(size: str) -> tuple[int, int]:
+    width, height = map(int, size.split("x"))
+    return height, width
 
 
 def path_between(
@@ -115,17 +128,27 @@ def pictures(network: nn.Module, data: TaskData) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def draw(
-    network: nn.Module, embedding: Float[Tensor, " embedding"], *, height: int, width: int, num_rotations: int
+    network: nn.Module,
+    embedding: Float[Tensor, " embedding"],
+    *,
+    height: int,
+    width: int,
+    num_rotations: int,
+    extent: tuple[float, float] | None = None,
 ) -> Float[Tensor, "height width 3"]:
-    """Draw the picture of an embedding, in [0, 1], on the CPU."""
+    """Draw the picture of an embedding, in [0, 1], on the CPU.
+
+    Args:
+        extent: Of the caption's picture, where `height` and `width` are not its own.
+    """
     device = next(network.parameters()).device
     dictionary = embedding.unsqueeze(0).to(device)
-    positions = pixel_positions(height, width, num_rotations=num_rotations)
-    drawn = [
-        network(dictionary, torch.zeros(len(position), dtype=torch.int64, device=device), position.to(device)).cpu()
-        for position in torch.split(positions, PIXELS_AT_A_TIME)
-    ]
-    return ((torch.cat(drawn).view(height, width, 3) + 1) / 2).clamp(0, 1)
+
+    def colours(positions: Tensor) -> Tensor:
+        caption = torch.zeros(len(positions), dtype=torch.int64, device=device)
+        return shown(network(dictionary, caption, positions.to(device)).cpu())
+
+    return draw_in_strips(colours, height=height, width=width, num_rotations=num_rotations, extent=extent)
 
 
 def _fit_into_square(picture: Float[Tensor, "height width 3"]) -> Float[Tensor, "side side 3"]:

@@ -8,6 +8,7 @@ import json
 import logging
 import netrc
 import os
+import re
 import threading
 import time
 import urllib.error
@@ -19,6 +20,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from hoir_ray.errors import RequestError
+from hoir_ray.machine.addresses import check_web_address
 from hoir_ray.trackers.wandb.config import Config
 
 _REMEMBERED_S = 300.0
@@ -26,6 +28,11 @@ _WHO = "query Viewer { viewer { id } }"
 _TAIL = """query RunResumeStatus($project: String, $entity: String, $name: String!) {
   model(name: $project, entityName: $entity) { bucket(name: $name, missingOk: true) { historyTail } }
 }"""
+# `wandb agent`, `wandb launch` and scripts name one run for all that a process starts; here every trial has its own.
+_LAUNCHERS = re.compile(
+    r"WANDB_(_?RUN_|SWEEP_|LAUNCH|RESUME|FORK_FROM|CONFIG$|CONFIG_\d|ARTIFACTS"
+    r"|(PROJECT|NAME|GROUP|JOB_TYPE|NOTES|TAGS|X_PRIMARY|X_LABEL|X_SHARED_MODE)$)"
+)
 _log = logging.getLogger(__name__)
 
 
@@ -55,6 +62,17 @@ def import_sdk() -> Any:
     import wandb
 
     return wandb
+
+
+def set_up_sdk() -> Any:
+    """The SDK's settings for this process, in which no launcher has named the run, its project or its sweep."""
+    sdk = import_sdk()
+    with _lock:
+        named = {name: os.environ.pop(name) for name in list(os.environ) if _LAUNCHERS.match(name)}
+        try:
+            return sdk.setup().settings
+        finally:
+            os.environ.update(named)
 
 
 def find_access(config: Config, *, timeout_s: float = 5.0) -> Access:
@@ -140,8 +158,9 @@ def _query(url: str, key: str, query: str, variables: dict[str, str], *, timeout
 
 
 def _server() -> str:
-    url = str(import_sdk().setup().settings.base_url).rstrip("/")
-    return url if url.startswith(("http://", "https://")) else "https://api.wandb.ai"
+    if named := os.environ.get("WANDB_BASE_URL"):
+        check_web_address(named, source="WANDB_BASE_URL")
+    return check_web_address(str(set_up_sdk().base_url), source="W&B's base_url")
 
 
 def _api_key(url: str) -> str | None:
@@ -149,7 +168,7 @@ def _api_key(url: str) -> str | None:
         return key
     files = [os.environ["NETRC"]] if os.environ.get("NETRC") else ["~/.netrc", "~/_netrc"]
     for file in files:
-        with suppress(OSError, netrc.NetrcParseError):
+        with suppress(OSError, RuntimeError, netrc.NetrcParseError):  # RuntimeError: no home is known
             found = netrc.netrc(str(Path(file).expanduser())).authenticators(urlsplit(url).netloc)
             if found and found[2]:
                 return found[2]

@@ -6,7 +6,10 @@ before that process has caught up. A journal is whole whenever it is looked at, 
 
 from __future__ import annotations
 
+import fcntl
 import json
+import logging
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -17,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
+_log = logging.getLogger(__name__)
 _RUN, _ROWS, _PICTURES, _SUMMARY = "run.json", "rows.jsonl", "pictures", "summary.json"
 
 
@@ -30,7 +34,7 @@ class Entry:
 
 
 class Journal:
-    """One run's folder, which appears with the first thing that is noted.
+    """One run's folder, which appears with the first thing that is noted, and is claimed from then until `release`.
 
     Args:
         run: The run's project, entity, tags, id, name, group, job_type and config; None where the folder has them.
@@ -40,6 +44,7 @@ class Journal:
         self.folder = folder
         self.run: dict[str, Any] = dict(run) if run is not None else json.loads((folder / _RUN).read_text())
         self._is_open = False
+        self._claimed: int | None = None
         self.last_epoch = max((entry.epoch for entry in self.entries()), default=-1)
 
     def add_config(self, values: Mapping[str, Any]) -> None:
@@ -82,6 +87,29 @@ class Journal:
             return json.loads((self.folder / _SUMMARY).read_text())
         return None
 
+    def claim(self) -> bool:
+        """Whether nobody else on this machine writes or sends it; a process that dies loses its claim.
+
+        Source: flock(2) of the folder itself, so that nothing is left in it.
+        """
+        if self._claimed is None:
+            descriptor = os.open(self.folder, os.O_RDONLY)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+                return False
+            except OSError:  # a file system without such locks
+                os.close(descriptor)
+                return True
+            self._claimed = descriptor
+        return True
+
+    def release(self) -> None:
+        if self._claimed is not None:
+            os.close(self._claimed)
+            self._claimed = None
+
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -89,6 +117,7 @@ class Journal:
         if self._is_open:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.claim()
         for name, text in ((_ROWS, "".join(self._lines())), (_RUN, json.dumps(self.run))):
             part = self.folder / f"{name}.part"
             part.write_text(text)
@@ -107,5 +136,17 @@ class Journal:
 
 
 def find_journals(directory: Path) -> list[Journal]:
-    """Of all runs anywhere below `directory` that W&B has not got, or not completely."""
-    return [Journal(path.parent) for path in sorted(directory.rglob(f"wandb/*/{_RUN}"))]
+    """Of all runs anywhere below `directory` that W&B has not got, or not completely.
+
+    A folder that is not named after its run is a copy that a file synchroniser made, and a run that cannot be read is
+    warned of.
+    """
+    found = []
+    for path in sorted(directory.rglob(f"wandb/*/{_RUN}")):
+        try:
+            journal = Journal(path.parent)
+            if journal.run["id"] == path.parent.name:
+                found.append(journal)
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            _log.warning("%s: not a run that was recorded here: %s", path, error)
+    return found

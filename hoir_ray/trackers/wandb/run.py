@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 # Pillow would load it with the first picture, and where several threads open theirs then, some find no reader.
 from PIL import PngImagePlugin as _PngImagePlugin  # noqa: F401
 
-from hoir_ray.trackers.wandb.access import ask_for_last_step, import_sdk
+from hoir_ray.trackers.wandb.access import ask_for_last_step, import_sdk, set_up_sdk
 from hoir_ray.trackers.wandb.journal import Entry, Journal
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class OpenRun:
         self._last_step = -1
         self._sent_pictures: set[Path] = set()
         about = {name: journal.run[name] for name in ("project", "entity", "tags", "id", "name", "group", "job_type")}
+        set_up_sdk()
         self._run: wandb.Run = import_sdk().init(
             **about,
             config=journal.run["config"],
@@ -136,6 +137,7 @@ def _settings(*, finish_timeout_s: float) -> wandb.Settings:
         save_code=False,
         x_disable_meta=True,
         x_disable_stats=True,
+        sagemaker_disable=True,  # or it names the run
         init_timeout=INIT_TIMEOUT_S,
         finish_timeout=finish_timeout_s,
         finish_timeout_raises=True,

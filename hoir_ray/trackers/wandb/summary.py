@@ -15,6 +15,7 @@ def summary_run(
     *,
     directory: Path,
     sweep: str,
+    run: str,
     trials: Sequence[Mapping[str, Any]],
     best: str | None,
     front: Iterable[str],
@@ -23,6 +24,7 @@ def summary_run(
     """Record in bounded time a table of trials with who is on the Pareto front, and references to their model packs.
 
     Args:
+        run: Tells this sweep from others of the same name.
         trials: One row per trial with its name under `trial`; columns are the union of all keys.
         best: The best trial, whose row becomes the run's summary.
         front: Trials on the Pareto front.
@@ -35,7 +37,7 @@ def summary_run(
             "group": sweep,
             "name": f"{sweep} (all trials)",
             "job_type": "sweep",
-            "id": run_id(sweep, "all trials"),
+            "id": run_id(sweep, "all trials", run=run),
         },
         parameters={"sweep": sweep},
     )

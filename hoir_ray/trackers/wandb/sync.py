@@ -1,14 +1,16 @@
-"""Synchronisation with W&B after the fact: runs that could not be sent during training, from wherever the sweep is kept."""
+"""Synchronisation with W&B after the fact: runs that could not be sent during training."""
 
 from __future__ import annotations
 
 import functools
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from hoir_ray.errors import RequestError, WorkError
-import tempfile
-from hoir_ray.storage import Storage
+from hoir_ray.machine.processes import user_and_host
+from hoir_ray.storage import Storage, acquire_lock
 from hoir_ray.trackers.wandb.access import find_access, forget
 from hoir_ray.trackers.wandb.config import Config
 from hoir_ray.trackers.wandb.journal import Journal, find_journals
@@ -16,6 +18,7 @@ from hoir_ray.trackers.wandb.run import OpenRun, shorten
 
 JOURNALS = "trackers/wandb"
 _AT_A_TIME = 4
+_BUSY = "being recorded or sent by another process"
 
 
 def sync(directory: Path, *, timeout_s: float = 600.0) -> int:
@@ -25,7 +28,8 @@ def sync(directory: Path, *, timeout_s: float = 600.0) -> int:
         timeout_s: For each run.
 
     Raises:
-        RequestError: If there is no folder, or W&B cannot be reached with the user's key.
+        RequestError: If there is no folder, or W&B cannot be reached with the user's key, or a run is not at its end;
+            the others are sent all the same.
         WorkError: If W&B did not take a run, whose journal stays; the others are sent all the same.
     """
     if not directory.is_dir():
@@ -39,8 +43,12 @@ def sync(directory: Path, *, timeout_s: float = 600.0) -> int:
         raise RequestError(f"W&B: {access.reason or 'WANDB_MODE is set to stay offline'}")
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
         failures = [f for f in pool.map(functools.partial(_send, timeout_s=timeout_s), journals) if f]
-    if failures:
+    busy = [f for f in failures if f == _BUSY]
+    if len(failures) > len(busy):
+        failures = [f for f in failures if f != _BUSY]
         raise WorkError(f"W&B did not take {len(failures)} of {len(journals)} runs; the first said: {failures[0]}")
+    if busy:
+        raise RequestError(f"{directory}: {len(busy)} of {len(journals)} runs are still {_BUSY}; sync again after that")
     return len(journals)
 
 
@@ -49,10 +57,23 @@ def sync_sweep(storage: Storage) -> int:
 
     Raises:
         RequestError: If W&B cannot be reached with the user's key.
+        LockedError: If the sweep runs.
         WorkError: If W&B did not take a run; it stays where it is.
     """
-    if not storage.uri.startswith("s3://"):
-        folder = Path(storage.uri) / "trackers"
+    with _alone(storage):
+        return _sync_stored(storage)
+
+
+def _alone(storage: Storage) -> AbstractContextManager[object]:
+    """The sweep's lock: neither may it run meanwhile, nor another `hoir sync`. A single training has none."""
+    if not storage.list(JOURNALS) or not storage.exists("spec.yaml"):
+        return nullcontext()
+    return acquire_lock(storage, owner=f"hoir sync of {user_and_host()}", advice="sync when it has ended")
+
+
+def _sync_stored(storage: Storage) -> int:
+    if storage.folder is not None:
+        folder = storage.folder / "trackers"
         return sync(folder) if folder.is_dir() else 0
     keys = [o.key for o in storage.list(JOURNALS)]
     with tempfile.TemporaryDirectory(prefix="hoir-sync-") as temp:
@@ -67,6 +88,8 @@ def sync_sweep(storage: Storage) -> int:
 
 def _send(journal: Journal, *, timeout_s: float) -> str | None:
     """Send one journal and return the error, or None."""
+    if not journal.claim():
+        return _BUSY
     try:
         run = OpenRun(journal, finish_timeout_s=timeout_s)
         run.send_journal()
@@ -74,5 +97,8 @@ def _send(journal: Journal, *, timeout_s: float) -> str | None:
             return f"{journal.run['name']}: not everything that was sent arrived"
     except Exception as error:  # the SDK raises errors of many kinds
         return f"{journal.run['name']}: {shorten(error)}"
-    journal.remove()
-    return None
+    else:
+        journal.remove()
+        return None
+    finally:
+        journal.release()

@@ -35,26 +35,28 @@ def build(
     directory: Path,
     sweep: str,
     trial: str,
+    run: str,
     parameters: Mapping[str, Any],
 ) -> WandbTracker:
     """A tracker that starts its run with the first thing it is told, so that only the worker that tells has one.
 
     Args:
         directory: Where its journal is kept, in a folder `wandb`.
+        run: Tells this trial from those of the same name in other sweeps.
         parameters: Dotted paths and values; shown as the run's config, nested.
     """
     return WandbTracker(
         config,
         directory=directory,
-        identity={"group": sweep, "name": trial, "job_type": "trial", "id": run_id(sweep, trial)},
+        identity={"group": sweep, "name": trial, "job_type": "trial", "id": run_id(sweep, trial, run=run)},
         parameters={**nest(parameters), "sweep": sweep, "trial": trial},
     )
 
 
-def run_id(sweep: str, trial: str) -> str:
+def run_id(sweep: str, trial: str, *, run: str) -> str:
     """Id of a trial's run, the same however often the trial is resumed."""
     readable = re.sub(r"[^A-Za-z0-9_-]+", "-", f"{sweep}-{trial}")[:100]
-    return f"{readable}-{hashlib.sha256(f'{sweep}/{trial}'.encode()).hexdigest()[:8]}"
+    return f"{readable}-{hashlib.sha256(f'{run}/{sweep}/{trial}'.encode()).hexdigest()[:12]}"
 
 
 class WandbTracker:
@@ -116,6 +118,7 @@ class WandbTracker:
             if self._thread.is_alive():
                 self._warn(self._late())
                 self._given_up = True
+        self._journal.release()
 
     def _send(self, message: Message) -> None:
         if self._thread.ident is None:

@@ -1,9 +1,9 @@
 # mypy: ignore-errors
 """Breaks trials on purpose: Python loads this file at the start of every process whose PYTHONPATH has this folder.
 
-HOIR_TEST_FAULTS names a JSON file, `{"faults": [...], "epochs": file}`, read when a process trains for the first time.
-A fault is `{"trial", "do", "epoch", "attempts", "rank", ...}`; trial "*" means all, and a fault without a rank breaks
-every worker of a trial. To the file of epochs every trained one is added.
+HOIR_TEST_FAULTS names a JSON file, `{"faults": [...], "epochs": file, "checkpoint_every_s": seconds}`, read when a
+process trains for the first time. A fault is `{"trial", "do", "epoch", "attempts", "rank", ...}`; trial "*" means all,
+and a fault without a rank breaks every worker of a trial. To the file of epochs every trained one is added.
 """
 
 import importlib.abc
@@ -16,18 +16,58 @@ import sys
 import time
 from pathlib import Path
 
-WORKER = "hoir_ray.trials.worker"
+WORKER, DRIVER = "hoir_ray.trials.worker", "hoir_ray.sweep.driver"
 
 
-def break_it(fault, attempt):
+def hold(fault, attempt, rank):
+    """Until the test opens the gate or, unless that is firm, the sweep is stopping or this process is to leave."""
+    gate = Path(fault["gate"])
+    held = gate / f"held-{attempt.trial}-{attempt.attempt:03d}-{rank:03d}"
+    part = held.with_name(f".{held.name}")
+    part.write_text(str(os.getpid()))
+    part.rename(held)
+    is_told = (lambda: False) if fault["firm"] else told(attempt)
+    while not (gate / "open-*").exists() and not (gate / f"open-{attempt.trial}").exists() and not is_told():
+        time.sleep(0.05)
+
+
+def told(attempt):
+    """Tells whether the sweep is stopping, or this process or its machine is about to go."""
+    import ray
+
+    from hoir_ray.cluster.preemption import preemption
+
+    nodes = {ray.get_runtime_context().get_node_id()}
+    stopping = stopping_file()
+    return lambda: stopping.exists() or (attempt.workers == 1 and preemption.reason(nodes))
+
+
+def stopping_file():
+    """There while a sweep is stopping."""
+    plan = json.loads(Path(os.environ["HOIR_TEST_FAULTS"]).read_text())
+    return Path(plan["epochs"]).with_name("stopping")
+
+
+def telling(module):
+    """Tune cannot tell a trial that it is to stop before its next report, so that a held one looks for a file."""
+    stop, file = module.Driver.stop, stopping_file()
+    file.unlink(missing_ok=True)
+
+    def stop_and_tell(self, *arguments, **options):
+        stop(self, *arguments, **options)
+        file.touch()
+
+    module.Driver.stop = stop_and_tell
+
+
+def break_it(fault, attempt, rank):
     do = fault["do"]
     if do == "raise":
         raise RuntimeError(fault.get("message", "injected"))
     if do == "sleep":
         time.sleep(fault["seconds"])
-    elif do == "wait":
-        while not Path(fault["file"]).exists():
-            time.sleep(0.05)
+    elif do == "hold":
+        hold(fault, attempt, rank)
     elif do == "exit":
         os._exit(3)
     elif do == "hang_python":
@@ -49,6 +89,7 @@ def break_it(fault, attempt):
 def faulty(module):
     plan = json.loads(Path(os.environ["HOIR_TEST_FAULTS"]).read_text())
     faults = plan["faults"]
+    checkpoint_every = {name: plan[name] for name in ["checkpoint_every_s"] if name in plan}
     train, train_worker = module.train, module.train_worker
     present = []
 
@@ -69,28 +110,28 @@ def faulty(module):
         def break_or_go_on(epoch):
             for fault in mine:
                 if fault.get("epoch") in (None, epoch.epoch):
-                    break_it(fault, attempt)
+                    break_it(fault, attempt, rank)
             go_on = on_epoch(epoch)
             if rank == 0:
                 with Path(plan["epochs"]).open("a") as file:
                     file.write(f"{attempt.trial} {attempt.attempt} {epoch.epoch} {socket.gethostname()}\n")
             return go_on
 
-        return train(*arguments, on_epoch=break_or_go_on, **options)
+        return train(*arguments, on_epoch=break_or_go_on, **options | checkpoint_every)
 
     module.train, module.train_worker = faulty_train, faulty_worker
 
 
 class Finder(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name != WORKER:
+        if name not in (WORKER, DRIVER):
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path)
         load = spec.loader.exec_module
 
         def load_and_break(module):
             load(module)
-            faulty(module)
+            (faulty if name == WORKER else telling)(module)
 
         spec.loader.exec_module = load_and_break
         return spec

@@ -11,7 +11,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from hoir_ray.errors import DataError, RequestError
-from hoir_ray.tasks.image.config import ImageConfig, RenderOptions
+from hoir_ray.tasks.image import TASK
+from hoir_ray.tasks.image.config import ImageConfig, ImageFacts, RenderOptions
 from hoir_ray.tasks.image.data import load, score
 from hoir_ray.tasks.image.render import ERROR_GAIN, pictures, render
 
@@ -44,13 +45,13 @@ def test_samples_are_the_pixels_in_order(tmp_path: Path) -> None:
     assert positions.shape == (6, 4)
     torch.testing.assert_close(positions[:, 0], torch.tensor([-1.0, 0, 1] * 2))
     torch.testing.assert_close(positions[:, 1], torch.tensor([-1.0] * 3 + [1.0] * 3))
-    assert data.facts == {"height": 2, "width": 3, "num_pixels": 6}
+    assert data.facts == ImageFacts(height=2, width=3, num_pixels=6)
 
 
 def test_max_side_shrinks() -> None:
     data = load(config("sample:coffee", max_side=30))
-    assert data.facts["width"] == 30
-    assert data.facts["height"] == 20
+    assert data.facts.width == 30
+    assert data.facts.height == 20
 
 
 def test_a_picture_is_loaded_once_and_again_when_its_file_changes(tmp_path: Path) -> None:
@@ -108,7 +109,7 @@ def test_what_lies_beyond_black_and_white_costs_loss_and_no_psnr() -> None:
 
 
 def test_a_frame_has_the_size_asked_for_and_the_pictures_own_without() -> None:
-    facts = {"height": 3, "width": 5, "num_pixels": 15}
+    facts = ImageFacts(height=3, width=5, num_pixels=15)
     own = render(Plane(), config(), facts, RenderOptions())
     assert own.shape == (1, 3, 5, 3)
     torch.testing.assert_close(own[0, 0, :, 0], torch.linspace(0, 1, 5))
@@ -131,3 +132,14 @@ def test_the_comparison_shows_original_fit_and_amplified_error() -> None:
     target = (data.val(torch.arange(256))[1].view(16, 16, 3) + 1) / 2
     torch.testing.assert_close(original, target)
     torch.testing.assert_close(error, ((fit - original).abs() * ERROR_GAIN).clamp(0, 1))
+
+
+def test_a_picture_drawn_in_another_shape_is_the_same_picture_squeezed() -> None:
+    """The corners, which all shapes have, keep their colours, on rotated axes too."""
+    settings = config("sample:coffee", max_side=30, num_rotations=3)
+    torch.manual_seed(0)
+    network, facts = TASK.network(settings), TASK.data(settings).facts
+    own, other = (render(network, settings, facts, RenderOptions(size=size))[0] for size in (None, "17x41"))
+    for row in (0, -1):
+        for column in (0, -1):
+            torch.testing.assert_close(other[row, column], own[row, column], atol=1e-4, rtol=0)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from hoir_ray.errors import DataError
 from hoir_ray.tasks.random_interpolation import TASK
-from hoir_ray.tasks.random_interpolation.config import RandomInterpolationConfig
+from hoir_ray.tasks.random_interpolation.config import RandomInterpolationConfig, RandomInterpolationFacts
 from hoir_ray.tasks.random_interpolation.data import split
 from hoir_ray.tasks.random_interpolation.folder import PictureStream, find_pictures
 
@@ -91,7 +91,7 @@ def test_samples_per_picture(folder):
 
 
 def test_splits_are_apart_and_whole(folder):
-    paths = find_pictures(str(folder))
+    paths = list(find_pictures(str(folder)).paths)
     assert len(paths) == 12
     splits = split(paths, train_fraction=0.5, seed=0)
     assert [len(splits[name]) for name in ("train", "val", "test")] == [6, 3, 3]
@@ -149,7 +149,7 @@ def test_stream_goes_on_as_if_never_stopped(streamed):
 
 
 def run_through(folder) -> None:
-    stream = PictureStream(find_pictures(str(folder)), side=8, num_slots=3, seed=0, where="here")
+    stream = PictureStream(find_pictures(str(folder)).paths, side=8, num_slots=3, seed=0, where="here")
     for position in range(13):
         stream.move_to(position, stream.table)
 
@@ -183,7 +183,7 @@ def test_more_than_a_tenth_unreadable_stops(folder):
 def test_folders_that_cannot_be_used(tmp_path):
     with pytest.raises(DataError, match="nowhere: no such folder of pictures"):
         TASK.data(config(tmp_path / "nowhere"))
-    with pytest.raises(DataError, match=r"no pictures in it or below it, expected .jpg, .jpeg, .png"):
+    with pytest.raises(DataError, match=r"no pictures in it or below it$"):
         TASK.data(config(tmp_path))
     (tmp_path / "file.txt").write_text("")
     with pytest.raises(DataError, match="is a file, expected a folder of pictures"):
@@ -192,4 +192,4 @@ def test_folders_that_cannot_be_used(tmp_path):
 
 def test_sample_photos_need_no_folder():
     data = TASK.data(config("sample:photos"))
-    assert data.facts == {"num_train_pictures": 12, "num_val_pictures": 2, "num_test_pictures": 1}
+    assert data.facts == RandomInterpolationFacts(num_train_pictures=12, num_val_pictures=2, num_test_pictures=1)

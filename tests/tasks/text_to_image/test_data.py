@@ -70,15 +70,15 @@ def test_every_pixel_with_its_caption_and_position(table_file, num_rotations):
 def test_several_files_and_max_images(table_file):
     first = table_file({"caption": ["a", "b"], "jpg_0": [encoded(p) for p in pictures()[:2]]}, "1.parquet")
     second = table_file({"caption": ["c", "d"], "jpg_0": [encoded(p) for p in pictures()[2:]]}, "2.parquet")
-    assert TASK.data(config(first, second)).facts["captions"] == ("a", "b", "c", "d")
+    assert TASK.data(config(first, second)).facts.captions == ("a", "b", "c", "d")
     limited = TASK.data(config(first, second, max_images=3))
-    assert limited.facts["captions"] == ("a", "b", "c")
-    assert limited.facts["sizes"] == ("9x5", "4x8", "6x6")
+    assert limited.facts.captions == ("a", "b", "c")
+    assert limited.facts.sizes == ("9x5", "4x8", "6x6")
 
 
 def test_a_caption_given_twice_keeps_its_first_picture(table_file):
     columns = good_columns() | {"caption": ["a", "b", "a", "c"]}
-    assert TASK.data(config(table_file(columns))).facts["sizes"] == ("9x5", "4x8", "11x3")
+    assert TASK.data(config(table_file(columns))).facts.sizes == ("9x5", "4x8", "11x3")
 
 
 def test_other_columns_and_structs_of_bytes(table_file):
@@ -89,7 +89,7 @@ def test_other_columns_and_structs_of_bytes(table_file):
 
 def test_max_side_shrinks(table_file):
     data = TASK.data(config(table_file({"caption": ["a"], "jpg_0": [encoded(pictures()[0])]}), max_side=4))
-    assert data.facts["sizes"] == ("4x2",)
+    assert data.facts.sizes == ("4x2",)
 
 
 def test_validation_takes_evenly_spread_pixels_of_each_picture(table_file):
@@ -168,7 +168,7 @@ def many(num_bad: int, **bad) -> dict[str, list]:
 )
 def test_a_few_unusable_rows_are_named_and_left_out(table_file, caplog, bad, said):
     data = TASK.data(config(table_file(many(1, **bad))))
-    assert len(data.facts["captions"]) == 19
+    assert len(data.facts.captions) == 19
     assert "1 of 20 pictures cannot be used and are left out" in caplog.text
     assert said in caplog.text
 
@@ -200,5 +200,5 @@ def test_broken_files(tmp_path, table_file):
 
 def test_sample_photos_need_no_file():
     data = TASK.data(config("sample:photos", max_side=16))
-    assert "the face of a ginger cat with green eyes" in data.facts["captions"]
+    assert "the face of a ginger cat with green eyes" in data.facts.captions
     assert data.train.num_samples > 10 * 100

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 import torch
 from pydantic import ValidationError
@@ -69,8 +67,8 @@ def test_few_pixels_of_many_captions_come_out_as_many_of_few():
 
 def test_captions_call_up_their_pictures(trained):
     settings, data, network = trained
-    facts = json.loads(json.dumps(data.facts))
-    captions = list(data.facts["captions"])
+    facts = TASK.facts.model_validate_json(data.facts.model_dump_json())
+    captions = list(data.facts.captions)
     drawn = {c: TASK.render(network, settings, facts, RenderOptions(caption=c))[0] for c in captions}
     originals = [
         p.view(h, w, 3).float() / 255
@@ -109,7 +107,7 @@ def test_a_modulation_is_what_the_caption_says_of_a_layer():
 
 def test_between_two_captions_pictures_change_little_by_little(trained):
     settings, data, network = trained
-    first, last = data.facts["captions"]
+    first, last = data.facts.captions
     frames = TASK.render(network, settings, data.facts, RenderOptions(first=first, last=last, num_frames=12))
     ends = [TASK.render(network, settings, data.facts, RenderOptions(caption=c))[0] for c in (first, last)]
     torch.testing.assert_close(frames[[0, -1]], torch.stack(ends), atol=1e-4, rtol=0)

@@ -1,8 +1,9 @@
-"""Runs a driver's trials without Ray: curves are computed from the point, everything else is the real thing."""
+"""An example sweep: a space with conditions, and a formula for the quality of its points."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 
 from hoir_ray.results.ledger import Ledger
 from hoir_ray.results.record import TrialRecord
@@ -13,9 +14,13 @@ from hoir_ray.spec.parameters import Scalar
 from hoir_ray.spec.space import build_space
 from hoir_ray.storage import Storage
 from hoir_ray.sweep.driver import Driver
+from hoir_ray.sweep.plan import Candidate
 from hoir_ray.tasks.contract import TaskConfig
+from hoir_ray.testing.simulation import Simulation
+from hoir_ray.training.config import TrainingConfig
 
 MAX_EPOCHS = 9
+CONFIG = TaskConfig(training=TrainingConfig(max_epochs=MAX_EPOCHS))
 TEXT = """\
 name: simulated
 task: none
@@ -32,50 +37,48 @@ budget: {max_trials: 12}
 
 
 def quality(point: Mapping[str, Scalar], epoch: int) -> float:
-    """Best near width 40 and a rate of 1e-2; rises with the epochs."""
+    """Score a point: best near width 40 and a rate of 1e-2, rising with the epochs."""
     width, lr = float(point["network.hidden.width"] or 0), float(point["training.optimizer.lr"] or 0)
     return 30.0 - abs(width - 40) / 8 - abs(lr - 0.01) * 100 - 10.0 / (epoch + 1)
 
 
-def driver_of(
+def build_driver(
     storage: Storage,
     text: str = TEXT,
     *,
-    records: list[TrialRecord] | None = None,
-    refuse: Callable[[dict[str, Scalar]], str | None] = lambda point: None,
+    records: Iterable[TrialRecord] = (),
+    refuse: Callable[[Mapping[str, Scalar]], str | None] = lambda point: None,
     clock: Callable[[], float] = lambda: 0.0,
     warm_start: WarmStartData | None = None,
 ) -> Driver:
+    """Build the driver of a sweep over the example's space, with a size by its width and without the data of any task.
+
+    Args:
+        text: The sweep's YAML.
+        refuse: Returns why a point is refused.
+    """
     document = parse_document(text, name="s.yaml")
     spec = build_spec(document)
+
+    def candidate(point: Mapping[str, Scalar]) -> Candidate:
+        width = int(point["network.hidden.width"] or 0)
+        return Candidate(config=CONFIG, num_parameters=width, refusal=refuse(point))
+
     return Driver(
         spec=spec,
         space=build_space(spec, TaskConfig, document),
         ledger=Ledger(storage),
-        refuse=refuse,
-        describe=lambda point: {"num_parameters": int(point["network.hidden.width"] or 0), "seed": 0},
-        max_epochs=lambda record: MAX_EPOCHS,
-        records={r.trial: r for r in records or []},
+        candidate=candidate,
+        records=records,
         clock=clock,
-        warm_start=warm_start or WarmStartData(),
+        warm_start=warm_start,
     )
 
 
-def run(driver: Driver, *, slots: int = 1, steps: int = 100_000) -> None:
-    """Step `slots` trials in turn, an epoch each, until the driver is finished or `steps` are used up."""
-    active: list[str] = []
-    for _ in range(steps):
-        while len(active) < slots and (record := driver.next()) is not None:
-            driver.started(record.trial)
-            active.append(record.trial)
-        if not active:
-            assert driver.finished or driver.stop_reason is None
-            return
-        name = active.pop(0)
-        record = driver.records[name]
-        epoch = record.epochs + 1
-        stop = driver.reported(name, {"epoch": float(epoch), "quality": quality(record.parameters, epoch)})
-        if stop is None and epoch == MAX_EPOCHS:
-            driver.succeeded(name, reason="trained to the end", model=f"models/{name}")
-        elif stop is None:
-            active.append(name)
+def example_row(record: TrialRecord, epoch: int) -> dict[str, float]:
+    return {"epoch": float(epoch), "quality": quality(record.parameters, epoch)}
+
+
+def run(driver: Driver, *, slots: int = 1, num_epochs: float = math.inf) -> None:
+    """Run `slots` trials in turn, an epoch each, until there is nothing to do or `num_epochs` are trained."""
+    Simulation(driver, row=example_row, slots=slots).run(num_epochs=num_epochs)

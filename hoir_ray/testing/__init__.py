@@ -1,0 +1,1 @@
+"""Sweeps without Ray and without training, for tests and benchmarks."""

@@ -1,0 +1,50 @@
+"""`hoir init`: the YAML that it writes for a picture is a valid sweep of that picture."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hoir_ray.errors import DataError, RequestError
+from hoir_ray.spec.load import load_spec
+from hoir_ray.sweep.plan import plan_sweep
+from hoir_ray.sweep.rehearsal import rehearse
+from hoir_ray.sweep.starter import write_starter
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def picture(path, *, size=(40, 30)):
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)).save(path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["photo.png", "IMG #2 12:30.png", "- {x}.png", "été 漢.png", "a\nb: c.png"])
+def test_what_is_written_is_a_sweep_of_the_picture(name, here):
+    out = write_starter(picture(here / name))
+    spec, document = load_spec(out)
+    plan = plan_sweep(spec, document)
+    assert plan.config(plan.smallest.point).data.image == str(here / name)
+    assert plan.feasible[0] < plan.feasible[1]
+    assert spec.budget.max_trials
+    assert spec.budget.wall_clock
+
+
+def test_its_networks_train_on_the_picture_shrunk(here):
+    spec, document = load_spec(write_starter(picture(here / "large.png", size=(1000, 10))))
+    assert spec.data["max_side"] == 256
+    assert rehearse(plan_sweep(spec, document))["smallest"]["num_parameters"] > 0
+
+
+def test_nothing_is_written_over_and_no_picture_is_no_sweep(here):
+    photo = picture(here / "photo.png")
+    write_starter(photo)
+    with pytest.raises(RequestError, match="exists already"):
+        write_starter(photo)
+    with pytest.raises(DataError):
+        write_starter(here / "missing.png")
