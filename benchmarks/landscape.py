@@ -6,20 +6,23 @@ import functools
 import json
 import math
 import random
+import statistics
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from record_curves import CURVES, SPEC, key_of  # type: ignore[import-not-found]  # the file beside this one
 from scipy.interpolate import RegularGridInterpolator
+from scipy.optimize import differential_evolution
 
 from hoir_ray.spec.document import Document, parse_document
 from hoir_ray.spec.load import build_spec
 from hoir_ray.sweep.plan import Plan, plan_sweep
 
-NUM_DRAWS = 2_000
+NUM_DRAWS, MAX_EPOCHS = 2_000, 27
 Point = dict[str, Any]
 _POINTS = SPEC.replace("method: grid\n", "").replace("values: [8, 16, 24, 32]}", "min: 8, max: 32, q: 8}")
 _RANGES = (
@@ -41,10 +44,14 @@ class Landscape:
         name: `recorded`, the points of the grid alone, or `between`, where they span ranges: a curve there is
             interpolated linearly in the logarithm of each number.
         limit: Of the number of parameters, or None.
+        curves: The file that `record_curves.py` wrote.
+        noise: Standard deviation in dB by which a trial's whole curve lies beside the recorded one.
     """
 
     name: str
     limit: int | None = None
+    curves: Path = CURVES
+    noise: float = 0.0
 
     @property
     def text(self) -> str:
@@ -59,11 +66,16 @@ class Landscape:
     def plan(self) -> Plan:
         return plan_sweep(build_spec(self.document()))
 
+    def measured(self, point: Point, *, seed: int) -> list[float]:
+        """Its curve as one search measures it; the same for the same point and seed."""
+        shift = self.noise * random.Random(f"{seed} {sorted(point.items())}").gauss() if self.noise else 0.0
+        return [value + shift for value in self.curve(point)]
+
     def curve(self, point: Point) -> list[float]:
         """Its PSNR in dB after each epoch."""
         if self.name == "recorded":
-            return list(_recorded()[key_of(point)]["val_psnr_db"])
-        axes, interpolate = _interpolators()[point["network.layer_type"]]
+            return list(_recorded(self.curves)[key_of(point)]["val_psnr_db"])
+        axes, interpolate = _interpolators(self.curves)[point["network.layer_type"]]
         found = interpolate([math.log(point[_AXES[a]]) for a in axes])
         return [float(v) for v in found[0]]
 
@@ -72,8 +84,22 @@ class Landscape:
 
     @functools.cached_property
     def best(self) -> float:
-        """The best known value: of every network of the grid, and of many between them."""
-        return max(max(self.curve(p)) for p in [*_grid(), *self._drawn] if self.feasible(p))
+        """The best value that a long search finds, which starts from every network of the grid."""
+        best = max(max(self.curve(p)) for p in _grid() if self.feasible(p))
+        return best if self.name == "recorded" else max(best, *(self._best_of(t) for t in _interpolators(self.curves)))
+
+    def _best_of(self, layer_type: str) -> float:
+        """Of one layer type, by differential evolution over its ranges."""
+        case: Point = {"network.layer_type": layer_type, "training.max_epochs": MAX_EPOCHS}
+        dimensions = [d for d in self.plan.space.dimensions if d.path in _AXES and d.applies(case)]
+
+        def loss(x: np.ndarray) -> float:
+            values = zip(dimensions, x, strict=True)
+            point = {**case, **{d.path: d.snap(min(max(math.exp(v), d.low), d.high)) for d, v in values}}
+            return -max(self.curve(point)) if self.feasible(point) else 0.0
+
+        bounds = [(math.log(d.low), math.log(d.high)) for d in dimensions]
+        return -float(differential_evolution(loss, bounds, seed=0, maxiter=60, popsize=20, polish=False).fun)
 
     def share(self, goal: float) -> float:
         """Of the feasible networks, those that reach `goal`."""
@@ -99,14 +125,32 @@ class Landscape:
 
 
 @functools.cache
-def landscape_of(name: str, limit: int | None) -> Landscape:
+def landscape_of(name: str, limit: int | None, curves: Path = CURVES, noise: float = 0.0) -> Landscape:
     """One for each process, which remembers its best."""
-    return Landscape(name, limit)
+    return Landscape(name, limit, curves, noise)
+
+
+def noise_between(curves: Path, again: Path) -> float:
+    """The standard deviation of a network's best value between the seeds with which two files were recorded."""
+    ends = [{key: max(found["val_psnr_db"]) for key, found in _recorded(file).items()} for file in (curves, again)]
+    return statistics.stdev(ends[0][key] - ends[1][key] for key in ends[0].keys() & ends[1].keys()) / math.sqrt(2)
 
 
 @functools.cache
-def _recorded() -> dict[str, Any]:
-    return dict(json.loads(CURVES.read_text()))
+def _recorded(curves: Path) -> dict[str, Any]:
+    """The file's curves.
+
+    Raises:
+        SystemExit: Saying what is wrong with it.
+    """
+    try:
+        found = dict(json.loads(curves.read_text()))
+        missing = {key_of(p) for p in _grid()} - {k for k, v in found.items() if len(v["val_psnr_db"]) == MAX_EPOCHS}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SystemExit(f"{curves}: no curves that record_curves.py wrote: {error}") from error
+    if missing:
+        raise SystemExit(f"{curves}: {len(missing)} networks are missing, such as '{min(missing)}'")
+    return found
 
 
 def _grid() -> Iterator[Point]:
@@ -116,7 +160,7 @@ def _grid() -> Iterator[Point]:
 
 
 @functools.cache
-def _interpolators() -> dict[str, tuple[list[int], RegularGridInterpolator]]:
+def _interpolators(curves: Path) -> dict[str, tuple[list[int], RegularGridInterpolator]]:
     """Layer type -> which of the axes it has, and the curve as a function of their logarithms."""
     points: dict[str, list[Point]] = defaultdict(list)
     for point in _grid():
@@ -125,10 +169,10 @@ def _interpolators() -> dict[str, tuple[list[int], RegularGridInterpolator]]:
     for layer_type, group in points.items():
         axes = [a for a, path in enumerate(_AXES) if path in group[0]]
         ticks = [sorted({p[_AXES[a]] for p in group}) for a in axes]
-        curves = {tuple(p[_AXES[a]] for a in axes): _recorded()[key_of(p)]["val_psnr_db"] for p in group}
-        table = np.empty((*map(len, ticks), len(next(iter(curves.values())))))
+        recorded = {tuple(p[_AXES[a]] for a in axes): _recorded(curves)[key_of(p)]["val_psnr_db"] for p in group}
+        table = np.empty((*map(len, ticks), len(next(iter(recorded.values())))))
         for place in np.ndindex(*map(len, ticks)):
-            table[place] = curves[tuple(t[i] for t, i in zip(ticks, place, strict=True))]
+            table[place] = recorded[tuple(t[i] for t, i in zip(ticks, place, strict=True))]
         # Logarithms are rounded, so that the ends of a range may lie outside by as little.
         logs = [np.log(t) for t in ticks]
         found[layer_type] = axes, RegularGridInterpolator(logs, table, bounds_error=False, fill_value=None)

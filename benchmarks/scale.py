@@ -36,7 +36,7 @@ from record_curves import CURVES, SPEC, key_of  # type: ignore[import-not-found]
 from hoir_ray.cluster.cluster import Capacity, Cluster
 from hoir_ray.results.ledger import Ledger
 from hoir_ray.results.record import TrialRecord
-from hoir_ray.search import searcher
+from hoir_ray.search import optuna_searcher as searcher
 from hoir_ray.spec.document import parse_document
 from hoir_ray.spec.load import build_spec
 from hoir_ray.storage import BackgroundUploader, Storage, open_storage

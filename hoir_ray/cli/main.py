@@ -31,7 +31,7 @@ app = typer.Typer(
 )
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Sweeps": (sweeps.init, sweeps.sweep, sweeps.validate),
+    "Sweeps": (sweeps.init, sweeps.sweep, sweeps.validate, sweeps.learn),
     "Results": (
         results.trials,
         results.best,

@@ -9,12 +9,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hoir_ray.cli.options import AddTrials, AsJson, Force, MaxShip, Overrides, SweepFile, size_option, typed_command
+from hoir_ray.cli.options import (
+    AddTrials,
+    AsJson,
+    Endpoint,
+    Force,
+    MaxShip,
+    Overrides,
+    SweepFile,
+    size_option,
+    typed_command,
+)
 from hoir_ray.cli.terminal.bars import ByteProgress
 from hoir_ray.cli.terminal.console import fail, progress, warn
-from hoir_ray.cli.terminal.plan import print_plan, print_started
+from hoir_ray.cli.terminal.plan import print_plan, print_portfolio, print_started
 from hoir_ray.cli.terminal.results import print_outcome
-from hoir_ray.errors import StorageError
+from hoir_ray.errors import RequestError, StorageError
+from hoir_ray.machine.files import reason, replacing
 
 if TYPE_CHECKING:
     from hoir_ray.results.sweep_results import SweepResults
@@ -98,7 +109,7 @@ def validate(
     spec, document = load_spec(file, overrides=settings or [])
     plan = plan_sweep(spec, document)
     find_inputs(plan.spec, plan.task, document, max_bytes=sys.maxsize)  # a missing one is named now, not by a trial
-    warm_start = preview_warm_start(plan.spec, plan.space, document=document)
+    warm_start = preview_warm_start(plan.spec, plan.space, document=document, refuse=plan.refuse)
     measured = None
     if build:
         progress("loading the data and building two networks")
@@ -106,6 +117,33 @@ def validate(
 
         measured = rehearse(plan)
     print_plan(plan, warm_start=warm_start, measured=measured, file=file, as_json=as_json)
+
+
+def learn(
+    sweeps: Annotated[
+        list[str],
+        typer.Argument(metavar="SWEEP...", help="Names, folders or s3:// URIs; the more data sets the better."),
+    ],
+    out: Annotated[Path, typer.Option(help="The portfolio's file, for `start_from` of new sweeps.")],
+    count: Annotated[int, typer.Option(min=1, max=100, help="Configurations for each size of network.")] = 8,
+    endpoint_url: Endpoint = None,
+) -> None:
+    """Learn a portfolio from sweeps: the few configurations that together lead on all of their data."""
+    from hoir_ray.results.sweep_results import open_sweep
+    from hoir_ray.search.portfolio.document import dump_portfolio
+    from hoir_ray.search.portfolio.learn import SourceSweep, learn_portfolio
+    from hoir_ray.spec.space import build_space
+    from hoir_ray.tasks import load_task
+
+    opened = [open_sweep(s, endpoint_url=endpoint_url) for s in sweeps]
+    sources = [SourceSweep(o, build_space(o.spec, load_task(o.spec.task).config)) for o in opened]
+    portfolio = learn_portfolio(sources, count=count)
+    try:
+        with replacing(out) as file:
+            file.write(dump_portfolio(portfolio).encode())
+    except OSError as error:
+        raise RequestError(f"--out {out}: {reason(error)}") from None
+    print_portfolio(portfolio, out=out)
 
 
 def _sweep_exit_code(opened: SweepResults, driver: Driver) -> int:

@@ -127,7 +127,20 @@ def for_cluster(spec: SweepSpec) -> SweepSpec:
     if spec.warm_start is not None:
         source = locate_sweep(spec.warm_start.source, endpoint_url=changes.get("endpoint_url")).uri
         update["warm_start"] = spec.warm_start.model_copy(update={"source": source})
+    if spec.start_from is not None:
+        update["start_from"] = tuple(_start_there(s, endpoint_url=changes.get("endpoint_url")) for s in spec.start_from)
     return spec.model_copy(update=update)
+
+
+def _start_there(source: str, *, endpoint_url: str | None) -> str:
+    """An entry of `start_from` as it is found from the cluster.
+
+    Raises:
+        RequestError: If it is a file on this machine.
+    """
+    if source.endswith((".yaml", ".yml")):
+        raise RequestError(f"start_from: {source} is a file on this machine; a submitted sweep starts from sweeps")
+    return source if source in ("default", "none") else locate_sweep(source, endpoint_url=endpoint_url).uri
 
 
 def _running(jobs: Sequence[SweepJob], spec: SweepSpec) -> Submitted | None:

@@ -1,22 +1,26 @@
-"""Warm start from an earlier sweep: points to try first and, where the two agree, results as evidence."""
+"""What a sweep starts from: portfolios and earlier sweeps, as points to try first and results as evidence."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from hoir_ray.errors import RequestError, SpecError, StorageError
 from hoir_ray.machine.files import to_json
 from hoir_ray.results.record import TrialRecord
 from hoir_ray.results.sweep_results import SweepResults, open_sweep
+from hoir_ray.search.portfolio.document import load_portfolio, shipped_portfolio
+from hoir_ray.search.portfolio.start import start_points
 from hoir_ray.spec.document import Document
 from hoir_ray.spec.parameters import Scalar
-from hoir_ray.spec.schema import SweepSpec
+from hoir_ray.spec.schema import SweepSpec, WarmStart
 from hoir_ray.spec.space import Dimension, Space
 from hoir_ray.storage import MissingObjectError, Storage, open_storage
 
 FILE = "warm_start.json"
+Refusal = Callable[[dict[str, Scalar]], str | None]
 
 
 @dataclass(frozen=True)
@@ -27,38 +31,86 @@ class WarmStartData:
         points: Values by path, of the earlier sweep's best trials; what is not in them is drawn as usual.
         observed: Ended trials of the earlier sweep: evidence for the sampler, not tried again.
         left_out: Trials and settings that do not fit, and why, one line each.
+        sources: Names of what the points were taken from.
     """
 
     points: tuple[Mapping[str, Scalar], ...] = ()
     observed: tuple[TrialRecord, ...] = ()
     left_out: tuple[str, ...] = field(default=(), compare=False)
+    sources: tuple[str, ...] = ()
 
 
-def load_warm_start(spec: SweepSpec, space: Space, *, own: Storage, document: Document | None = None) -> WarmStartData:
-    """Read the earlier sweep, or what was taken from it when this one began.
+def load_warm_start(
+    spec: SweepSpec,
+    space: Space,
+    *,
+    own: Storage,
+    refuse: Refusal = lambda point: None,
+    has_begun: bool = False,
+    document: Document | None = None,
+) -> WarmStartData:
+    """Read what the sweep starts from, or what was taken from it when it began.
+
+    Args:
+        refuse: Why a point cannot be tried, or None.
+        has_begun: Whether the sweep has trials already; one that then has nothing of its own to start from began cold.
 
     Raises:
-        SpecError: If there is no earlier sweep, it is of another task, or it has no finished trial.
+        SpecError: If there is no such portfolio or sweep, it is of another task, or it has no finished trial.
     """
-    if spec.warm_start is None:
+    if spec.warm_start is None and not spec.starts:
         return WarmStartData()
     try:
         return _from_json(own.get(FILE))
     except MissingObjectError:
         pass
-    try:
-        return warm_start_from(open_sweep(spec.warm_start.source, endpoint_url=spec.storage.endpoint_url), spec, space)
-    except RequestError as error:
-        place = f" ({document.place('warm_start', 'from')})" if document else ""
-        raise SpecError(f"warm_start.from: {error}{place}") from None
-
-
-def preview_warm_start(spec: SweepSpec, space: Space, *, document: Document) -> WarmStartData:
-    """Return the warm-start data a sweep would begin with; storage is read only where an earlier sweep is named."""
-    if spec.warm_start is None:
+    if spec.warm_start is None and has_begun:
         return WarmStartData()
+    return _gathered(spec, space, refuse=refuse, document=document)
+
+
+def preview_warm_start(
+    spec: SweepSpec, space: Space, *, document: Document, refuse: Refusal = lambda point: None
+) -> WarmStartData:
+    """What a sweep would start from; its own storage is looked into only where it asks for an earlier one."""
+    if spec.warm_start is None:
+        return _gathered(spec, space, refuse=refuse, document=document)
     root = open_storage(spec.storage.uri, endpoint_url=spec.storage.endpoint_url)
     return load_warm_start(spec, space, own=root.child(spec.name), document=document)
+
+
+def _gathered(spec: SweepSpec, space: Space, *, refuse: Refusal, document: Document | None) -> WarmStartData:
+    """The points of everything that `start_from` names, or the data that `warm_start` asks for."""
+    key, where = ("warm_start", "from") if spec.warm_start else ("start_from", "")
+    place = f" ({document.place(key, where) if where else document.place(key)})" if document else ""
+    found: list[WarmStartData] = []
+    try:
+        if spec.warm_start is not None:
+            earlier = open_sweep(spec.warm_start.source, endpoint_url=spec.storage.endpoint_url)
+            return warm_start_from(earlier, spec, space, wanted=spec.warm_start)
+        found += [_start(source, spec, space, refuse=refuse) for source in spec.starts]
+    except RequestError as error:
+        raise SpecError(f"{key}{'.' if where else ''}{where}: {error}{place}") from None
+    points = {repr(sorted(p.items())): p for data in found for p in data.points}
+    return WarmStartData(
+        points=tuple(points.values()),
+        left_out=tuple(line for data in found for line in data.left_out),
+        sources=tuple(name for data in found for name in data.sources),
+    )
+
+
+def _start(source: str, spec: SweepSpec, space: Space, *, refuse: Refusal) -> WarmStartData:
+    if source != "default" and not source.endswith((".yaml", ".yml")):
+        earlier = open_sweep(source, endpoint_url=spec.storage.endpoint_url)
+        return warm_start_from(earlier, spec, space, wanted=WarmStart(source=source))
+    shipped = source == "default"
+    portfolio = shipped_portfolio(spec.task) if shipped else load_portfolio(Path(source), task=spec.task)
+    if portfolio is None:
+        return WarmStartData()
+    sizes = any(m.name == "num_parameters" for m in spec.metrics)
+    name = "the default portfolio" if shipped else source
+    start = start_points(portfolio, space, refuse=refuse, name=name, several_sizes=sizes)
+    return WarmStartData(start.points, left_out=start.left_out, sources=(name,) if start.points else ())
 
 
 def save_warm_start(warm_start: WarmStartData, storage: Storage) -> None:
@@ -66,19 +118,26 @@ def save_warm_start(warm_start: WarmStartData, storage: Storage) -> None:
     if warm_start.points or warm_start.observed:
         observed = [r.model_dump(mode="json", exclude_none=True) for r in warm_start.observed]
         storage.put(
-            FILE, to_json({"points": [dict(p) for p in warm_start.points], "observed": observed}), if_absent=True
+            FILE,
+            to_json(
+                {
+                    "sources": list(warm_start.sources),
+                    "points": [dict(p) for p in warm_start.points],
+                    "observed": observed,
+                }
+            ),
+            if_absent=True,
         )
 
 
-def warm_start_from(source: SweepResults, spec: SweepSpec, space: Space) -> WarmStartData:
+def warm_start_from(source: SweepResults, spec: SweepSpec, space: Space, *, wanted: WarmStart) -> WarmStartData:
     """The best points of `source` as far as they fit `space`, and its results as far as they can be compared."""
-    assert spec.warm_start is not None
     if source.spec.task != spec.task:
         raise SpecError(
             f"sweep '{source.spec.name}' is of task '{source.spec.task}', this one of '{spec.task}'; "
             "only sweeps of one task can learn from each other"
         )
-    leaders = (source.front() if len(source.spec.metrics) > 1 else source.leaderboard())[: spec.warm_start.top_k]
+    leaders = (source.front() if len(source.spec.metrics) > 1 else source.leaderboard())[: wanted.top_k]
     if not leaders:
         raise SpecError(f"sweep '{source.spec.name}' has no finished trial to start from")
     points, left_out = [], dict[str, None]()
@@ -88,14 +147,14 @@ def warm_start_from(source: SweepResults, spec: SweepSpec, space: Space) -> Warm
         if point:
             points.append(point)
     observed: list[TrialRecord] = []
-    if spec.warm_start.mode == "observe":
+    if wanted.mode == "observe":
         obstacles = list(_obstacles(source.spec, spec))
         left_out.update(dict.fromkeys(obstacles))
         observed = [] if obstacles else _comparable(source, space)
         others = sum(r.is_evidence for r in source.records) - len(observed)
         if others and not obstacles:
             left_out[f"{others} of its trials are no evidence here: their points lie outside this sweep's space"] = None
-    return WarmStartData(tuple(points), tuple(observed), tuple(left_out))
+    return WarmStartData(tuple(points), tuple(observed), tuple(left_out), sources=(wanted.source,))
 
 
 def _comparable(source: SweepResults, space: Space) -> list[TrialRecord]:
@@ -137,6 +196,7 @@ def _obstacles(before: SweepSpec, after: SweepSpec) -> Iterator[str]:
 def _from_json(content: bytes) -> WarmStartData:
     try:
         data = json.loads(content)
-        return WarmStartData(tuple(data["points"]), tuple(TrialRecord.model_validate(r) for r in data["observed"]))
+        observed = tuple(TrialRecord.model_validate(r) for r in data["observed"])
+        return WarmStartData(tuple(data["points"]), observed, sources=tuple(data.get("sources", ())))
     except (ValueError, KeyError, TypeError) as error:
         raise StorageError(f"{FILE}: cannot be read: {error}") from error

@@ -12,6 +12,8 @@ from hoir_ray.config import nearest
 from hoir_ray.errors import RequestError
 
 MAX_LENGTH = 1_000
+# Known from the config alone, so a constraint on them is checked before a trial costs anything.
+STATIC_METRICS = frozenset({"num_parameters"})
 _MIN_VIOLATION = 1e-9  # of a limit that must not be touched and is
 _COMPARISONS: dict[type[ast.cmpop], Callable[[float, float], bool]] = {
     ast.Lt: operator.lt,
@@ -51,6 +53,15 @@ class Condition:
             return max(_MIN_VIOLATION, _violation(self._tree, metrics))
         except ArithmeticError:  # a division by zero, or a number beyond those of floating point
             return 1.0
+
+    def margin(self, metrics: Mapping[str, float]) -> float:
+        """How far the metrics are from the limit, relative to it: above 0 outside, below inside; NaN if unknown."""
+        if not self.names <= metrics.keys():
+            return math.nan
+        try:
+            return _margin(self._tree, metrics)
+        except ZeroDivisionError:
+            return math.nan
 
 
 def parse_condition(text: str, *, known: frozenset[str] | None = None) -> Condition:
@@ -135,6 +146,33 @@ def _violation(node: ast.expr, metrics: Mapping[str, float]) -> float:
             distance = abs(left - right) / (abs(right) or 1.0)
             return distance if distance < math.inf else 1.0
     return float(not _value(node, metrics))
+
+
+def _margin(node: ast.expr, metrics: Mapping[str, float]) -> float:
+    match node:
+        case ast.BoolOp(op=ast.And()):
+            return max(_margin(v, metrics) for v in node.values)
+        case ast.BoolOp():
+            return min(_margin(v, metrics) for v in node.values)
+        case ast.UnaryOp(op=ast.Not()):
+            return -_margin(node.operand, metrics)
+        case ast.Compare():
+            sides = [_value(side, metrics) for side in (node.left, *node.comparators)]
+            return max(map(_distance, node.ops, sides[:-1], sides[1:]))
+    raise AssertionError(ast.dump(node))
+
+
+def _distance(comparison: ast.cmpop, left: float, right: float) -> float:
+    """Of `left` beyond `right`; a comparison for equality is at best on its limit."""
+    distance = (left - right) / (abs(right) or 1.0)
+    match comparison:
+        case ast.Lt() | ast.LtE():
+            return distance
+        case ast.Gt() | ast.GtE():
+            return -distance
+        case ast.Eq():
+            return abs(distance)
+    return -abs(distance)
 
 
 def _pointing(text: str, column: int, complaint: str) -> str:

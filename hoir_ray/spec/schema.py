@@ -42,10 +42,15 @@ class MetricSpec(Config):
 
 
 class AshaSpec(Config):
-    """Asynchronous successive halving: at epochs `min_iter * eta**k` only the best 1/`eta` so far go on."""
+    """Asynchronous successive halving: at epochs `min_iter * eta**k` only the best 1/`eta` so far go on.
+
+    Attributes:
+        min_iter: The first rung; unless given, a third of the epochs of the longest trial, before which good settings
+            cannot be told from others.
+    """
 
     type: Literal["asha"]
-    min_iter: int = Field(default=1, ge=1)
+    min_iter: int | None = Field(default=None, ge=1)
     max_iter: int | None = Field(default=None, ge=1)
     eta: int = Field(default=3, ge=2)
 
@@ -64,8 +69,22 @@ class MedianSpec(Config):
     min_trials: int = Field(default=5, ge=1)
 
 
+class ForecastSpec(Config):
+    """Stop a trial once its expected end plus two standard deviations is behind the best, or its front out of reach.
+
+    Attributes:
+        min_iter: The first epoch at which that may happen; unless given, a third of the epochs of the longest trial.
+    """
+
+    type: Literal["forecast"]
+    min_iter: int | None = Field(default=None, ge=1)
+
+
 class NoStopSpec(Config):
     type: Literal["none"] = "none"
+
+
+EarlyTerminate = AshaSpec | MoAshaSpec | MedianSpec | ForecastSpec | NoStopSpec
 
 
 class Resources(Config):
@@ -167,6 +186,8 @@ class SweepSpec(Config):
     """A sweep, as its YAML says it.
 
     Attributes:
+        start_from: What is tried first: `default` (the package's portfolio for the task), `none`, portfolio files, or
+            earlier sweeps, whose best points are taken. Unless given, `default` where `method` learns.
         inputs: Files and folders of `data` that were copied into storage: path as in `data` -> where they are. Written
             by the program, when trials are to run where the path does not exist.
         contents: Files and folders of `data` -> fingerprint of what is in them. Written by the program, so that a sweep
@@ -176,13 +197,14 @@ class SweepSpec(Config):
     name: str
     task: str
     data: dict[str, Any] = {}
-    method: Literal["bayes", "random", "grid", "nsga2", "gp"] = "bayes"
+    method: Literal["bayes", "tpe", "random", "grid", "nsga2", "gp"] = "bayes"
     metrics: tuple[MetricSpec, ...] = Field(min_length=1)
     constraints: tuple[str, ...] = ()
     parameters: dict[str, tuple[ParameterCase, ...]] = Field(min_length=1)
-    early_terminate: AshaSpec | MoAshaSpec | MedianSpec | NoStopSpec = Field(default=NoStopSpec(), discriminator="type")
+    early_terminate: EarlyTerminate = Field(default=NoStopSpec(), discriminator="type")
     replicate_top: ReplicateTop | None = None
     warm_start: WarmStart | None = None
+    start_from: tuple[str, ...] | None = Field(default=None, min_length=1, max_length=100)
     inputs: dict[str, InputKey] = {}
     contents: dict[str, str] = {}
     resources: Resources = Resources()
@@ -209,6 +231,22 @@ class SweepSpec(Config):
             raise ValueError("early_terminate: mo_asha ranks by several metrics, and there is one; use asha")
         return self
 
+    @field_validator("start_from", mode="before")
+    @classmethod
+    def _one_start_is_a_list(cls, start: object) -> object:
+        return (start,) if isinstance(start, str) else start
+
+    @model_validator(mode="after")
+    def _starts_once(self) -> SweepSpec:
+        if self.start_from is not None:
+            if self.warm_start is not None:
+                raise ValueError("start_from: give either 'start_from' or 'warm_start', not both")
+            if self.method == "grid" and self.start_from != ("none",):
+                raise ValueError("start_from: a grid tries every point anyway; use another method")
+            if "none" in self.start_from and len(self.start_from) > 1:
+                raise ValueError(f"start_from: 'none' stands alone, got {', '.join(self.start_from)}")
+        return self
+
     @model_validator(mode="after")
     def _grid_starts_cold(self) -> SweepSpec:
         if self.warm_start is not None and self.method == "grid":
@@ -231,6 +269,13 @@ class SweepSpec(Config):
             except Exception as error:
                 raise ValueError(str(error)) from None
         return constraints
+
+    @property
+    def starts(self) -> tuple[str, ...]:
+        """What `start_from` amounts to, empty for nothing."""
+        if self.start_from is not None:
+            return () if self.start_from == ("none",) else self.start_from
+        return ("default",) if self.warm_start is None and self.method in ("bayes", "gp", "tpe") else ()
 
     @property
     def metric(self) -> MetricSpec:

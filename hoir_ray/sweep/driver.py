@@ -6,11 +6,11 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from hoir_ray.errors import StorageError
+from hoir_ray.errors import SpecError, StorageError
 from hoir_ray.results.ledger import Ledger, trial_name
 from hoir_ray.results.record import State, TrialRecord, now
 from hoir_ray.search.replicate import next_replicate
-from hoir_ray.search.searcher import Searcher
+from hoir_ray.search.searcher import build_searcher
 from hoir_ray.search.stopping import build_rule
 from hoir_ray.search.warm_start import WarmStartData
 from hoir_ray.spec.parameters import Scalar
@@ -61,7 +61,13 @@ class Driver:
         self.stop_reason: str | None = None
         self.exit_code, self.storage_problem = 0, ""
         ended = [r for r in self.records.values() if r.ended]
-        self.searcher = Searcher(spec, space, records=ended, warm_start=warm_start or WarmStartData())
+        self.searcher = build_searcher(
+            spec,
+            space,
+            records=ended,
+            warm_start=warm_start or WarmStartData(),
+            facts=lambda point: {"num_parameters": float(candidate(point).num_parameters)},
+        )
         self.rule = build_rule(spec.early_terminate, metrics=spec.metrics)
         self._waiting: dict[str, float] = {}  # trial -> not before
         self._running: dict[str, Running] = {}
@@ -77,6 +83,8 @@ class Driver:
             for row in record.curve:
                 if self.spec.metric.name in row:
                     self._decide(record, row)
+            if record.state == "FINISHED" and not record.is_replicate:
+                self.rule.finished(record.trial)
             if not record.ended:
                 if not record.is_replicate:
                     self.searcher.reopen(record)
@@ -135,7 +143,7 @@ class Driver:
         """The next point as a record, which is no trial before its number is ours; None if there is no point left."""
         name = trial_name(number)
         if not self._searched_enough:
-            point = self.searcher.ask(name, refuse=lambda point: self.candidate(point).refusal)
+            point = self.searcher.ask(name, refuse=self._refusal)
             if point is not None:
                 record = self.candidate(point).record(name, number=number, parameters=point)
                 return record.change("created", created_at=now())
@@ -216,6 +224,13 @@ class Driver:
         self.board.keep(record, save=due, event="epoch")
         return None
 
+    def _refusal(self, point: Mapping[str, Scalar]) -> str | None:
+        """Return why a point cannot be tried: a constraint that it breaks, or settings that do not go together."""
+        try:
+            return self.candidate(point).refusal
+        except SpecError as error:
+            return str(error)
+
     def _decide(self, record: TrialRecord, row: Mapping[str, float]) -> str | None:
         """The stopping rule's reason; runs with other seeds train to their end and are compared with no other."""
         if record.is_replicate:
@@ -288,6 +303,8 @@ class Driver:
         record = record.change(f"{state.lower()}: {reason}", state=state, reason=reason, ended_at=now())
         self._forget(record.trial)
         self.searcher.tell(record)
+        if state == "FINISHED" and not record.is_replicate:
+            self.rule.finished(record.trial)
         self.board.end(record)
 
     def _forget(self, name: str) -> None:

@@ -16,7 +16,7 @@ from hoir_ray.config import absolute_paths, config_paths, explain, nearest, nest
 from hoir_ray.errors import SpecError
 from hoir_ray.networks.resolve import unused_fields
 from hoir_ray.results.record import TrialRecord
-from hoir_ray.spec.conditions import parse_condition
+from hoir_ray.spec.conditions import STATIC_METRICS, parse_condition
 from hoir_ray.spec.document import Document
 from hoir_ray.spec.grid import grid_size as count_grid
 from hoir_ray.spec.parameters import Scalar
@@ -30,8 +30,6 @@ from hoir_ray.trackers import tracker_names
 MAX_CORNERS = 2_000
 NUM_SAMPLES = 200
 MAX_CANDIDATES = 4096  # configs kept, for trials that run and draws that are refused
-# Known from the config alone, so a constraint on them is checked before a trial costs anything.
-STATIC_METRICS = frozenset({"num_parameters"})
 
 
 @dataclass(frozen=True)
@@ -116,6 +114,17 @@ class Plan:
             return config
         return trial_config(self.spec, self.task, point, batch_size=batch_size, seed=seed)
 
+    @property
+    def max_epochs(self) -> int:
+        """Of the longest trial."""
+        given = [c for d in self.space.dimensions if d.path == "training.max_epochs" for c in d.corners()]
+        searched = [int(c) for c in given if isinstance(c, (int, float))]
+        return max(searched) if searched else self.config(self.smallest.point).training.max_epochs
+
+    def refuse(self, point: Mapping[str, Scalar]) -> str | None:
+        """Return the constraint that the config of `point` alone breaks, in words, or None."""
+        return self.candidate(point).refusal
+
     def _refusal(self, num_parameters: int) -> str | None:
         for condition in map(parse_condition, self.spec.constraints):
             if condition.names <= STATIC_METRICS and not condition.holds({"num_parameters": num_parameters}):
@@ -135,6 +144,11 @@ def plan_sweep(spec: SweepSpec, document: Document | None = None) -> Plan:
         data_type = task.config.model_fields["data"].annotation
         assert isinstance(data_type, type)
         spec = spec.model_copy(update={"data": absolute_paths(data_type, spec.data, base=base)})
+    if spec.start_from is not None and document is not None:
+        is_file = [s.endswith((".yaml", ".yml")) for s in spec.start_from]
+        starts = zip(spec.start_from, is_file, strict=True)
+        found = tuple(str((document.base / s).absolute()) if file else s for s, file in starts)
+        spec = spec.model_copy(update={"start_from": found})
     _check_metrics(spec, task, document)
     _check_trackers(spec, document)
     space = build_space(spec, task.config, document)
@@ -286,6 +300,8 @@ def _warnings(
     grid_size: int | None,
 ) -> Iterator[str]:
     yield from _resource_warnings(spec.resources)
+    if spec.method == "gp":
+        yield "method: 'gp' is now what 'bayes' is; it was Optuna's, which drew all parameters with a 'when' at random"
     unused: set[str] = set()
     for point in _probes(space):
         config = trial_config(spec, task, point)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import logging
+import math
 import os
 import platform
 import subprocess
@@ -14,7 +15,7 @@ from typing import Any
 import hoir_ray
 from hoir_ray.config import shorten
 from hoir_ray.errors import RequestError
-from hoir_ray.spec.schema import SweepSpec
+from hoir_ray.spec.schema import AshaSpec, ForecastSpec, SweepSpec
 from hoir_ray.tasks.contents import by_content
 
 # Parts of a spec that may differ when a sweep resumes: they change how much is done and where, not what is searched.
@@ -33,6 +34,8 @@ def refuse_other_spec(before: SweepSpec, after: SweepSpec, *, where: str) -> Non
     Raises:
         RequestError: Showing each difference.
     """
+    if _first_rung(before) is not None:
+        after = with_first_rung(after, before=before, max_epochs=1)
     old, new = (s.model_dump(mode="json", exclude=set(CHANGEABLE)) for s in (before, after))
     # Data is the same where its content is, wherever it lies.
     known = {**before.contents, **(after.contents if before.contents else {})}
@@ -54,6 +57,26 @@ def refuse_other_spec(before: SweepSpec, after: SweepSpec, *, where: str) -> Non
             f"name: {where} already holds a sweep '{before.name}' with another spec; give this one another name\n"
             + "\n".join(differences)
         )
+
+
+def with_first_rung(spec: SweepSpec, *, before: SweepSpec | None, max_epochs: int) -> SweepSpec:
+    """The spec with the epoch at which trials are first stopped, where it leaves that open.
+
+    Args:
+        before: The spec that the sweep began with; its first rung stays, whatever the default is by now.
+        max_epochs: Of the longest trial.
+    """
+    known = _first_rung(before) if before is not None else None
+    rule = spec.early_terminate
+    if not isinstance(rule, (AshaSpec, ForecastSpec)) or rule.min_iter is not None:
+        return spec
+    rule = rule.model_copy(update={"min_iter": known or math.ceil(max_epochs / 3)})
+    return spec.model_copy(update={"early_terminate": rule})
+
+
+def _first_rung(spec: SweepSpec) -> int | None:
+    rule = spec.early_terminate
+    return rule.min_iter if isinstance(rule, (AshaSpec, ForecastSpec)) else None
 
 
 def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:

@@ -25,7 +25,7 @@ from hoir_ray.sweep.driver import Driver
 from hoir_ray.sweep.finish import finish
 from hoir_ray.sweep.front_packs import FrontPacks
 from hoir_ray.sweep.plan import Plan
-from hoir_ray.sweep.resume import refuse_other_spec, resolved
+from hoir_ray.sweep.resume import refuse_other_spec, resolved, with_first_rung
 from hoir_ray.tasks.contents import contents_of
 from hoir_ray.tasks.inputs import MAX_SHIP_BYTES, Show, find_inputs, hash_inputs, input_paths, ship_inputs
 from hoir_ray.tasks.localize import localize
@@ -70,8 +70,8 @@ def run_sweep(
     unsaved = unsaved_folder(storage, sweep=plan.spec.name)
     with acquire_lock(storage, owner=user_and_host(), force=force) as lock:
         spec = plan.spec.model_copy(update={"contents": contents_of(plan.spec, plan.task)})
-        spec, records = _recall(spec, storage, unsaved=unsaved, add_trials=add_trials)
-        warm_start, notes = _prepare(plan, spec, root)
+        spec, records = _recall(spec, storage, max_epochs=plan.max_epochs, unsaved=unsaved, add_trials=add_trials)
+        warm_start, notes = _prepare(plan, spec, root, has_begun=bool(records))
         uploader = BackgroundUploader(storage, max_queued=MAX_QUEUED)
         driver = _driver(plan, spec, storage, uploader=uploader, lock=lock, records=records, warm_start=warm_start)
         try:
@@ -106,10 +106,11 @@ def _open(spec: SweepSpec) -> Storage:
 
 
 def _recall(
-    spec: SweepSpec, storage: Storage, *, unsaved: Path, add_trials: int
+    spec: SweepSpec, storage: Storage, *, max_epochs: int, unsaved: Path, add_trials: int
 ) -> tuple[SweepSpec, list[TrialRecord]]:
     """Read what storage knows of the sweep, and add trials to its budget."""
     before = read_spec(storage)
+    spec = with_first_rung(spec, before=before, max_epochs=max_epochs)
     if before is not None:
         refuse_other_spec(before, spec, where=storage.uri)
         known = {**before.contents, **spec.contents}
@@ -125,15 +126,15 @@ def _recall(
     return spec, list(records.values())
 
 
-def _prepare(plan: Plan, spec: SweepSpec, root: Storage) -> tuple[WarmStartData, Sequence[str]]:
+def _prepare(plan: Plan, spec: SweepSpec, root: Storage, *, has_begun: bool) -> tuple[WarmStartData, Sequence[str]]:
     """Read the data and the earlier sweep to start from, so that nothing of it fails per trial, and save the spec."""
     storage = root.child(spec.name)
     notes = plan.task.data(localize(plan.config(plan.smallest.point), spec.inputs, root)).notes
     for note in notes:
         _log.warning("%s", note)
-    warm_start = load_warm_start(spec, plan.space, own=storage)
+    warm_start = load_warm_start(spec, plan.space, own=storage, refuse=plan.refuse, has_begun=has_begun)
     for line in warm_start.left_out:
-        _log.warning("warm start: not taken from %s: %s", spec.warm_start and spec.warm_start.source, line)
+        _log.warning("what the sweep starts from: %s", line)
     save_warm_start(warm_start, storage)
     storage.put(SPEC, dump_document(resolved(spec, notes=notes)).encode())
     return warm_start, notes

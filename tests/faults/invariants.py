@@ -11,7 +11,7 @@ from pathlib import Path
 from hoir_ray.results.ranking import ranked
 from hoir_ray.results.record import ENDED, TrialRecord
 from hoir_ray.results.summary import BEST
-from hoir_ray.search.searcher import Searcher
+from hoir_ray.search.optuna_searcher import OptunaSearcher
 from hoir_ray.storage import Storage
 from hoir_ray.storage.s3 import S3Backend
 from hoir_ray.sweep.finish import unreferenced
@@ -39,7 +39,7 @@ def check_invariants(
         _check_curve(record)
     _check_best(opened.storage, opened.records, sweep=sweep)
     _check_objects(opened.storage, records)
-    searcher = Searcher(opened.spec, plan_sweep(opened.spec).space, records=opened.records)
+    searcher = OptunaSearcher(opened.spec, plan_sweep(opened.spec).space, records=opened.records)
     states = Counter(t.state.name for t in searcher.trials)
     told = sum(r.state in ("FINISHED", "PRUNED") for r in opened.records)
     assert (sum(states.values()), states["RUNNING"]) == (told, 0)

@@ -33,7 +33,7 @@ def split(driver: Driver) -> tuple[list[TrialRecord], list[TrialRecord]]:
 
 @pytest.mark.parametrize("slots", [1, 4])
 def test_the_leaders_are_run_again_when_the_search_has_ended(storage, slots):
-    driver = build_driver(storage, AGAIN)
+    driver = build_driver(storage, AGAIN + "method: tpe\n")
     run(driver, slots=slots)
     search, again = split(driver)
     assert driver.finished

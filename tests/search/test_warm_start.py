@@ -57,7 +57,7 @@ def test_the_leaders_are_tried_first(source):
 
 
 def test_observed_results_are_evidence_and_no_trials(source):
-    text = TEXT + warm(source, mode="observe")
+    text = TEXT + "method: tpe\n" + warm(source, mode="observe")
     taken = warm_start(source, text)
     assert len(taken.observed) == 12
     driver = build_driver(beside(source), text, warm_start=taken)

@@ -43,7 +43,7 @@ def test_the_ledger_holds_what_the_driver_knows(storage):
 
 
 def test_optuna_is_told_pruned_with_values_and_complete_with_the_best(storage):
-    driver = build_driver(storage, ASHA)
+    driver = build_driver(storage, ASHA + "method: tpe\n")
     run(driver, slots=2)
     told = driver.searcher.trials
     assert sum(t.state == TrialState.COMPLETE for t in told) == list(states(driver).values()).count("FINISHED")
@@ -55,7 +55,7 @@ def test_optuna_is_told_pruned_with_values_and_complete_with_the_best(storage):
 
 
 def test_resume_keeps_what_ended_and_goes_on_with_the_rest(storage):
-    first = build_driver(storage, ASHA)
+    first = build_driver(storage, text := ASHA + "method: tpe\n")
     run(first, slots=3, num_epochs=14)
     for name in sorted(first.running):
         first.interrupted(name, reason="test")
@@ -64,7 +64,7 @@ def test_resume_keeps_what_ended_and_goes_on_with_the_rest(storage):
     assert ended
     assert len(before) > len(ended)
 
-    second = build_driver(storage, ASHA, records=list(before.values()))
+    second = build_driver(storage, text, records=list(before.values()))
     run(second, slots=3)
     assert len(second.records) == 12
     assert all(r.ended for r in second.records.values())
@@ -138,7 +138,7 @@ def test_a_broken_constraint_never_becomes_a_trial(storage):
     def refuse(point):
         return "too wide" if point["network.hidden.width"] > 20 else None
 
-    driver = build_driver(storage, refuse=refuse)
+    driver = build_driver(storage, TEXT + "method: tpe\n", refuse=refuse)
     run(driver)
     assert len(driver.records) == 12
     assert all(r.parameters["network.hidden.width"] <= 20 for r in driver.records.values())
@@ -160,7 +160,7 @@ def test_a_grid_ends_when_every_point_was_tried(storage):
     assert driver.finished
 
 
-@pytest.mark.parametrize("method", ["bayes", "random"])
+@pytest.mark.parametrize("method", ["bayes", "tpe", "random"])
 def test_a_small_space_ends_instead_of_repeating_itself(storage, method):
     text = TEXT.replace("min: 5, max: 31", "values: [5]").replace("min: 4, max: 64", "values: [8, 16]")
     text = text.replace("min: 1.0e-4, max: 1.0e-1, distribution: log_uniform_values", "value: 0.01")
@@ -192,7 +192,7 @@ def test_the_last_epoch_is_never_pruned(storage):
     assert set(states(driver).values()) == {"FINISHED"}
 
 
-@pytest.mark.parametrize("method", ["nsga2", "bayes"])
+@pytest.mark.parametrize("method", ["nsga2", "tpe"])
 def test_several_metrics_search_a_front(storage, method):
     text = TEXT.replace(
         "metric: {name: quality, goal: maximize}",

@@ -8,7 +8,7 @@ import pytest
 from optuna.trial import TrialState
 
 from hoir_ray.results.front import leaders
-from hoir_ray.search import searcher
+from hoir_ray.search import optuna_searcher as searcher
 from hoir_ray.search.evidence import representative_subset
 from hoir_ray.search.stopping import build_rule
 from hoir_ray.search.tpe import ConditionalTPE
@@ -16,9 +16,10 @@ from hoir_ray.spec.schema import AshaSpec, MedianSpec, MetricSpec
 from hoir_ray.storage import open_storage
 from hoir_ray.testing.example import TEXT, build_driver, run
 
-ASHA = TEXT + "early_terminate: {type: asha, min_iter: 1, eta: 3}\n"
-BOUND = TEXT + "constraints: [quality >= 25]\n"
-FRONT = TEXT.replace(
+TPE = TEXT + "method: tpe\n"
+ASHA = TPE + "early_terminate: {type: asha, min_iter: 1, eta: 3}\n"
+BOUND = TPE + "constraints: [quality >= 25]\n"
+FRONT = TPE.replace(
     "metric: {name: quality, goal: maximize}",
     "metrics: [{name: quality, goal: maximize}, {name: num_parameters, goal: minimize}]",
 )

@@ -49,7 +49,7 @@ def run_to_the_end(driver: Driver, storage: Storage | None = None) -> None:
     Simulation(driver, row=row, publish=publish).run()
 
 
-@pytest.mark.parametrize("method", ["bayes", "nsga2"])
+@pytest.mark.parametrize("method", ["tpe", "nsga2"])
 def test_a_constraint_after_the_trial_keeps_it_out_of_best_and_front_and_teaches_the_sampler(storage, method):
     text = FRONT + f"constraints: [val_ssim <= 0.5]\nmethod: {method}\n"
     driver = build_driver(storage, text.replace("max_trials: 12", "max_trials: 40"))
@@ -141,7 +141,7 @@ def test_mo_asha_needs_several_metrics(storage):
 
 def test_stopped_trials_of_several_metrics_are_told_as_pruned(storage):
     text = FRONT.replace("max_trials: 12", "max_trials: 30") + "early_terminate: {type: mo_asha, min_iter: 1, eta: 3}\n"
-    driver = build_driver(storage, text)
+    driver = build_driver(storage, text := text + "method: tpe\n")
     run_to_the_end(driver)
     states = [r.state for r in driver.records.values()]
     assert states.count("PRUNED") > 3

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hoir_ray import wording
 
 if TYPE_CHECKING:
+    from hoir_ray.search.portfolio.document import Portfolio
     from hoir_ray.search.warm_start import WarmStartData
     from hoir_ray.sweep.plan import Plan
 from hoir_ray.cli.terminal.console import console, print_json, print_pairs, styled, warn
@@ -24,6 +25,7 @@ def print_plan(
 ) -> None:
     """Print a checked sweep: its search, its networks' sizes, its budget."""
     spec = plan.spec
+    key = "warm_start" if spec.warm_start else "start_from"
     facts: dict[str, Any] = {
         "sweep": spec.name,
         "task": spec.task,
@@ -38,6 +40,7 @@ def print_plan(
         "wall_clock_s": spec.budget.wall_clock,
         "storage": spec.storage.uri,
         "warm_start": {
+            "sources": list(warm_start.sources),
             "points": len(warm_start.points),
             "observed": len(warm_start.observed),
             "left_out": list(warm_start.left_out),
@@ -48,7 +51,7 @@ def print_plan(
     if as_json:
         print_json(facts)
         return
-    warn([*plan.warnings, *(f"warm_start: {line}" for line in warm_start.left_out)])
+    warn([*plan.warnings, *(f"{key}: {line}" for line in warm_start.left_out)])
     console.print(styled((f"{file} is a valid sweep", "green")))
     goals = ", ".join(f"{m.goal} {m.name}" for m in spec.metrics)
     budget = [f"{spec.budget.max_trials} trials"] if spec.budget.max_trials else []
@@ -65,9 +68,21 @@ def print_plan(
     }
     if plan.grid_size is not None:
         rows["grid"] = f"{plan.grid_size:,} points"
-    if spec.warm_start is not None:
-        evidence = f", {len(warm_start.observed)} results as evidence" if spec.warm_start.mode == "observe" else ""
-        rows["warm start"] = f"{len(warm_start.points)} points of {spec.warm_start.source} tried first{evidence}"
+    if warm_start.sources:
+        observes = spec.warm_start is not None and spec.warm_start.mode == "observe"
+        evidence = f", {len(warm_start.observed)} results as evidence" if observes else ""
+        rows["starts from"] = (
+            f"{len(warm_start.points)} points of {', '.join(warm_start.sources)} tried first{evidence}"
+        )
     for name, numbers in (measured or {}).items():
         rows[name] = f"built, {numbers['num_parameters']:,} parameters, first step {numbers['step_ms']:.0f} ms"
     print_pairs(rows)
+
+
+def print_portfolio(portfolio: Portfolio, *, out: Path) -> None:
+    """What was learned, a line a band."""
+    console.print(f"[green]{out}[/green]: {portfolio.task}, {portfolio.metric}, from {', '.join(portfolio.sources)}")
+    for band in portfolio.bands:
+        size = "any size" if band.max_parameters is None else f"at most {band.max_parameters:,} parameters"
+        console.print(f"  {size}: {len(band.configurations)} configurations")
+    console.print(f"use it with: start_from: {out}")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import bisect
 
-from hoir_ray.search.stopping.rule import Row, loss_of
+from hoir_ray.search.stopping.rule import CurvesOnly, Row, loss_of
 from hoir_ray.spec.schema import AshaSpec, MetricSpec
 
 
-class Asha:
+class Asha(CurvesOnly):
     """Asynchronous successive halving.
 
     Source: Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning", stopping variant.
@@ -41,7 +41,7 @@ class Asha:
 
 def rung_at(epoch: int, *, spec: AshaSpec) -> int | None:
     """The highest rung not above `epoch`; validation may skip the rung's own epoch."""
-    rung, last = spec.min_iter, None
+    rung, last = spec.min_iter or 1, None
     while rung <= epoch and (spec.max_iter is None or rung < spec.max_iter):
         last, rung = rung, rung * spec.eta
     return last

@@ -6,11 +6,11 @@ import bisect
 import math
 from dataclasses import dataclass
 
-from hoir_ray.search.stopping.rule import Row, loss_of
+from hoir_ray.search.stopping.rule import CurvesOnly, Row, loss_of
 from hoir_ray.spec.schema import MedianSpec, MetricSpec
 
 
-class MedianStop:
+class MedianStop(CurvesOnly):
     """Stop when the best value so far is worse than the median of other trials' running means.
 
     Source: Golovin et al. 2017, "Google Vizier", section 3.2.2.

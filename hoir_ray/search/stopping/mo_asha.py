@@ -8,11 +8,11 @@ from collections.abc import Iterable, Sequence
 
 from hoir_ray.results.front import beats
 from hoir_ray.search.stopping.asha import rung_at
-from hoir_ray.search.stopping.rule import Row, loss_of
+from hoir_ray.search.stopping.rule import CurvesOnly, Row, loss_of
 from hoir_ray.spec.schema import AshaSpec, MetricSpec
 
 
-class MoAsha:
+class MoAsha(CurvesOnly):
     """Asynchronous successive halving by several metrics: rungs are ranked by non-domination, then by crowding.
 
     Source: Schmucker et al. 2021, "Multi-objective Asynchronous Successive Halving"; the ranking is NSGA-II's.

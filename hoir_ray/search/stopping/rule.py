@@ -20,8 +20,18 @@ class StoppingRule(Protocol):
             row: All metrics of the epoch, for a rule that looks at several.
         """
 
+    def finished(self, trial: str) -> None:
+        """Take in that the trial trained to its own end."""
 
-class NeverStop:
+
+class CurvesOnly:
+    """A rule that compares trials epoch by epoch, whichever of them finish."""
+
+    def finished(self, trial: str) -> None:
+        pass
+
+
+class NeverStop(CurvesOnly):
     """Rule that stops no trial."""
 
     def decide(self, trial: str, *, epoch: int, value: float, row: Row | None = None) -> str | None:

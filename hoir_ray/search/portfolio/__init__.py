@@ -1,0 +1,1 @@
+"""Portfolios: few configurations that together lead on many data sets, tried first by new sweeps."""
