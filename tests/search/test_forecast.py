@@ -157,7 +157,7 @@ def test_a_sweep_begun_when_the_first_rung_was_at_epoch_1_resumes_with_it():
     now = spec_of("early_terminate: {type: asha}\n")
     refuse_other_spec(before, now, where="here")
     assert with_first_rung(now, before=before, max_epochs=20) == before
-    with pytest.raises(RequestError, match=r"early_terminate: was .*1.*, is .*2"):
+    with pytest.raises(RequestError, match=r"early_terminate\.min_iter: was 1, is 2"):
         refuse_other_spec(before, spec_of("early_terminate: {type: asha, min_iter: 2}\n"), where="here")
 
 

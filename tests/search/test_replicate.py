@@ -60,7 +60,7 @@ def test_a_sweep_stopped_between_two_seeds_goes_on_with_the_rest(storage):
     search, again = split(resumed)
     assert len(search) == 12
     whole = build_driver(storage.child("whole"), PLAIN)
-    run(whole)
+    run(whole, slots=2)
     assert {(r.replicate_of, r.seed) for r in again} == {(r.replicate_of, r.seed) for r in split(whole)[1]}
     assert len(again) == 6
 
