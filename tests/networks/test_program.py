@@ -173,6 +173,15 @@ def test_kernels_that_are_wrong_are_found(file: str, right: str, wrong: str, tmp
     assert "off by" in found
 
 
+@pytest.mark.parametrize("vector_bytes", [32, 64])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_right_kernels_are_far_from_being_refused(dtype: torch.dtype, vector_bytes: int) -> None:
+    kernels = load(dtype, defines=(f"VECTOR_BYTES={vector_bytes}",))
+    assert kernels is not None
+    with patch.dict(self_test.TOLERANCE, {dtype: self_test.TOLERANCE[dtype] / 20}):
+        assert self_test.disagreement(kernels, dtype) is None
+
+
 @pytest.mark.slow
 def test_wrong_kernels_are_refused_once_and_said_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
