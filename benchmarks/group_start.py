@@ -23,8 +23,8 @@ from typing import Any
 from hoir_ray.cluster.cluster import Cluster, connect
 from hoir_ray.spec.document import parse_document
 from hoir_ray.spec.load import build_spec
-from hoir_ray.sweep.driver import Driver
-from hoir_ray.sweep.plan import Plan, plan_sweep
+from hoir_ray.sweep.driving.driver import Driver
+from hoir_ray.sweep.planning.plan import Plan, plan_sweep
 from hoir_ray.sweep.run import run_sweep
 
 SPEC = """\

@@ -20,7 +20,7 @@ from scipy.optimize import differential_evolution
 
 from hoir_ray.spec.document import Document, parse_document
 from hoir_ray.spec.load import build_spec
-from hoir_ray.sweep.plan import Plan, plan_sweep
+from hoir_ray.sweep.planning.plan import Plan, plan_sweep
 
 NUM_DRAWS, MAX_EPOCHS = 2_000, 27
 Point = dict[str, Any]

@@ -22,8 +22,8 @@ from hoir_ray.results.sweep_results import SPEC
 from hoir_ray.spec.document import dump_document, parse_document
 from hoir_ray.spec.load import build_spec
 from hoir_ray.storage import Storage, open_storage
-from hoir_ray.sweep.driver import Driver
-from hoir_ray.sweep.plan import Plan, plan_sweep
+from hoir_ray.sweep.driving.driver import Driver
+from hoir_ray.sweep.planning.plan import Plan, plan_sweep
 from hoir_ray.sweep.resume import resolved
 from hoir_ray.testing.simulation import Simulation
 from tests.servers.seaweedfs import OWNER, SeaweedFS

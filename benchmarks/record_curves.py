@@ -20,7 +20,7 @@ import torch
 from hoir_ray.spec.document import parse_document
 from hoir_ray.spec.load import build_spec
 from hoir_ray.spec.space import Dimension
-from hoir_ray.sweep.plan import Plan, plan_sweep
+from hoir_ray.sweep.planning.plan import Plan, plan_sweep
 from hoir_ray.training.loop import train
 
 SPEC = """\

@@ -41,10 +41,10 @@ from hoir_ray.spec.document import parse_document
 from hoir_ray.spec.load import build_spec
 from hoir_ray.storage import BackgroundUploader, Storage, open_storage
 from hoir_ray.storage.contract import Backend
-from hoir_ray.sweep.driver import Driver
+from hoir_ray.sweep.driving.driver import Driver
 from hoir_ray.sweep.event_lines import EventLines
 from hoir_ray.sweep.front_packs import FrontPacks
-from hoir_ray.sweep.plan import Plan, plan_sweep
+from hoir_ray.sweep.planning.plan import Plan, plan_sweep
 from hoir_ray.testing.simulation import Clock, Simulation
 
 PARTS = ("ask", "report", "tell", "stopping", "ledger", "snapshot", "packs", "view", "bookkeeping")

@@ -30,8 +30,8 @@ from record_curves import CURVES  # type: ignore[import-not-found]
 from hoir_ray.search.warm_start import preview_warm_start
 from hoir_ray.spec.load import build_spec
 from hoir_ray.spec.space import Dimension, Space
-from hoir_ray.sweep.driver import Driver
-from hoir_ray.sweep.plan import plan_sweep
+from hoir_ray.sweep.driving.driver import Driver
+from hoir_ray.sweep.planning.plan import plan_sweep
 from hoir_ray.testing.simulation import NoLedger
 
 SLOTS, FIRST_RUNG, MIN_EPOCHS, ETA = 4, 9, 3, 3  # ours stops at a third of the epochs, others as they advise

@@ -26,7 +26,7 @@ from hoir_ray.results.ledger import Ledger
 from hoir_ray.results.record import TrialRecord
 from hoir_ray.storage import BackgroundUploader, open_storage
 from hoir_ray.sweep import tune as sweep_tune
-from hoir_ray.sweep.driver import Driver
+from hoir_ray.sweep.driving.driver import Driver
 from hoir_ray.trials.attempt import Attempt
 from hoir_ray.trials.messages import EpochEnded, Finished, Message, Placed
 from hoir_ray.trials.trainable import JOB_KEY, MESSAGE

@@ -11,7 +11,7 @@ import pytest
 from hoir_ray.results.sweep_results import open_sweep
 from hoir_ray.spec.load import load_spec
 from hoir_ray.storage import open_storage
-from hoir_ray.sweep.plan import plan_sweep
+from hoir_ray.sweep.planning.plan import plan_sweep
 
 SWEEPS = Path(__file__).parent.parent / "sweeps"
 CUT = ["budget.max_trials=2", "training.max_epochs=1", "early_terminate={type: none}", "resources.concurrent_trials=1"]

@@ -62,7 +62,7 @@ def submit(
     A cluster behind a token wants RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH here.
     """
     from hoir_ray.spec.load import load_spec
-    from hoir_ray.sweep.plan import plan_sweep
+    from hoir_ray.sweep.planning.plan import plan_sweep
 
     spec, document = load_spec(file, overrides=settings or [])
     plan = plan_sweep(spec, document)

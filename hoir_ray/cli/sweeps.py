@@ -29,7 +29,7 @@ from hoir_ray.machine.files import reason, replacing
 
 if TYPE_CHECKING:
     from hoir_ray.results.sweep_results import SweepResults
-    from hoir_ray.sweep.driver import Driver
+    from hoir_ray.sweep.driving.driver import Driver
 
 SOME_FAILED = 3
 
@@ -49,7 +49,7 @@ def sweep(
     Ctrl-C once stops in order and keeps everything; twice stops at once.
     """
     from hoir_ray.spec.load import load_spec
-    from hoir_ray.sweep.plan import plan_sweep
+    from hoir_ray.sweep.planning.plan import plan_sweep
 
     spec, document = load_spec(file, overrides=settings or [])
     plan = plan_sweep(spec, document)
@@ -87,7 +87,7 @@ def init(
     ] = None,
 ) -> None:
     """Write a first sweep YAML for a picture, with size, budget and time that fit this machine."""
-    from hoir_ray.sweep.starter import write_starter
+    from hoir_ray.sweep.planning.starter import write_starter
 
     print_started(write_starter(picture, out=out))
 
@@ -103,7 +103,7 @@ def validate(
     """Check a sweep YAML without starting anything: paths, types, ranges, conditions, network sizes."""
     from hoir_ray.search.warm_start import preview_warm_start
     from hoir_ray.spec.load import load_spec
-    from hoir_ray.sweep.plan import plan_sweep
+    from hoir_ray.sweep.planning.plan import plan_sweep
     from hoir_ray.tasks.inputs import find_inputs
 
     spec, document = load_spec(file, overrides=settings or [])
@@ -113,7 +113,7 @@ def validate(
     measured = None
     if build:
         progress("loading the data and building two networks")
-        from hoir_ray.sweep.rehearsal import rehearse
+        from hoir_ray.sweep.planning.rehearsal import rehearse
 
         measured = rehearse(plan)
     print_plan(plan, warm_start=warm_start, measured=measured, file=file, as_json=as_json)

@@ -14,7 +14,7 @@ from hoir_ray.spec.load import build_spec, load_spec
 from hoir_ray.spec.schema import SweepSpec
 from hoir_ray.sweep import run as sweep_run
 from hoir_ray.sweep.event_lines import EventLines
-from hoir_ray.sweep.plan import plan_sweep
+from hoir_ray.sweep.planning.plan import plan_sweep
 
 
 def run_sweep(

@@ -35,7 +35,7 @@ from hoir_ray.results.sweep_results import locate_sweep, read_spec
 from hoir_ray.spec.document import Document, dump_document
 from hoir_ray.spec.schema import SweepSpec
 from hoir_ray.storage import Storage, check_storage, open_storage
-from hoir_ray.sweep.plan import Plan
+from hoir_ray.sweep.planning.plan import Plan
 from hoir_ray.sweep.resume import CHANGEABLE, COMMIT, refuse_other_spec, resolved
 from hoir_ray.tasks.inputs import MAX_SHIP_BYTES, Show, find_inputs, hash_inputs, ship_inputs
 from hoir_ray.wording import size

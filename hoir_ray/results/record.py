@@ -102,6 +102,13 @@ class TrialRecord(Config):
         rows = tuple(dict(row) for row in curve)
         return self.change(curve=rows, best=best_row(rows, metric=metric))
 
+    def with_stored(self, stored: Mapping[str, float]) -> TrialRecord:
+        """A copy with metrics of the stored form in the row of the best epoch."""
+        if self.best is None:
+            return self
+        best = {**self.best, **stored}
+        return self.change(best=best, curve=tuple(best if row["epoch"] == best["epoch"] else row for row in self.curve))
+
     def with_row(self, row: Mapping[str, float], *, metric: MetricSpec) -> TrialRecord:
         """One epoch more; an epoch that is trained again takes the place of what was reported from there on."""
         kept, known = self.curve, [self.best] if self.best is not None else []

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from hoir_ray.config import explain, nearest
 from hoir_ray.errors import SpecError
 from hoir_ray.spec.document import Document, dump_document, load_document, parse_document
-from hoir_ray.spec.schema import AshaSpec, Budget, Failures, MedianSpec, ReplicateTop, Resources, StorageSpec, SweepSpec
+from hoir_ray.spec.early_terminate import AshaSpec, MedianSpec
+from hoir_ray.spec.schema import Budget, Failures, ReplicateTop, Resources, StorageSpec, SweepSpec
 
 
 def load_spec(path: Path | str, *, overrides: Sequence[str] = ()) -> tuple[SweepSpec, Document]:

@@ -12,11 +12,14 @@ from hoir_ray.config import Config
 from hoir_ray.errors import RequestError
 from hoir_ray.machine.addresses import check_bucket_uri, check_web_address
 from hoir_ray.spec.conditions import parse_condition
+from hoir_ray.spec.early_terminate import EarlyTerminate, MoAshaSpec, NoStopSpec
 from hoir_ray.spec.parameters import ParameterCase
 from hoir_ray.spec.stored import SIZES, STAND_INS
 from hoir_ray.spec.units import Duration, Size
 
 BucketUri = Annotated[str, AfterValidator(lambda uri: _checked(check_bucket_uri, uri))]
+
+
 WebAddress = Annotated[str, AfterValidator(lambda url: _checked(check_web_address, url))]
 
 
@@ -40,52 +43,6 @@ class MetricSpec(Config):
     def better(self, a: float, b: float) -> bool:
         """Return whether `a` is better than `b`; NaN is never, and nothing is better than NaN."""
         return self.loss(a) < self.loss(b)
-
-
-class AshaSpec(Config):
-    """Asynchronous successive halving: at epochs `min_iter * eta**k` only the best 1/`eta` so far go on.
-
-    Attributes:
-        min_iter: The first rung; unless given, a third of the epochs of the longest trial, before which good settings
-            cannot be told from others.
-    """
-
-    type: Literal["asha"]
-    min_iter: int | None = Field(default=None, ge=1)
-    max_iter: int | None = Field(default=None, ge=1)
-    eta: int = Field(default=3, ge=2)
-
-
-class MoAshaSpec(AshaSpec):
-    """ASHA with the trials at a rung ranked by all metrics: by non-domination, then by distance to others."""
-
-    type: Literal["mo_asha"]  # type: ignore[assignment]
-
-
-class MedianSpec(Config):
-    """Stop a trial whose best value is worse than the median of the others' means up to the same epoch."""
-
-    type: Literal["median"]
-    min_iter: int = Field(default=1, ge=1)
-    min_trials: int = Field(default=5, ge=1)
-
-
-class ForecastSpec(Config):
-    """Stop a trial once its expected end plus two standard deviations is behind the best, or its front out of reach.
-
-    Attributes:
-        min_iter: The first epoch at which that may happen; unless given, a third of the epochs of the longest trial.
-    """
-
-    type: Literal["forecast"]
-    min_iter: int | None = Field(default=None, ge=1)
-
-
-class NoStopSpec(Config):
-    type: Literal["none"] = "none"
-
-
-EarlyTerminate = AshaSpec | MoAshaSpec | MedianSpec | ForecastSpec | NoStopSpec
 
 
 class Resources(Config):

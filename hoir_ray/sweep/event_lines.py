@@ -11,7 +11,7 @@ from hoir_ray.results.metrics import metrics_of
 from hoir_ray.results.ranking import broken_constraint
 from hoir_ray.results.record import TrialRecord
 from hoir_ray.spec.space import Space
-from hoir_ray.sweep.driver import Driver
+from hoir_ray.sweep.driving.driver import Driver
 
 
 class EventLines:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from hoir_ray.results.record import MODELS, TrialRecord, trial_of
 from hoir_ray.storage import Storage
-from hoir_ray.sweep.board import Board
+from hoir_ray.sweep.driving.board import Board
 
 
 class FrontPacks:

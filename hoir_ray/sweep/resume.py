@@ -15,7 +15,8 @@ from typing import Any
 import hoir_ray
 from hoir_ray.config import shorten
 from hoir_ray.errors import RequestError
-from hoir_ray.spec.schema import AshaSpec, ForecastSpec, SweepSpec
+from hoir_ray.spec.early_terminate import AshaSpec, ForecastSpec
+from hoir_ray.spec.schema import SweepSpec
 from hoir_ray.tasks.contents import by_content
 
 # Parts of a spec that may differ when a sweep resumes: they change how much is done and where, not what is searched.

@@ -20,11 +20,11 @@ from hoir_ray.search.warm_start import WarmStartData, load_warm_start, save_warm
 from hoir_ray.spec.document import dump_document
 from hoir_ray.spec.schema import SweepSpec
 from hoir_ray.storage import BackgroundUploader, Lock, Storage, acquire_lock, check_storage, open_storage
-from hoir_ray.sweep.board import Listener
-from hoir_ray.sweep.driver import Driver
+from hoir_ray.sweep.driving.board import Listener
+from hoir_ray.sweep.driving.driver import Driver
 from hoir_ray.sweep.finish import finish
 from hoir_ray.sweep.front_packs import FrontPacks
-from hoir_ray.sweep.plan import Plan
+from hoir_ray.sweep.planning.plan import Plan
 from hoir_ray.sweep.resume import refuse_other_spec, resolved, with_first_rung
 from hoir_ray.tasks.contents import contents_of
 from hoir_ray.tasks.inputs import MAX_SHIP_BYTES, Show, find_inputs, hash_inputs, input_paths, ship_inputs

@@ -19,7 +19,7 @@ from hoir_ray.cluster.cluster import Cluster
 from hoir_ray.cluster.placement import release_orphans
 from hoir_ray.cluster.preemption import LOOK_EVERY_S
 from hoir_ray.results.record import TrialRecord
-from hoir_ray.sweep.driver import Driver
+from hoir_ray.sweep.driving.driver import Driver
 from hoir_ray.trials.attempt import Attempt
 from hoir_ray.trials.failure import describe_death
 from hoir_ray.trials.messages import (

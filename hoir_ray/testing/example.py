@@ -13,8 +13,8 @@ from hoir_ray.spec.load import build_spec
 from hoir_ray.spec.parameters import Scalar
 from hoir_ray.spec.space import build_space
 from hoir_ray.storage import Storage
-from hoir_ray.sweep.driver import Driver
-from hoir_ray.sweep.plan import Candidate
+from hoir_ray.sweep.driving.driver import Driver
+from hoir_ray.sweep.planning.candidate import Candidate
 from hoir_ray.tasks.contract import TaskConfig
 from hoir_ray.testing.simulation import Simulation
 from hoir_ray.training.config import TrainingConfig

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from hoir_ray.results.ledger import Ledger
 from hoir_ray.results.record import TrialRecord
-from hoir_ray.sweep.driver import Driver
+from hoir_ray.sweep.driving.driver import Driver
 
 NODE = "simulated"
 

@@ -88,7 +88,7 @@ run_trial.__mixins__ = (Trial,)  # type: ignore[attr-defined]
 
 def _fit(attempt: Attempt, *, report: Any) -> None:
     if attempt.workers > 1:
-        from hoir_ray.trials.group import train_group
+        from hoir_ray.trials.groups.group import train_group
 
         train_group(attempt, report)
         return

@@ -50,7 +50,7 @@ def test_help_and_validate_need_no_torch():
         "import hoir_ray.cli.main\n"
         "try: hoir_ray.cli.main.main()\n"
         "except SystemExit: pass\n"
-        "import hoir_ray.sweep.plan\n"
+        "import hoir_ray.sweep.planning.plan\n"
         "assert not {'torch', 'ray', 'optuna', 'lightning', 'pandas', 'boto3'} & set(sys.modules), sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from hoir_ray.cli.terminal.live import LiveView
 from hoir_ray.storage import open_storage
-from hoir_ray.sweep.driver import Driver
+from hoir_ray.sweep.driving.driver import Driver
 from hoir_ray.sweep.event_lines import EventLines
 from hoir_ray.testing.example import TEXT, build_driver, run
 

@@ -15,7 +15,7 @@ from hoir_ray.search.optuna_searcher import OptunaSearcher
 from hoir_ray.storage import Storage
 from hoir_ray.storage.s3 import S3Backend
 from hoir_ray.sweep.finish import unreferenced
-from hoir_ray.sweep.plan import plan_sweep
+from hoir_ray.sweep.planning.plan import plan_sweep
 from tests.faults.sweeps import Sweep
 from tests.servers.wandb_backend import WandbBackend
 

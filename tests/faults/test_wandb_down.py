@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hoir_ray.sweep.plan import plan_sweep
+from hoir_ray.sweep.planning.plan import plan_sweep
 from hoir_ray.tasks import load_task
 from hoir_ray.training.loop import train
 from tests.faults.invariants import check_invariants

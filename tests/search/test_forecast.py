@@ -11,10 +11,11 @@ from hoir_ray.errors import RequestError
 from hoir_ray.search.ridge import learned_change
 from hoir_ray.search.stopping import build_rule
 from hoir_ray.spec.document import parse_document
+from hoir_ray.spec.early_terminate import ForecastSpec
 from hoir_ray.spec.load import build_spec
-from hoir_ray.spec.schema import ForecastSpec, MetricSpec
+from hoir_ray.spec.schema import MetricSpec
 from hoir_ray.storage import open_storage
-from hoir_ray.sweep.plan import plan_sweep
+from hoir_ray.sweep.planning.plan import plan_sweep
 from hoir_ray.sweep.resume import refuse_other_spec, with_first_rung
 from hoir_ray.testing.example import TEXT, build_driver, run
 

@@ -27,7 +27,7 @@ from hoir_ray.spec.document import parse_document
 from hoir_ray.spec.load import build_spec
 from hoir_ray.spec.space import Space, build_space
 from hoir_ray.storage import open_storage
-from hoir_ray.sweep.plan import plan_sweep
+from hoir_ray.sweep.planning.plan import plan_sweep
 from hoir_ray.tasks.contract import TaskConfig
 from hoir_ray.testing.example import TEXT, build_driver, run
 from tests.search.play import allowed, choice, number

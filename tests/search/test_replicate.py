@@ -11,7 +11,7 @@ from hoir_ray.results.record import TrialRecord
 from hoir_ray.results.summary import BEST, write_summary
 from hoir_ray.results.sweep_results import SweepResults
 from hoir_ray.storage import open_storage
-from hoir_ray.sweep.driver import Driver
+from hoir_ray.sweep.driving.driver import Driver
 from hoir_ray.testing.example import MAX_EPOCHS, TEXT, build_driver, quality, run
 from hoir_ray.testing.simulation import Simulation
 from hoir_ray.trials.messages import Failed

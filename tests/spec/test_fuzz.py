@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hoir_ray.errors import HoirError
 from hoir_ray.spec.document import parse_document
 from hoir_ray.spec.load import build_spec
-from hoir_ray.sweep.plan import plan_sweep
+from hoir_ray.sweep.planning.plan import plan_sweep
 from tests.spec.test_spec import GOOD
 
 WORDS = st.sampled_from(
@@ -98,7 +98,7 @@ import resource, sys, time
 from hoir_ray.spec.document import parse_document
 from hoir_ray.errors import HoirError
 from hoir_ray.spec.load import build_spec
-from hoir_ray.sweep.plan import plan_sweep
+from hoir_ray.sweep.planning.plan import plan_sweep
 
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 began = time.process_time()

@@ -7,8 +7,8 @@ import pytest
 from hoir_ray.errors import SpecError
 from hoir_ray.spec.document import parse_document
 from hoir_ray.spec.load import build_spec
-from hoir_ray.sweep import plan as plan_module
-from hoir_ray.sweep.plan import plan_sweep
+from hoir_ray.sweep.planning import plan as plan_module
+from hoir_ray.sweep.planning.plan import plan_sweep
 
 TEXT = """\
 name: candidates

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from hoir_ray.storage import BackgroundUploader, Storage, open_storage
-from hoir_ray.sweep.retries import MAX_PREEMPTIONS
+from hoir_ray.sweep.driving.retries import MAX_PREEMPTIONS
+from hoir_ray.sweep.driving.running import GRACE_S, START_S
 from hoir_ray.sweep.run import _look_outside
-from hoir_ray.sweep.running import GRACE_S, START_S
 from hoir_ray.testing.example import MAX_EPOCHS, TEXT, build_driver
 from hoir_ray.trials.messages import Failed
 

@@ -14,7 +14,7 @@ from hoir_ray.spec.document import dump_document
 from hoir_ray.spec.load import load_spec
 from hoir_ray.spec.schema import SweepSpec
 from hoir_ray.storage import open_storage
-from hoir_ray.sweep.plan import plan_sweep
+from hoir_ray.sweep.planning.plan import plan_sweep
 from hoir_ray.sweep.resume import refuse_other_spec, resolved
 from hoir_ray.tasks import load_task
 from hoir_ray.tasks.contents import MAX_WHOLE_BYTES, contents_of, fingerprint

@@ -6,7 +6,7 @@ import pytest
 
 from hoir_ray.results.record import TrialRecord
 from hoir_ray.spec.schema import Failures
-from hoir_ray.sweep.retries import MAX_PAUSE_S, MAX_PREEMPTIONS, after, is_worth_retrying, too_many
+from hoir_ray.sweep.driving.retries import MAX_PAUSE_S, MAX_PREEMPTIONS, after, is_worth_retrying, too_many
 from hoir_ray.trials.messages import Failed
 
 RECORD = TrialRecord(trial="t0001", number=1, parameters={}, attempt=1)

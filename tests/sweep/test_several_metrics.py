@@ -15,9 +15,10 @@ from hoir_ray.results.sweep_results import SweepResults
 from hoir_ray.search.stopping import build_rule
 from hoir_ray.search.stopping.mo_asha import Fronts
 from hoir_ray.spec.conditions import parse_condition
-from hoir_ray.spec.schema import MetricSpec, MoAshaSpec
+from hoir_ray.spec.early_terminate import MoAshaSpec
+from hoir_ray.spec.schema import MetricSpec
 from hoir_ray.storage import Storage, open_storage
-from hoir_ray.sweep.driver import Driver
+from hoir_ray.sweep.driving.driver import Driver
 from hoir_ray.sweep.front_packs import FrontPacks
 from hoir_ray.testing.example import TEXT, build_driver, quality
 from hoir_ray.testing.simulation import Simulation

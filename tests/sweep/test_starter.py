@@ -8,9 +8,9 @@ from PIL import Image
 
 from hoir_ray.errors import DataError, RequestError
 from hoir_ray.spec.load import load_spec
-from hoir_ray.sweep.plan import plan_sweep
-from hoir_ray.sweep.rehearsal import rehearse
-from hoir_ray.sweep.starter import write_starter
+from hoir_ray.sweep.planning.plan import plan_sweep
+from hoir_ray.sweep.planning.rehearsal import rehearse
+from hoir_ray.sweep.planning.starter import write_starter
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from hoir_ray.search.optuna_searcher import OptunaSearcher
 from hoir_ray.spec.document import parse_document
 from hoir_ray.spec.load import build_spec
 from hoir_ray.storage import Storage, open_storage
-from hoir_ray.sweep.driver import Driver
-from hoir_ray.sweep.plan import Plan, plan_sweep
+from hoir_ray.sweep.driving.driver import Driver
+from hoir_ray.sweep.planning.plan import Plan, plan_sweep
 from hoir_ray.testing.example import TEXT, build_driver
 
 FRONT = TEXT.replace(

@@ -17,7 +17,7 @@ from hoir_ray.spec.document import dump_document, parse_document
 from hoir_ray.spec.load import build_spec
 from hoir_ray.spec.schema import SweepSpec
 from hoir_ray.storage import Storage, open_storage
-from hoir_ray.sweep.plan import plan_sweep
+from hoir_ray.sweep.planning.plan import plan_sweep
 from hoir_ray.sweep.resume import refuse_other_spec, resolved
 from hoir_ray.tasks import inputs, load_task
 from hoir_ray.tasks.inputs import HashedInput, find_inputs, hash_inputs, input_paths, ship_inputs

@@ -20,8 +20,8 @@ from hoir_ray.cluster.cluster import Cluster
 from hoir_ray.results.front import knee
 from hoir_ray.results.metrics import metrics_of
 from hoir_ray.results.record import TrialRecord
-from hoir_ray.sweep.board import Listener
-from hoir_ray.sweep.driver import Driver
+from hoir_ray.sweep.driving.board import Listener
+from hoir_ray.sweep.driving.driver import Driver
 from hoir_ray.sweep.event_lines import EventLines, varied_settings
 
 NUM_LEADERS = 6

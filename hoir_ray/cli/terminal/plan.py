@@ -11,7 +11,7 @@ from hoir_ray import wording
 if TYPE_CHECKING:
     from hoir_ray.search.portfolio.document import Portfolio
     from hoir_ray.search.warm_start import WarmStartData
-    from hoir_ray.sweep.plan import Plan
+    from hoir_ray.sweep.planning.plan import Plan
 from hoir_ray.cli.terminal.console import console, print_json, print_pairs, styled, warn
 
 

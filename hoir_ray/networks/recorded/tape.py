@@ -1,11 +1,10 @@
-"""A network written down as the list of operations that native/tape.h runs: made once, run many times."""
+"""A network as a tape: a flat list of operations on numbered values, which the compiled kernels run."""
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import IntEnum, auto
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -17,6 +16,7 @@ from hoir_ray.networks.combine import Join
 from hoir_ray.networks.mlp import MLP
 from hoir_ray.networks.native import max_abs
 from hoir_ray.networks.native.links import in_range, plan_of
+from hoir_ray.networks.recorded.structs import Operation, OperationStruct, ParameterStruct, TapeStruct, ValueStruct
 
 
 class UnrecordableError(Exception):
@@ -50,58 +50,6 @@ class Recordable(Protocol):
         ...
 
 
-class _Operation(IntEnum):
-    """`enum operation` of native/tape.h."""
-
-    LINKS = 0
-    BIAS = auto()
-    FOLD = auto()
-    RELU = auto()
-    TANH = auto()
-    MULTIPLY = auto()
-    MODULATE = auto()
-    ADD = auto()
-    PICK = auto()
-    MAX_ABS = auto()
-    MAX_CENTER = auto()
-    L2 = auto()
-    LAYER_NORM = auto()
-
-
-class _OperationStruct(ctypes.Structure):
-    _fields_ = (
-        *((name, ctypes.c_int64) for name in ("kind", "from_", "other", "to", "weight", "bias", "adds")),
-        ("constant", ctypes.c_double),
-        ("plan", ctypes.c_void_p),
-    )
-
-
-class _ValueStruct(ctypes.Structure):
-    _fields_ = tuple((name, ctypes.c_int64) for name in ("width", "has_gradient", "kept"))
-
-
-class ParameterStruct(ctypes.Structure):
-    """`Parameter` of native/tape.h; the addresses are filled in for every run, since tensors may be replaced."""
-
-    _fields_ = (
-        *((name, ctypes.c_void_p) for name in ("value", "moment", "square")),
-        *((name, ctypes.c_int64) for name in ("rows", "columns", "is_transposed")),
-        ("plan", ctypes.c_void_p),
-    )
-
-
-class TapeStruct(ctypes.Structure):
-    """`Tape` of native/tape.h."""
-
-    _fields_ = (
-        *(
-            (name, ctypes.c_int64)
-            for name in ("num_values", "num_operations", "num_shared", "num_parameters", "kept_width")
-        ),
-        *((name, ctypes.c_void_p) for name in ("values", "operations", "parameters")),
-    )
-
-
 class Tape:
     """Operations in the order of their running; its methods take and return numbers of values.
 
@@ -114,8 +62,8 @@ class Tape:
         self.dtype = dtype
         self.parameters: list[Tensor] = []
         self._specs: list[ParameterStruct] = []
-        self._values: list[_ValueStruct] = []
-        self._operations: list[_OperationStruct] = []
+        self._values: list[ValueStruct] = []
+        self._operations: list[OperationStruct] = []
         self._plans: list[Any] = []  # kept alive for the addresses in the others
         self._shared_values: set[int] = set()
         self._num_shared, self._kept_width = 0, 0
@@ -153,11 +101,11 @@ class Tape:
         picked = self._values[value]
         if picked.has_gradient and picked.kept < 0:
             picked.kept, self._kept_width = self._kept_width, self._kept_width + picked.width
-        return self._step(_Operation.PICK, value, width=picked.width)
+        return self._step(Operation.PICK, value, width=picked.width)
 
     def add(self, one: int, other: int) -> int:
         """The sum of two values."""
-        return self._step(_Operation.ADD, one, other=other, width=self._values[one].width)
+        return self._step(Operation.ADD, one, other=other, width=self._values[one].width)
 
     def links(self, value: int, weight: Tensor, *, basis: Basis, join: Join, is_transposed: bool = False) -> int:
         """A layer of links; a linear layer is one of the identity, whose weight is the table's transpose."""
@@ -169,17 +117,17 @@ class Tape:
         address = ctypes.addressof(plan.contents)
         number = self._parameter(weight, rows=num_inputs * basis.num_rows, columns=out, plan=address)
         self._specs[number].is_transposed = is_transposed
-        return self._step(_Operation.LINKS, value, width=out, weight=number, plan=address, has_gradient=True)
+        return self._step(Operation.LINKS, value, width=out, weight=number, plan=address, has_gradient=True)
 
     def bias(self, value: int, bias: Tensor | None) -> int:
         """Added in place."""
         if bias is not None:
-            self._in_place(_Operation.BIAS, value, bias=self._parameter(bias, rows=1, columns=len(bias)))
+            self._in_place(Operation.BIAS, value, bias=self._parameter(bias, rows=1, columns=len(bias)))
         return value
 
     def relu(self, value: int) -> int:
         """In place."""
-        self._in_place(_Operation.RELU, value)
+        self._in_place(Operation.RELU, value)
         return value
 
     def normalize(self, value: int, kind: str, eps: float, *parameters: Tensor) -> int:
@@ -187,24 +135,24 @@ class Tape:
         width = self._values[value].width
         numbers = [self._parameter(parameter, rows=1, columns=width) for parameter in parameters]
         weight, bias = numbers or (0, 0)
-        return self._step(_Operation[kind], value, width=width, constant=eps, weight=weight, bias=bias)
+        return self._step(Operation[kind], value, width=width, constant=eps, weight=weight, bias=bias)
 
     def fold(self, value: int, period: float) -> int:
         """Mirror images; see `basis.fold`."""
-        return self._step(_Operation.FOLD, value, width=self._values[value].width, constant=period)
+        return self._step(Operation.FOLD, value, width=self._values[value].width, constant=period)
 
     def tanh(self, value: int) -> int:
         """In place."""
-        self._in_place(_Operation.TANH, value)
+        self._in_place(Operation.TANH, value)
         return value
 
     def modulate(self, value: int, by: int) -> int:
         """value * (1 + scale) + shift, where `by` has both side by side, or the scale alone."""
-        return self._step(_Operation.MODULATE, value, other=by, width=self._values[value].width)
+        return self._step(Operation.MODULATE, value, other=by, width=self._values[value].width)
 
     def multiply(self, one: int, other: int) -> int:
         """The product of two values."""
-        return self._step(_Operation.MULTIPLY, one, other=other, width=self._values[one].width)
+        return self._step(Operation.MULTIPLY, one, other=other, width=self._values[one].width)
 
     def close(self) -> TapeStruct:
         """The whole, with its arrays held by it.
@@ -213,11 +161,11 @@ class Tape:
             UnrecordableError: If a value's gradient would have to be added up by operations that only set it.
         """
         written: set[int] = set()
-        adding = (_Operation.LINKS, _Operation.FOLD)
+        adding = (Operation.LINKS, Operation.FOLD)
         for operation in reversed(self._operations):
             if operation.to == operation.from_:
                 continue
-            if operation.kind == _Operation.PICK:  # its gradients are kept apart until all samples are through
+            if operation.kind == Operation.PICK:  # its gradients are kept apart until all samples are through
                 written.add(operation.from_)
                 continue
             operation.adds = operation.from_ in written
@@ -225,8 +173,8 @@ class Tape:
                 raise UnrecordableError("a value is read by several operations that set its gradient")
             written |= {operation.from_, operation.other} if _reads_two(operation) else {operation.from_}
         arrays: dict[str, ctypes.Array[Any]] = {
-            "values": (_ValueStruct * len(self._values))(*self._values),
-            "operations": (_OperationStruct * len(self._operations))(*self._operations),
+            "values": (ValueStruct * len(self._values))(*self._values),
+            "operations": (OperationStruct * len(self._operations))(*self._operations),
             "parameters": (ParameterStruct * len(self._specs))(*self._specs),
         }
         tape = TapeStruct(
@@ -241,7 +189,7 @@ class Tape:
         return tape
 
     def _value(self, width: int, *, has_gradient: bool) -> int:
-        self._values.append(_ValueStruct(width=width, has_gradient=has_gradient, kept=-1))
+        self._values.append(ValueStruct(width=width, has_gradient=has_gradient, kept=-1))
         return len(self._values) - 1
 
     def _parameter(self, parameter: Tensor, *, rows: int, columns: int, plan: int | None = None) -> int:
@@ -251,20 +199,18 @@ class Tape:
         self._specs.append(ParameterStruct(rows=rows, columns=columns, plan=plan))
         return len(self._specs) - 1
 
-    def _step(
-        self, kind: _Operation, value: int, *, width: int, has_gradient: bool | None = None, **fields: Any
-    ) -> int:
+    def _step(self, kind: Operation, value: int, *, width: int, has_gradient: bool | None = None, **fields: Any) -> int:
         known = bool(self._values[value].has_gradient)
         to = self._value(width, has_gradient=known if has_gradient is None else has_gradient)
-        if value in self._shared_values and kind != _Operation.PICK:
+        if value in self._shared_values and kind != Operation.PICK:
             self._shared_values.add(to)
-        self._append(_OperationStruct(kind=kind, from_=value, to=to, **fields))
+        self._append(OperationStruct(kind=kind, from_=value, to=to, **fields))
         return to
 
-    def _in_place(self, kind: _Operation, value: int, **fields: int) -> None:
-        self._append(_OperationStruct(kind=kind, from_=value, to=value, **fields))
+    def _in_place(self, kind: Operation, value: int, **fields: int) -> None:
+        self._append(OperationStruct(kind=kind, from_=value, to=value, **fields))
 
-    def _append(self, operation: _OperationStruct) -> None:
+    def _append(self, operation: OperationStruct) -> None:
         if operation.to in self._shared_values:
             if self._num_shared < len(self._operations):
                 raise UnrecordableError("operations on shared rows must come before those of samples")
@@ -302,8 +248,8 @@ def _refuse_hooks(module: nn.Module) -> None:
         raise UnrecordableError(f"a {type(module).__name__} has hooks")
 
 
-def _reads_two(operation: _OperationStruct) -> bool:
-    return operation.kind in (_Operation.ADD, _Operation.MULTIPLY, _Operation.MODULATE)
+def _reads_two(operation: OperationStruct) -> bool:
+    return operation.kind in (Operation.ADD, Operation.MULTIPLY, Operation.MODULATE)
 
 
 def _sequence(tape: Tape, module: nn.Sequential, value: int) -> int:

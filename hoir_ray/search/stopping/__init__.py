@@ -9,7 +9,8 @@ from hoir_ray.search.stopping.forecast import Forecast
 from hoir_ray.search.stopping.median import MedianStop
 from hoir_ray.search.stopping.mo_asha import MoAsha
 from hoir_ray.search.stopping.rule import NeverStop, StoppingRule
-from hoir_ray.spec.schema import AshaSpec, EarlyTerminate, ForecastSpec, MedianSpec, MetricSpec, MoAshaSpec
+from hoir_ray.spec.early_terminate import AshaSpec, EarlyTerminate, ForecastSpec, MedianSpec, MoAshaSpec
+from hoir_ray.spec.schema import MetricSpec
 
 
 def build_rule(spec: EarlyTerminate, *, metrics: Sequence[MetricSpec]) -> StoppingRule:

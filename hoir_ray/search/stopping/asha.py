@@ -5,7 +5,8 @@ from __future__ import annotations
 import bisect
 
 from hoir_ray.search.stopping.rule import CurvesOnly, Row, loss_of
-from hoir_ray.spec.schema import AshaSpec, MetricSpec
+from hoir_ray.spec.early_terminate import AshaSpec
+from hoir_ray.spec.schema import MetricSpec
 
 
 class Asha(CurvesOnly):

@@ -12,7 +12,8 @@ import numpy as np
 from hoir_ray.results.front import beats
 from hoir_ray.search.ridge import learned_change
 from hoir_ray.search.stopping.rule import Row, loss_of
-from hoir_ray.spec.schema import ForecastSpec, MetricSpec
+from hoir_ray.spec.early_terminate import ForecastSpec
+from hoir_ray.spec.schema import MetricSpec
 
 MIN_FINISHED, MAX_FINISHED = 5, 200  # trials from which a forecast is made
 DEVIATIONS = 2.0

@@ -7,7 +7,8 @@ import math
 from dataclasses import dataclass
 
 from hoir_ray.search.stopping.rule import CurvesOnly, Row, loss_of
-from hoir_ray.spec.schema import MedianSpec, MetricSpec
+from hoir_ray.spec.early_terminate import MedianSpec
+from hoir_ray.spec.schema import MetricSpec
 
 
 class MedianStop(CurvesOnly):

@@ -16,7 +16,7 @@ import sys
 import time
 from pathlib import Path
 
-WORKER, DRIVER = "hoir_ray.trials.worker", "hoir_ray.sweep.driver"
+WORKER, DRIVER = "hoir_ray.trials.worker", "hoir_ray.sweep.driving.driver"
 
 
 def hold(fault, attempt, rank):

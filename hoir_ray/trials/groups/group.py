@@ -16,9 +16,9 @@ from ray.train.torch import TorchTrainer
 
 from hoir_ray.trials.attempt import Attempt
 from hoir_ray.trials.failure import describe, describe_death, lost_touch
-from hoir_ray.trials.mailbox import Mailbox
+from hoir_ray.trials.groups.mailbox import Mailbox
+from hoir_ray.trials.groups.process_group import NodeTorchConfig
 from hoir_ray.trials.messages import Arrived, Failed, Message, Placed, StorageFailed, parse_message
-from hoir_ray.trials.process_group import NodeTorchConfig
 
 POLL_S = 1.0
 STOP_S = 90.0  # for workers to come to the end of an epoch and of their uploads, after the trial was told to stop

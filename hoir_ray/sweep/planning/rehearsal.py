@@ -8,7 +8,8 @@ import torch
 
 from hoir_ray.errors import WorkError
 from hoir_ray.storage import open_storage
-from hoir_ray.sweep.plan import NetworkSize, Plan
+from hoir_ray.sweep.planning.candidate import NetworkSize
+from hoir_ray.sweep.planning.plan import Plan
 from hoir_ray.tasks.localize import localize
 
 MAX_PARAMETERS = 200_000_000

@@ -6,21 +6,20 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from hoir_ray.errors import SpecError, StorageError
-from hoir_ray.results.ledger import Ledger, trial_name
+from hoir_ray.errors import StorageError
+from hoir_ray.results.ledger import Ledger
 from hoir_ray.results.record import State, TrialRecord, now
-from hoir_ray.search.replicate import next_replicate
 from hoir_ray.search.searcher import build_searcher
 from hoir_ray.search.stopping import build_rule
 from hoir_ray.search.warm_start import WarmStartData
 from hoir_ray.spec.parameters import Scalar
 from hoir_ray.spec.schema import SweepSpec
 from hoir_ray.spec.space import Space
-from hoir_ray.sweep import retries
-from hoir_ray.sweep.board import Board
-from hoir_ray.sweep.creation import Creation
-from hoir_ray.sweep.plan import Candidate
-from hoir_ray.sweep.running import Running
+from hoir_ray.sweep.driving import retries
+from hoir_ray.sweep.driving.board import Board
+from hoir_ray.sweep.driving.proposals import Proposals
+from hoir_ray.sweep.driving.running import Running
+from hoir_ray.sweep.planning.candidate import Candidate
 from hoir_ray.trials.messages import Failed
 
 LOOK_EVERY_S = 1.0
@@ -36,7 +35,7 @@ class Driver:
 
     Attributes:
         board: The trials' records, counts and leaders.
-        searcher: Draws the points, and knows how their trials ended.
+        searcher, proposals: Draw the points, and make new trials of them.
         rule: Stops trials early.
         checks: Called again and again; they stop the driver for what it cannot see itself.
         stop_reason: Why the sweep stops; None while it does not.
@@ -72,8 +71,7 @@ class Driver:
         self._waiting: dict[str, float] = {}  # trial -> not before
         self._running: dict[str, Running] = {}
         self._moved_at = self._looked_at = -math.inf
-        self._exhausted = False
-        self._creation: Creation | None = None
+        self.proposals = Proposals(spec, self.board, self.searcher, candidate=candidate)
         self._began_at = clock()
         self._recall()
 
@@ -101,18 +99,9 @@ class Driver:
     @property
     def finished(self) -> bool:
         """True once nothing runs, nothing waits and nothing new is to come."""
-        if self._running or self._creation is not None:
+        if self._running or self.proposals.is_pending:
             return False
-        if self.stop_reason is not None:
-            return True
-        if self._waiting or not self._searched_enough:
-            return False
-        return next_replicate(self.spec, self.records.values()) is None
-
-    @property
-    def _searched_enough(self) -> bool:
-        limit = self.spec.budget.max_trials
-        return self._exhausted or (limit is not None and self.board.num_searched >= limit)
+        return self.stop_reason is not None or (not self._waiting and self.proposals.are_over)
 
     def next(self) -> TrialRecord | None:
         """The trial to start now: an interrupted or retried one first, then a new point; None if there is none yet."""
@@ -125,34 +114,15 @@ class Driver:
         return self._new_trial()
 
     def _new_trial(self) -> TrialRecord | None:
-        if self._creation is None and (drawn := self._draw(self.board.next_number)) is not None:
-            self._creation = Creation(drawn, ledger=self.board.ledger, searcher=self.searcher)
         try:
-            record = self._creation.result() if self._creation is not None else None
+            record = self.proposals.next()
         except StorageError as error:
-            self._creation = None
             self.storage_failed(str(error))
             return None
         if record is None:
             return None
-        self._creation = None
         self.board.add(record)
         return self._hand_out(record.trial)  # last: the live view looks up what runs from another thread
-
-    def _draw(self, number: int) -> TrialRecord | None:
-        """The next point as a record, which is no trial before its number is ours; None if there is no point left."""
-        name = trial_name(number)
-        if not self._searched_enough:
-            point = self.searcher.ask(name, refuse=self._refusal)
-            if point is not None:
-                record = self.candidate(point).record(name, number=number, parameters=point)
-                return record.change("created", created_at=now())
-            self._exhausted = True
-        again = next_replicate(self.spec, self.records.values())
-        if again is None:
-            return None
-        record = again.record(name, number=number)
-        return record.change(f"created, {record.replicate_of} with seed {record.seed}", created_at=now())
 
     def _hand_out(self, name: str) -> TrialRecord:
         self._running[name] = Running(asked_at=self.clock(), saved_at=self.clock())
@@ -217,19 +187,11 @@ class Driver:
         if (reason is not None or is_over_time) and row["epoch"] < self.candidate(record.parameters).max_epochs:
             if reason is None:
                 return self._timed_out(record)
-            self._end(record, state="PRUNED", reason=reason)
-            return reason
+            return self._end(record, state="PRUNED", reason=reason)
         if due := running.is_to_be_saved(num_running=len(self._running), now=clock):
             running.saved_at = clock
         self.board.keep(record, save=due, event="epoch")
         return None
-
-    def _refusal(self, point: Mapping[str, Scalar]) -> str | None:
-        """Return why a point cannot be tried: a constraint that it breaks, or settings that do not go together."""
-        try:
-            return self.candidate(point).refusal
-        except SpecError as error:
-            return str(error)
 
     def _decide(self, record: TrialRecord, row: Mapping[str, float]) -> str | None:
         """The stopping rule's reason; runs with other seeds train to their end and are compared with no other."""
@@ -242,16 +204,12 @@ class Driver:
         """The trial trained to its own end and its model is published.
 
         Args:
-            stored: Metrics of its stored form, which join those of the best epoch.
+            stored: Metrics of its stored form.
         """
         record = self.records[name]
         if record.ended:
             return
-        if record.best is not None:
-            best = {**record.best, **stored}
-            curve = tuple(best if row["epoch"] == best["epoch"] else row for row in record.curve)
-            record = record.change(best=best, curve=curve)
-        self._end(record.change(model=model), state="FINISHED", reason=reason)
+        self._end(record.with_stored(stored).change(model=model), state="FINISHED", reason=reason)
 
     def failed(self, name: str, failure: Failed) -> None:
         """An attempt broke; it is tried again, later, unless that is pointless or was done often enough."""
@@ -302,21 +260,21 @@ class Driver:
     def _timed_out(self, record: TrialRecord) -> str:
         limit_s = self.spec.failures.trial_timeout
         reason = f"took longer than failures.trial_timeout {limit_s:g} s; it got to epoch {record.epochs}"
-        self._end(record, state="TIMEOUT", reason=reason)
-        return reason
+        return self._end(record, state="TIMEOUT", reason=reason)
 
     def _requeue(self, record: TrialRecord, *, event: str, reason: str, pause_s: float = 0.0) -> None:
         self._forget(record.trial)
         self._waiting[record.trial] = self.clock() + pause_s
         self.board.keep(record.change(event, state="PENDING", reason=reason), save=True, event="retried")
 
-    def _end(self, record: TrialRecord, *, state: State, reason: str) -> None:
+    def _end(self, record: TrialRecord, *, state: State, reason: str) -> str:
         record = record.change(f"{state.lower()}: {reason}", state=state, reason=reason, ended_at=now())
         self._forget(record.trial)
         self.searcher.tell(record)
         if state == "FINISHED" and not record.is_replicate:
             self.rule.finished(record.trial)
         self.board.end(record)
+        return reason
 
     def _forget(self, name: str) -> None:
         self._running.pop(name, None)

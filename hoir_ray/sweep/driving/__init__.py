@@ -1,0 +1,1 @@
+"""The driver: which trial starts next, when one is stopped, and how each one ended. No Ray, no Optuna."""

@@ -1,0 +1,1 @@
+"""The plan of a sweep, made and checked before anything starts."""

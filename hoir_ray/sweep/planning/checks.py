@@ -1,0 +1,155 @@
+"""Checks of a sweep against its task: metrics, trackers, sizes of its networks, and warnings."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hoir_ray.config import nearest
+from hoir_ray.errors import SpecError
+from hoir_ray.networks.resolve import unused_fields
+from hoir_ray.spec.conditions import STATIC_METRICS, parse_condition
+from hoir_ray.spec.document import Document
+from hoir_ray.spec.parameters import Scalar
+from hoir_ray.spec.schema import Resources, SweepSpec
+from hoir_ray.spec.space import Dimension, Space
+from hoir_ray.spec.stored import stored_metrics_of
+from hoir_ray.sweep.planning.candidate import NetworkSize, static_metrics, trial_config
+from hoir_ray.sweep.planning.feasibility import feasible_sizes
+from hoir_ray.tasks import load_task
+from hoir_ray.tasks.contract import Task
+from hoir_ray.trackers import tracker_names
+
+MAX_CORNERS = 2_000
+
+
+NUM_SAMPLES = 200
+
+
+def known_task(spec: SweepSpec, document: Document) -> Task[Any]:
+    try:
+        return load_task(spec.task)
+    except SpecError as error:
+        raise SpecError(f"{error} ({document.place('task')})") from None
+
+
+def check_metrics(spec: SweepSpec, task: Task[Any], document: Document | None) -> None:
+    known = task.metrics | stored_metrics_of(task.metrics)
+    for number, metric in enumerate(spec.metrics):
+        if metric.name not in known:
+            place = ""
+            if document is not None:
+                single = ("metric",) in document.lines
+                keys = ("metric", "name") if single else ("metrics", str(number), "name")
+                place = f" ({document.place(*keys)})"
+            raise SpecError(
+                f"metric: task '{task.name}' has no metric '{metric.name}'.{nearest(metric.name, known)} "
+                f"Known: {', '.join(sorted(known))}{place}"
+            )
+    for text in spec.constraints:
+        try:
+            parse_condition(text, known=known)
+        except Exception as error:
+            place = f" ({document.place('constraints')})" if document else ""
+            raise SpecError(f"constraints: {error}{place}") from None
+
+
+def check_trackers(spec: SweepSpec, document: Document | None) -> None:
+    known = tracker_names()
+    for name in spec.trackers:
+        if name not in known:
+            place = f" ({document.place('trackers', name)})" if document else ""
+            shown = ", ".join(known)
+            raise SpecError(f"trackers.{name}: unknown tracker.{nearest(name, known)} Known: {shown}{place}")
+
+
+def sizes_of(
+    spec: SweepSpec, task: Task[Any], space: Space, document: Document | None
+) -> tuple[NetworkSize, NetworkSize]:
+    smallest: NetworkSize | None = None
+    largest: NetworkSize | None = None
+    for point in _probes(space):
+        try:
+            size = NetworkSize(point, task.num_parameters(trial_config(spec, task, point)))
+        except SpecError as error:
+            path = str(error).split(":", 1)[0]
+            keys = ("data", path.removeprefix("data.")) if path.startswith("data.") else ("parameters", path)
+            raise SpecError(f"{error}" + (f" ({document.place(*keys)})" if document else "")) from None
+        if smallest is None or size.num_parameters < smallest.num_parameters:
+            smallest = size
+        if largest is None or size.num_parameters > largest.num_parameters:
+            largest = size
+    assert smallest is not None
+    assert largest is not None
+    return smallest, largest
+
+
+def check_feasible(
+    spec: SweepSpec, smallest: NetworkSize, largest: NetworkSize, document: Document | None
+) -> tuple[int, int]:
+    static = [c for c in map(parse_condition, spec.constraints) if c.names <= STATIC_METRICS]
+    ends = smallest.num_parameters, largest.num_parameters
+    found = feasible_sizes(static, smallest=ends[0], largest=ends[1])
+    if found is None:
+        place = f" ({document.place('constraints')})" if document else ""
+        raise SpecError(
+            f"constraints: no network of this space meets '{' and '.join(c.text for c in static)}'; they have from "
+            f"{ends[0]:,} to {ends[1]:,} parameters{place}"
+        )
+    return found
+
+
+def _probes(space: Space) -> Iterator[dict[str, Scalar]]:
+    """Points that show a space's bounds: every choice with all ranges low, then high, then some at random."""
+    for end in (0, -1):
+
+        def ends(dimension: Dimension, end: int = end) -> list[Scalar]:
+            corners = dimension.corners()
+            return corners if dimension.choices is not None else [corners[end]]
+
+        yield from itertools.islice(space.points(ends), MAX_CORNERS)
+    generator = random.Random(0)
+    for _ in range(NUM_SAMPLES):
+        yield space.draw(lambda d: generator.choice(d.corners()))
+
+
+def _resource_warnings(resources: Resources) -> Iterator[str]:
+    here, cpus = os.cpu_count() or 1, resources.cpus * resources.workers
+    if cpus > here:
+        yield f"resources.cpus: a trial asks for {cpus:g} CPUs, this machine has {here}: only for a cluster"
+    if resources.gpus > 0 and not list(Path("/dev").glob("nvidia[0-9]*")):
+        yield f"resources.gpus: a trial asks for {resources.gpus:g} GPUs, this machine has none: only for a cluster"
+
+
+def warnings_of(
+    spec: SweepSpec,
+    task: Task[Any],
+    space: Space,
+    smallest: NetworkSize,
+    largest: NetworkSize,
+    *,
+    grid_size: int | None,
+) -> Iterator[str]:
+    yield from _resource_warnings(spec.resources)
+    if spec.method == "gp":
+        yield "method: 'gp' is now what 'bayes' is; it was Optuna's, which drew all parameters with a 'when' at random"
+    unused: set[str] = set()
+    for point in _probes(space):
+        config = trial_config(spec, task, point)
+        unused |= {path for path in unused_fields(config.network) if path in spec.parameters}
+    for path in sorted(unused):
+        yield f"{path}: changes nothing in some of the points; give it a 'when:' so that no trial is spent on it"
+    limit = spec.budget.max_trials
+    if grid_size is not None and limit is not None and grid_size > limit:
+        yield f"budget.max_trials: the grid has {grid_size:,} points, and only {limit:,} will be tried"
+    for text in spec.constraints:
+        condition = parse_condition(text)
+        if condition.names <= STATIC_METRICS:
+            configs = [trial_config(spec, task, size.point) for size in (smallest, largest)]
+            ends = [static_metrics(task, config, names=condition.names) for config in configs]
+            if all(condition.holds(end) for end in ends):
+                yield f"constraints: '{text}' holds for the smallest and the largest network; it may exclude nothing"
