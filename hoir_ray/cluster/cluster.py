@@ -49,7 +49,7 @@ class Cluster:
 
     @property
     def death(self) -> str:
-        """What of Ray has died; empty as long as nothing has."""
+        """Name the process of Ray that has died; empty as long as none has."""
         return self._health.death
 
     def capacity(self) -> Capacity:

@@ -82,7 +82,7 @@ def _start(folder: Path) -> None:
 
 
 def _strain(folder: Path) -> str:
-    """What the machine lacks, where it lacks something."""
+    """Name the resource that the machine lacks, if it lacks one."""
     load, num_cpus = os.getloadavg()[0], os.cpu_count() or 1
     free = shutil.disk_usage(folder.parent).free
     if free < _MIN_FREE_BYTES:

@@ -23,7 +23,7 @@ def cache_folder() -> Path:
 
 
 def is_private(path: Path, *, of_folder: bool) -> bool:
-    """Whether a file or folder is no link, is this user's, and can be changed by nobody else."""
+    """Return whether a file or folder is no link, belongs to this user, and can be changed by no other."""
     try:
         found = path.lstat()
     except OSError:
@@ -33,7 +33,7 @@ def is_private(path: Path, *, of_folder: bool) -> bool:
 
 
 def is_own(path: Path) -> bool:
-    """Whether a file or folder is no link of either kind and is this user's; who else may write there is not asked."""
+    """Return whether a file or folder is no link of either kind and belongs to this user."""
     try:
         found = path.lstat()
     except OSError:

@@ -109,7 +109,7 @@ def _dynamo_names() -> Mapping[str, Any]:
 
 
 def _real(name: str, *, known: object) -> Any:
-    """What `torch._dynamo` itself has under this name, or None while it is not loaded."""
+    """Return the attribute of `torch._dynamo` itself, or None while it is not loaded."""
     found = vars(sys.modules[DYNAMO]).get(name)
     return None if found is known else found
 
@@ -125,7 +125,7 @@ class _IfLoaded(type):
 
 
 class OptimizedModule(metaclass=_IfLoaded):
-    """What torch.compile makes of a module; nothing is one before `torch._dynamo` is loaded."""
+    """Stand-in for the class that torch.compile returns; no module is one before `torch._dynamo` is loaded."""
 
 
 def disable(fn: Callable[..., Any], *arguments: Any, **options: Any) -> Callable[..., Any]:
@@ -142,7 +142,7 @@ def disable(fn: Callable[..., Any], *arguments: Any, **options: Any) -> Callable
 
 
 def graph_break(*arguments: Any, **options: Any) -> None:
-    """Nothing, where nothing is being compiled."""
+    """Do nothing, since nothing is being compiled."""
 
 
 def _signal_names() -> Mapping[str, Any]:

@@ -57,7 +57,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
 @contextlib.contextmanager
 def replacing_path(path: Path) -> Iterator[Path]:
-    """As `replacing`, for a writer that opens files itself: yields the path, of the same suffix, to write to."""
+    """Replace a file as `replacing` does, for a writer that opens files itself: yields the path, of the same suffix."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f"{UNFINISHED}{uuid.uuid4().hex}{path.suffix}"
     try:

@@ -8,7 +8,7 @@ _NAMES = ("127.0.0.1", "localhost")
 
 
 def is_own_name(host: str) -> bool:
-    """Whether a request's Host header names this machine.
+    """Return whether a request's Host header names this machine.
 
     The page of another site could reach loopback under its own name (DNS rebinding), and is to get no answer.
     """

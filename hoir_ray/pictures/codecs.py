@@ -1,4 +1,4 @@
-"""What users would take instead: a picture as JPEG, WebP, AVIF or JPEG 2000 of a given size, encoded by Pillow."""
+"""Other codecs to compare with: a picture as JPEG, WebP, AVIF or JPEG 2000 of a given size, encoded by Pillow."""
 
 from __future__ import annotations
 

@@ -14,5 +14,5 @@ def from_bytes(pixels: UInt8[Tensor, "*shape"] | Float[Tensor, "*shape"]) -> Flo
 
 
 def shown(colours: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """What is seen, in [0, 1], of colours in [-1, 1]: cut off at black and white."""
+    """Map colours in [-1, 1] to [0, 1], clipped at black and white."""
     return ((colours + 1) / 2).clamp(0, 1)

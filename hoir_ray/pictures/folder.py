@@ -35,7 +35,7 @@ class FolderPictures:
 
 
 def find_pictures_below(folder: Path) -> FolderPictures:
-    """Every picture in the folder and below it; links are followed, each folder and linked file counts once.
+    """Find the pictures in a folder and below it; links are followed, each folder and linked file counts once.
 
     A file whose name does not tell is looked into: whatever Pillow opens is a picture. A broken file that is named like
     one is listed too, so that it is missed when it is read.

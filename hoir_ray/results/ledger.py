@@ -193,7 +193,7 @@ def parse_record(data: bytes, *, name: str) -> TrialRecord:
 
 
 def is_record(key: str) -> bool:
-    """Whether an object of this key is a record."""
+    """Return whether an object of this key is a record."""
     return _NAMED.fullmatch(key) is not None
 
 

@@ -57,7 +57,7 @@ def upload_unsaved(folder: Path, storage: Storage) -> list[str]:
 
 
 def _is_newer(data: bytes, storage: Storage, key: str) -> bool:
-    """Whether it is to be saved: over a record that cannot be read too, but never over one of a newer version."""
+    """Return whether a record is to be saved: over an unreadable one too, but never over one of a newer version."""
     ours = parse_record(data, name=f"{UNSAVED}: {key}")
     try:
         there = parse_record(storage.get(key), name=f"{storage.uri}/{key}")

@@ -1,4 +1,4 @@
-"""What a sweep starts from: portfolios and earlier sweeps, as points to try first and results as evidence."""
+"""Warm start from portfolios and earlier sweeps: points to try first, and results as evidence."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def load_warm_start(
 def preview_warm_start(
     spec: SweepSpec, space: Space, *, document: Document, refuse: Refusal = lambda point: None
 ) -> WarmStartData:
-    """What a sweep would start from; its own storage is looked into only where it asks for an earlier one."""
+    """Return the warm-start data a sweep would begin with; storage is read only where an earlier sweep is named."""
     if spec.warm_start is None:
         return _gathered(spec, space, refuse=refuse, document=document)
     root = open_storage(spec.storage.uri, endpoint_url=spec.storage.endpoint_url)

@@ -55,7 +55,7 @@ class Condition:
             return 1.0
 
     def margin(self, metrics: Mapping[str, float]) -> float:
-        """How far the metrics are from the limit, relative to it: above 0 outside, below inside; NaN if unknown."""
+        """Measure the distance to the limit, relative to it: above 0 outside, below inside; NaN if unknown."""
         if not self.names <= metrics.keys():
             return math.nan
         try:

@@ -230,7 +230,7 @@ class SweepSpec(Config):
 
     @property
     def starts(self) -> tuple[str, ...]:
-        """What `start_from` amounts to, empty for nothing."""
+        """Sources that `start_from` names, empty for none."""
         if self.start_from is not None:
             return () if self.start_from == ("none",) else self.start_from
         return ("default",) if self.warm_start is None and self.method in ("bayes", "gp", "tpe") else ()
@@ -255,6 +255,6 @@ class SweepSpec(Config):
 
     @property
     def measures_stored_form(self) -> bool:
-        """Whether a metric or a constraint is of the stored form, which then has to be made."""
+        """Return whether a metric or a constraint is of the stored form, which then has to be made."""
         named = {m.name for m in self.metrics}.union(*(parse_condition(text).names for text in self.constraints))
         return bool(named & STAND_INS.keys())

@@ -97,7 +97,7 @@ class Lock:
         self.release()
 
     def is_ours(self) -> bool:
-        """Whether this process may still write. After a pause of its own it looks first, for as long as that takes.
+        """Return whether this process may still write. After a pause it looks first, for as long as that takes.
 
         Raises:
             StorageError: If that cannot be found out.
@@ -203,7 +203,7 @@ def _is_held(found: dict[str, Any], *, storage: Storage, etag: str) -> bool:
 
 
 def _is_dead(found: dict[str, Any]) -> bool:
-    """Whether it is known to be, which it is of processes of this machine alone."""
+    """Return whether the holder is known to be dead, which it is of processes of this machine alone."""
     here = found.get("machine") is not None and found["machine"] == _machine()
     return here and process_start(found.get("pid", 0)) != found.get("process_start")
 
@@ -214,7 +214,7 @@ def _boottime() -> float:
 
 
 def _is_renewed(storage: Storage, *, etag: str, within_s: float) -> bool:
-    """Whether another version of the lock comes within a time that no clock's change shortens."""
+    """Return whether another version of the lock comes within a time that no clock's change shortens."""
     end = time.monotonic() + within_s
     while time.monotonic() < end:
         time.sleep(min(1.0, within_s / 10))

@@ -84,7 +84,7 @@ class TuneSearcher(_Unsaved, Searcher):
         """The driver hears of ends through the scheduler and the callback, which know why."""
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the ledger is the record."""
+        """Do nothing: the ledger is the record."""
 
     def restore(self, checkpoint_path: str) -> None:
         raise NotImplementedError("a sweep is resumed from its ledger")
@@ -167,7 +167,7 @@ class TuneCallback(_Unsaved, Callback):
 
 
 def _error_of(trial: Any) -> str:
-    """What Tune wrote about the failure beside the trial, which is all that it tells a callback."""
+    """Read what Tune wrote about the failure beside the trial, which is all that a callback gets."""
     try:
         return Path(trial.error_file).read_text()
     except (OSError, TypeError) as error:

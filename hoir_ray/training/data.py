@@ -35,7 +35,7 @@ class Samples(nn.Module, ABC):
 
     @property
     def depends_on_order(self) -> bool:
-        """Whether batches must be asked for one by one, in the order in which they are trained on."""
+        """Return whether batches must be drawn one by one, in the order in which they are trained on."""
         return False
 
     def start_epoch(self, epoch: int) -> None:

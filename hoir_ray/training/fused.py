@@ -40,7 +40,7 @@ class FusedSteps:
 
     @property
     def is_ready(self) -> bool:
-        """Whether the optimizer has its state."""
+        """Return whether the optimizer has its state."""
         return all("exp_avg" in self._optimizer.state.get(p, {}) for p in self._program.parameters)
 
     def train(self, index: Int64[Tensor, "steps batch"], *, rates: Sequence[float]) -> Float64[Tensor, " steps"]:

@@ -44,5 +44,5 @@ class Attempt(Config):
 
     @property
     def model(self) -> str:
-        """Where its model pack is published; the record names the attempt that counts."""
+        """Key of its model pack; the record names the attempt that counts."""
         return f"{MODELS}/{self.trial}-{self.token}"

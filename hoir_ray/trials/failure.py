@@ -42,6 +42,6 @@ def describe_death(text: str) -> Failed:
 
 
 def lost_touch(error: BaseException) -> bool:
-    """Whether one worker says that it no longer hears another, which may have died of anything."""
+    """Return whether an error says that a worker lost its connection to another, which may have died of anything."""
     text = str(error).lower()
     return isinstance(error, RuntimeError) and any(sign in text for sign in LOST_TOUCH)

@@ -22,7 +22,7 @@ class PreemptedError(Exception):
 
 
 class Trial:
-    """What Tune's trainable is mixed with: SIGTERM lets a trial write its state before it leaves."""
+    """Mixin of Tune's trainable: SIGTERM lets a trial write its state before its process ends."""
 
     def setup(self, config: dict[str, Any]) -> None:
         # Handlers can only be set in the main thread, and the trial runs in another.
@@ -42,7 +42,7 @@ class Trial:
 
 
 def resources_of(resources: Resources) -> PlacementGroupFactory:
-    """What Tune reserves for a trial itself; a group's workers are placed by Ray Train, beside it.
+    """Resources that Tune reserves for a trial itself; a group's workers are placed by Ray Train, beside it.
 
     The process that only speaks for a group takes next to nothing, so that the workers may have every CPU. Tune refuses
     a trial without any resource: one byte of memory is what every node has.

@@ -171,7 +171,7 @@ def _placed(resumed: Resumed, worker: Worker, *, batch_size: int) -> Placed:
 
 @lru_cache(maxsize=4)
 def _open(uri: str, endpoint_url: str | None) -> Storage:
-    """Once per process: making an S3 client takes half a second of its processor."""
+    """Open the storage once per process: making an S3 client takes half a second of processor time."""
     return open_storage(uri, endpoint_url=endpoint_url)
 
 

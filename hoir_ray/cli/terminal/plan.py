@@ -80,7 +80,7 @@ def print_plan(
 
 
 def print_portfolio(portfolio: Portfolio, *, out: Path) -> None:
-    """What was learned, a line a band."""
+    """Print a learned portfolio, a line for each size band."""
     console.print(f"[green]{out}[/green]: {portfolio.task}, {portfolio.metric}, from {', '.join(portfolio.sources)}")
     for band in portfolio.bands:
         size = "any size" if band.max_parameters is None else f"at most {band.max_parameters:,} parameters"

@@ -44,7 +44,7 @@ class _Run(ctypes.Structure):
 
 @dataclass(frozen=True, kw_only=True)
 class Update:
-    """How weights follow from gradients, for the steps of one call.
+    """Update rule of the weights, for the steps of one call.
 
     Attributes:
         moments: For each parameter its running averages of the gradient and, for adam and adamw, of its square; they
@@ -73,12 +73,12 @@ class Program:
 
     @property
     def parameters(self) -> Sequence[Tensor]:
-        """In the order of an update's moments."""
+        """Parameters in the order of an update's moments."""
         return self._tape.parameters
 
     @property
     def row_bytes(self) -> int:
-        """What a sample's own inputs and its target take."""
+        """Bytes of a sample's own inputs and its target."""
         return sum(self._tape.ends) * self.dtype.itemsize
 
     def inputs(self, inputs: tuple[Tensor, ...]) -> Inputs:

@@ -54,7 +54,7 @@ def main(c_type: str, path: str) -> None:
 
 
 def disagreement(kernels: ctypes.CDLL, dtype: torch.dtype) -> str | None:
-    """What steps of the kernels have otherwise than torch, or None."""
+    """Compare steps of the kernels with torch's and describe the first difference, or return None."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(4)
         network = _build_chain().to(dtype)

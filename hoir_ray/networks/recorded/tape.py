@@ -42,7 +42,7 @@ class Recordable(Protocol):
     """A network of several inputs that can be written on a tape; those of one input need not say how."""
 
     def tape_inputs(self, *inputs: Tensor) -> Inputs:
-        """What the tape takes in place of the arguments of `forward`."""
+        """Convert the arguments of `forward` into the tape's inputs."""
         ...
 
     def record(self, tape: Tape, inputs: Inputs, *, num_rows: int) -> None:
@@ -126,7 +126,7 @@ class Tape:
         return value
 
     def relu(self, value: int) -> int:
-        """In place."""
+        """Apply in place."""
         self._in_place(Operation.RELU, value)
         return value
 
@@ -142,7 +142,7 @@ class Tape:
         return self._step(Operation.FOLD, value, width=self._values[value].width, constant=period)
 
     def tanh(self, value: int) -> int:
-        """In place."""
+        """Apply in place."""
         self._in_place(Operation.TANH, value)
         return value
 

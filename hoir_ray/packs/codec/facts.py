@@ -33,7 +33,7 @@ def to_header(facts: Facts) -> tuple[dict[str, Any], list[Array]]:
 
 
 def array_lengths(facts: Mapping[str, Any], *, name: str) -> list[int]:
-    """How many numbers each array of a header's facts has.
+    """Count the numbers of each array in a header's facts.
 
     Raises:
         PackError: If that is not said, or a fact is no plain value that a pack may have.

@@ -36,7 +36,7 @@ _DICTIONARY = (
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """What a file says before its numbers.
+    """Header of a file: everything before its numbers.
 
     Attributes:
         task: A task's name.

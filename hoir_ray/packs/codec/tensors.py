@@ -34,7 +34,7 @@ class QuantizedTensor:
 
 
 def encode_tensors(tensors: Iterable[QuantizedTensor]) -> bytes:
-    """All tensors one after the other, each after its step and its leak; the shapes are not in the bytes."""
+    """Encode all tensors one after the other, each after its step and its leak; the shapes are not in the bytes."""
     coder, codes, leaks, before = RangeEncoder(), IntegerModel(), IntegerModel(), 0
     for tensor in tensors:
         table = tensor.integers.reshape(as_links(tensor.integers.shape))

@@ -1,4 +1,4 @@
-"""How far a network is from its data, measured often: on a fixed part of the samples, looked up once."""
+"""Distortion of a network on its data, measured often: on a fixed part of the samples, looked up once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a stored form shall be: at most so large, at least so good, of so many bits, or the usual trade of both."""
+"""Goal of a stored form: a size, a quality, a number of bits, or the usual trade between size and quality."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MIN_BITS, MAX_BITS = 2.0, 24.0
 
 @dataclass(frozen=True, kw_only=True)
 class Goal:
-    """At most one of the three; none for the usual trade between bytes and error.
+    """Goal with at most one of the three limits; none for the usual trade between bytes and error.
 
     Attributes:
         max_bytes: Largest size of the file.
@@ -56,12 +56,12 @@ class Goal:
         return self.distance(size_bytes=size_bytes, psnr_db=psnr_db) <= 0
 
     def leaves_room(self, *, size_bytes: int, psnr_db: float) -> bool:
-        """Whether coarser steps are the way to a better form: the file is too large, or better than it need be."""
+        """Return whether coarser steps lead towards the goal: the file is too large, or better than it need be."""
         met = self.is_met(size_bytes=size_bytes, psnr_db=psnr_db)
         return met if self.min_psnr_db is not None else not met
 
     def distance(self, *, size_bytes: int, psnr_db: float) -> float:
-        """How far the goal is from being met, in its own unit; 0 or less where it is."""
+        """Measure the distance from the goal, in its own unit; 0 or less where it is met."""
         if self.max_bytes is not None:
             return size_bytes - self.max_bytes
         return self.min_psnr_db - psnr_db if self.min_psnr_db is not None else 0

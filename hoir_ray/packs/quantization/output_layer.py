@@ -122,7 +122,7 @@ def _num_features(layer: Links | nn.Linear) -> int:
 
 
 def _features(layer: Links | nn.Linear) -> nn.Module:
-    """What the layer's weights are multiplied with: the layer itself, each of its weights alone giving one output."""
+    """Compute the features that the layer's weights are multiplied with."""
     if isinstance(layer, nn.Linear):
         return nn.Identity()
     number = _num_features(layer)

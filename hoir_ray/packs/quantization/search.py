@@ -103,7 +103,7 @@ def set_weights(network: nn.Module, weights: Weights) -> None:
 
 
 def estimated_bits(weights: Float32[np.ndarray, ...], *, code: int) -> float:
-    """What a tensor will take, by the entropy of its integers or of their differences, whichever is less."""
+    """Estimate the bits of a tensor by the entropy of its integers or of their differences, whichever is less."""
     table = weights.reshape(as_links(weights.shape))
     every = max(1, table.size // _COUNTED)
     inputs = table[::every] if table.shape[1] > 1 else table[..., ::every]

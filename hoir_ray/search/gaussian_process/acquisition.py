@@ -1,4 +1,4 @@
-"""What a point is worth trying for, given what the models expect of it."""
+"""Acquisition functions: the value of trying a point, given the models' predictions."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def log_feasibility(prediction: Prediction) -> Vector:
 def expected_hypervolume_gain(
     predictions: Sequence[Prediction], *, front: Float[np.ndarray, "n k"], reference: Float[np.ndarray, " k"]
 ) -> Vector:
-    """By how much the volume between a front and a reference point is expected to grow, losses being independent.
+    """Expected hypervolume improvement between a front and a reference point, losses being independent.
 
     Exact: the part of space that no point of the front beats is a union of boxes, and over a box the expectation is a
     product. Of a large front some points stand for all.
@@ -62,7 +62,7 @@ def expected_hypervolume_gain(
 
 
 def _mass_below(prediction: Prediction, edges: Float[np.ndarray, " e"]) -> Float[np.ndarray, "e m"]:
-    """By how much a loss is expected to lie below each edge."""
+    """Compute the expected amount by which a loss lies below each edge."""
     z = (edges[:, None] - prediction.mean) / prediction.deviation
     return prediction.deviation * (z * ndtr(z) + np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi))
 

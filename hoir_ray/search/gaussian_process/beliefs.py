@@ -38,7 +38,7 @@ class Asked:
 
 
 class Beliefs:
-    """What is believed of every quantity.
+    """Models of every quantity.
 
     Args:
         traces: Of ended trials, whose points are `inputs` (n, d).
@@ -84,7 +84,7 @@ class Beliefs:
         return self._every[:, 0] + np.where(broken > 0, np.ptp(self._every[:, 0]) * (1 + broken), 0.0)
 
     def worth(self, asked: Asked) -> Float[np.ndarray, " m"]:
-        """What each point is worth trying for, on a logarithmic scale: improvement times probability of feasibility."""
+        """Compute the log acquisition of each point: improvement times probability of feasibility."""
         constraints = [m.predict(asked.inputs) for m in self._models[self._num_metrics :] if m is not None]
         total = sum((log_feasibility(p) for p in constraints), start=np.zeros(len(asked.inputs)))
         if constraints and not self._any_feasible:

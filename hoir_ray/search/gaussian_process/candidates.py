@@ -17,7 +17,7 @@ MOVED, SWITCHED = 0.5, 0.1  # the chance of a number to move, and of a choice
 
 
 def random_value(dimension: Dimension, generator: np.random.Generator) -> Scalar:
-    """As the sweep's document says that the parameter is distributed."""
+    """Draw a value from the distribution that the sweep's document gives the parameter."""
     if dimension.choices is not None:
         return dimension.choices[int(generator.integers(len(dimension.choices)))]
     if not dimension.low < dimension.high:

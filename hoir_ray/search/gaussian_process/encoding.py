@@ -57,7 +57,7 @@ def _in_ratios(dimension: Dimension) -> bool:
 
 @dataclass(frozen=True)
 class _Column:
-    """What one parameter adds to the vector: a place on its scale, or a mark for each of its choices."""
+    """Columns of one parameter: a place on its scale, or a one-hot mark for each of its choices."""
 
     path: str
     scale: Scale | None

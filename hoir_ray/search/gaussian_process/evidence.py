@@ -50,7 +50,7 @@ class KnownTrials:
         return list(dict.fromkeys([*front, *(n for order in self._by_loss for _, n in order[:each])]))[:count]
 
     def chosen(self, *, count: int, best: int) -> tuple[int, ...]:
-        """At most `count` trials, `best` of them for being good, by number."""
+        """Select at most `count` trials, `best` of them for being good, by number."""
         if len(self.traces) <= count:
             return tuple(sorted(self.traces))
         kept = set(self.best(best))

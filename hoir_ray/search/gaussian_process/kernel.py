@@ -53,7 +53,7 @@ class Evidence:
         return self._means
 
     def __call__(self, logs: Vector) -> tuple[float, Vector]:
-        """At the logarithms of each length and of the noise."""
+        """Evaluate at the logarithms of each length and of the noise."""
         inverse = np.exp(-2 * logs[:-1])
         scaled = ROOT5 * np.sqrt(np.tensordot(inverse, self._squares, 1))
         decay = np.exp(-scaled)

@@ -1,4 +1,4 @@
-"""What trials say about the end of training: measured where they finished, estimated where they were stopped."""
+"""Outcomes of trials at the end of training: measured where they finished, estimated where they were stopped."""
 
 from __future__ import annotations
 

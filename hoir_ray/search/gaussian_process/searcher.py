@@ -49,7 +49,7 @@ class Asking(Protocol):
 
 
 class GaussianProcessSearcher:
-    """Every point follows from the sweep's seed, the trials that have ended and those that run, and from nothing else.
+    """Searcher whose points follow from the sweep's seed, the ended and the running trials, and from nothing else.
 
     So a sweep that is resumed asks for the same points as one that was never interrupted.
 

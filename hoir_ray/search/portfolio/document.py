@@ -30,7 +30,7 @@ class Band(Config):
 
 
 class Portfolio(Config):
-    """What is known before the first trial.
+    """Portfolio: configurations to try before the first point of the search.
 
     Attributes:
         format: Of the file.

@@ -139,7 +139,7 @@ class _Judge:
         ]
 
     def losses(self, candidates: Sequence[_Candidate]) -> Float[np.ndarray, " n"]:
-        """What each candidate reaches here; NaN for one that constraints exclude, the worst where the space does."""
+        """Compute each candidate's loss here; NaN for one that constraints exclude, the worst where the space does."""
         found = np.full(len(candidates), max(self._losses))
         points = [snapped(c.configuration, self._space) for c in candidates]
         asked = [i for i, p in enumerate(points) if not isinstance(p, str)]

@@ -15,14 +15,14 @@ COMPACT_EVERY, COMPACT_SHARE = 200, 0.2  # trials ended since the last snapshot,
 
 
 class Listener(Protocol):
-    """Is told of every change; the live view and the event lines are listeners."""
+    """Callback for every change; the live view and the event lines are listeners."""
 
     def changed(self, record: TrialRecord, event: str) -> None:
         """`event` is one of started, epoch, ended, retried."""
 
 
 class Board:
-    """Every trial's record, with what follows from all of them kept up to date.
+    """Records of all trials, with counts and leaders kept up to date.
 
     Attributes:
         records: Trial -> its record.

@@ -143,7 +143,7 @@ class Driver:
         self.board.keep(record, save=True, event="started")
 
     def arrived(self, name: str) -> None:
-        """All workers are placed; the hang timeout starts now."""
+        """Note that all workers are placed; the hang timeout starts now."""
         self._moved_at = self.clock()
         self._running[name].arrive(now=self._moved_at)
 

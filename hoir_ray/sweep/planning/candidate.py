@@ -54,7 +54,7 @@ class Candidate:
 
 
 def static_metrics(task: Task[Any], config: TaskConfig, *, names: frozenset[str]) -> dict[str, float]:
-    """Those of `names` that are known before training; `bits_per_pixel` only where the picture can be read."""
+    """Compute the metrics among `names` that are known before training; `bits_per_pixel` only of a readable picture."""
     num_parameters = task.num_parameters(config)
     static: dict[str, float] = {"num_parameters": num_parameters}
     if "bits_per_pixel" in names and (num_pixels := task.num_pixels(config)) is not None:

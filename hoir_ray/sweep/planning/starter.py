@@ -65,7 +65,7 @@ def write_starter(picture: Path, *, out: Path | None = None) -> Path:
 
 
 def _most_parameters(height: int, width: int) -> int:
-    """As many as a third of the colours that the network draws, so that it has to be smaller than its picture."""
+    """Limit parameters to a third of the colours that the network draws, so that it is smaller than its picture."""
     scale = min(1.0, MAX_SIDE / max(height, width))
     return max(4000, int(height * scale) * int(width * scale))
 

@@ -55,7 +55,7 @@ class TextToImageData(Config):
 
 
 class CaptionConfig(Config):
-    """How a caption changes what the network draws.
+    """Modulation of the network by a caption.
 
     Attributes:
         mode: `scale_shift` scales and shifts every layer's outputs by numbers that follow from the caption, `scale` and

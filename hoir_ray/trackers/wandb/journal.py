@@ -88,7 +88,7 @@ class Journal:
         return None
 
     def claim(self) -> bool:
-        """Whether nobody else on this machine writes or sends it; a process that dies loses its claim.
+        """Claim the journal and return whether it was free on this machine; a process that dies loses its claim.
 
         Source: flock(2) of the folder itself, so that nothing is left in it.
         """

@@ -97,7 +97,7 @@ def _relay(attempt: Attempt, mailbox: Any, fit: _Fit, report: Callable[[Message]
 
 
 def work(attempt: Attempt, mailbox: Any) -> None:
-    """What each of Ray Train's workers does; only they load what training needs."""
+    """Run one of Ray Train's workers; only they load what training needs."""
     from ray.train.collective import broadcast_from_rank_zero
     from ray.train.lightning import RayDDPStrategy, RayLightningEnvironment
 
