@@ -40,4 +40,4 @@ def test_every_task_sweeps(name, tmp_path):
     for record in sweep.records:
         assert record.best is not None
         assert spec.metric.name in record.best
-        assert sweep.storage.exists(f"models/{record.trial}/preview.png")
+        assert sweep.storage.exists(f"{record.model}/preview.png")

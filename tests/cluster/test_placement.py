@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter
 
 import pytest
 import ray
+from ray import cloudpickle
 from ray.util.placement_group import placement_group, placement_group_table
 
 from hoir_ray.cluster.cluster import Capacity, Cluster, connect
 from hoir_ray.cluster.placement import release_orphans
 from hoir_ray.errors import RequestError
 from hoir_ray.spec.schema import Resources
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])  # a trial's process has not the tests on its path
 
 
 class Owner:

@@ -79,7 +79,7 @@ def test_a_lost_bucket_ends_the_sweep_and_nothing_is_trained_twice(
         gate.open()
         assert process.wait(timeout=400) == 4, sweep.log
     assert s3_bucket in sweep.log
-    assert "hoir sweep sweep.yaml' saves it" in sweep.log
+    assert "this saves it: hoir sweep sweep.yaml" in sweep.log
     kept = sorted(p.name.partition("-")[0] for p in (tmp_path / UNSAVED).glob("*/models/*"))
     trained = sweep.epochs()
     assert kept

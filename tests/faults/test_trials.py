@@ -30,7 +30,8 @@ FAULTS = [
     {"trial": "t0004", "do": "allocate", "size_bytes": 4 * MIB, "per_sample": True, "epoch": 2},
     {"trial": "t0005", "do": "allocate", "size_bytes": 1000 * MIB, "epoch": 2},
     {"trial": "t0006", "do": "hang_python", "epoch": 3, "attempts": [1]},
-    {"trial": "t0007", "do": "hang_native", "epoch": 2},
+    {"trial": "t0007", "do": "hang_native", "epoch": 2, "attempts": [1]},
+    {"trial": "t0007", "do": "hang_native", "epoch": 3, "attempts": [2]},  # an epoch after the one it resumes from
     {"trial": "t0008", "do": "sleep", "seconds": 13},
     {"trial": "t0009", "do": "raise", "message": "a canary: gold-canary-51", "epoch": 2, "attempts": [1]},
 ]

@@ -67,7 +67,7 @@ def test_without_a_key_one_line_says_so_and_everything_is_sent_later(
     check_invariants(sweep, num_trials=2, exit_code=code, secrets=[KEY], backend=wandb_backend)
     assert code == 0
     assert [line for line in sweep.log.splitlines() if "W&B" in line or "wandb" in line.lower()] == [
-        f"W&B: no key for {wandb_backend.url}; set WANDB_API_KEY or run `wandb login`. "
+        f"warning: W&B: no key for {wandb_backend.url}; set WANDB_API_KEY or run `wandb login`. "
         "Runs are kept with the sweep, `hoir sync` sends them."
     ]
     assert not wandb_backend.log

@@ -103,5 +103,5 @@ def test_a_folder_that_cannot_be_written(hoir: Any, tmp_path: Path) -> None:
     folder = pack(tmp_path / "pack", {})
     (tmp_path / "file").write_text("")
     outcome = hoir("export", folder, "--format", "upstream", "--out", tmp_path / "file" / "w.pt")
-    assert outcome.code == 4
-    assert "could not be written" in outcome.err
+    assert outcome.code == 2
+    assert "cannot be written" in outcome.err

@@ -107,8 +107,8 @@ def test_a_report_that_cannot_be_written_leaves_nothing(tmp_path, hoir):
     made_sweep(tmp_path / "hoir-runs")
     (tmp_path / "taken").write_text("")
     outcome = hoir("report", "made", "--out", "taken/report.html")
-    assert outcome.code == 4
-    assert "could not be written" in outcome.err
+    assert outcome.code == 2
+    assert "cannot be written" in outcome.err
     assert hoir("report", "made").code == 0
     assert sorted(p.name for p in tmp_path.iterdir() if p.is_file()) == ["report.html", "taken"]
 

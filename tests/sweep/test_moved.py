@@ -51,7 +51,7 @@ def test_a_copied_project_is_the_same_sweep(tmp_path: Path, file: str) -> None:
     refuse_other_spec(before, spec_of(tmp_path / "b", file), where="here")
     shutil.rmtree(tmp_path / "a")
     refuse_other_spec(before, spec_of(tmp_path / "b", file), where="here")
-    with pytest.raises(RequestError, match=r"data: was .*, is "):
+    with pytest.raises(RequestError, match=r"data\.\w+: was .*, is "):
         refuse_other_spec(before, spec_of(project(tmp_path / "c", colour=11), file), where="here")
 
 

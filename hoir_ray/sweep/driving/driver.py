@@ -99,9 +99,11 @@ class Driver:
     @property
     def finished(self) -> bool:
         """True once nothing runs, nothing waits and nothing new is to come."""
-        if self._running or self.proposals.is_pending:
+        if self._running:
             return False
-        return self.stop_reason is not None or (not self._waiting and self.proposals.are_over)
+        # A number that is still being taken when the sweep stops is a trial of the next run.
+        is_over = not self._waiting and not self.proposals.is_pending and self.proposals.are_over
+        return is_over or self.stop_reason is not None
 
     def next(self) -> TrialRecord | None:
         """The trial to start now: an interrupted or retried one first, then a new point; None if there is none yet."""
