@@ -66,6 +66,7 @@ class TuneSearcher(_Unsaved, Searcher):
             return None
         record = self._driver.next()
         if record is None:
+            self._driver.check()  # while nothing runs, Tune asks here for minutes and takes no step
             return Searcher.FINISHED if self._driver.finished else None
         self.names[trial_id] = record.trial
         self._attempts[record.trial] = trial_id

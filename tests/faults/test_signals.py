@@ -15,7 +15,7 @@ from hoir_ray.results.record import ENDED
 from tests.faults.sweeps import Sweep
 
 SLOW = [{"trial": "*", "do": "sleep", "seconds": 3.0}]
-END_S = 60.0  # on a busy machine
+END_S = 240.0  # on a busy machine; what is tested is the end, not its speed
 
 
 def a_sweep(folder: Path) -> Sweep:
@@ -92,7 +92,8 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
     assert process.stdout is not None
     assert process.stderr is not None
     process.stdout.close()
-    assert (process.stderr.read(), process.wait(timeout=60)) == ("", 1)
+    with process.stderr as stderr:
+        assert (stderr.read(), process.wait(timeout=60)) == ("", 1)
     closed = subprocess.run(
         ["sh", "-c", f"exec {sys.executable} -m hoir_ray tasks >&-"], stderr=subprocess.PIPE, text=True, check=False
     )
