@@ -99,11 +99,9 @@ class Driver:
     @property
     def finished(self) -> bool:
         """True once nothing runs, nothing waits and nothing new is to come."""
-        if self._running:
-            return False
-        # A number that is still being taken when the sweep stops is a trial of the next run.
-        is_over = not self._waiting and not self.proposals.is_pending and self.proposals.are_over
-        return is_over or self.stop_reason is not None
+        if self._running or self.stop_reason is not None:
+            return not self._running  # a number that is still being taken is a trial of the next run
+        return not (self._waiting or self.proposals.is_pending) and self.proposals.are_over
 
     def next(self) -> TrialRecord | None:
         """The trial to start now: an interrupted or retried one first, then a new point; None if there is none yet."""
