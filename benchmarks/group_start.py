@@ -1,4 +1,4 @@
-"""How long a trial of two workers takes until its first epoch is known, against bare Ray Train doing the same work.
+"""Time of a two-worker trial until its first epoch is known, against bare Ray Train doing the same work.
 
     python benchmarks/group_start.py [--address auto] [--rounds 3] [--quick]
 

@@ -1,4 +1,4 @@
-"""What `search.py` searches: learning curves that were recorded from real training, and the space between them."""
+"""Landscapes of `search.py`: learning curves recorded from real training, and the space between them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What two thousand finished trials cost: listing them, ranking them, going on with the sweep, the driver's memory.
+"""Cost of two thousand finished trials: listing them, ranking them, resuming the sweep, the driver's memory.
 
 Run with `python -m benchmarks.many_trials`. The sweep lies in a real S3 server on loopback.
 """

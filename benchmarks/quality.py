@@ -1,4 +1,4 @@
-"""How good a picture is after so many seconds of training: upstream's recipe against our defaults, several seeds.
+"""Quality of a picture over the seconds of training: upstream's recipe against our defaults, several seeds.
 
 Both train the same network (40,760 parameters, that of upstream's README for its newt) on batches of 256. Upstream's
 recipe is its positions, in which one axis appears twice and the other only in the diagonals, its initialization, and

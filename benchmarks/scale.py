@@ -1,4 +1,4 @@
-"""What the driver of a sweep costs: ten thousand simulated trials, 256 at a time, no Ray and no training.
+"""Cost of a sweep's driver: ten thousand simulated trials, 256 at a time, no Ray and no training.
 
     python benchmarks/scale.py [--trials 10000] [--slots 256] [--search bayes|random|front] [--storage folder|s3]
     python benchmarks/scale.py --quick
@@ -166,7 +166,7 @@ def watch(processor: Processor, driver: Driver) -> None:
 
 @dataclass(frozen=True)
 class Window:
-    """What the trials that ended since the window before cost, in ms of the processor each."""
+    """Cost of the trials that ended since the window before, in ms of the processor each."""
 
     ended: int
     parts: Mapping[str, float]

@@ -44,7 +44,7 @@ class Search(Protocol):
 
     def ask(self) -> tuple[str, Point] | None: ...
     def report(self, name: str, *, epoch: int, value: float) -> bool:
-        """Whether the trial is stopped."""
+        """Report a value and return whether the trial is stopped."""
 
     def finish(self, name: str, *, value: float) -> None: ...
 
@@ -179,7 +179,7 @@ class RaySearch:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a search found; `reached` has trials and epochs for each share of the best known value that it came to."""
+    """Outcome of a search; `reached` has trials and epochs for each share of the best known value that it came to."""
 
     reached: dict[float, tuple[int, int]]
     spent: tuple[int, int]

@@ -1,4 +1,4 @@
-"""How long `hoir sweep` takes to its first trained epoch, and what a worker's imports take of the processor.
+"""Time from `hoir sweep` to its first trained epoch, and processor time of a worker's imports.
 
     python benchmarks/startup.py [--rounds 5] [--quick]
 

@@ -1,4 +1,4 @@
-"""What storage costs: rates for small objects, a model pack and a checkpoint, and the requests that a trial makes.
+"""Cost of storage: rates for small objects, a model pack and a checkpoint, and the requests that a trial makes.
 
 Run with `python -m benchmarks.storage`. S3 is a real server on loopback, so its figures are the cost of the protocol
 without a network; a trial's requests are counted in the log of a proxy before it.

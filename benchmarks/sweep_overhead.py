@@ -1,4 +1,4 @@
-"""What a sweep adds to each trial's own training time, three ways of running the same trials under Ray Tune.
+"""Overhead of a sweep on each trial's own training time, three ways of running the same trials under Ray Tune.
 
     python benchmarks/sweep_overhead.py [--trials 8] [--epochs 5] [--quick]
 

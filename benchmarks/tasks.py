@@ -109,7 +109,7 @@ class RadialSamples(Dataset[Any]):
 
 
 def per_second(take: Callable[[], int]) -> float:
-    """How many samples `take` makes in a second of the processor's time, after one call to warm up.
+    """Count the samples that `take` makes in a second of the processor's time, after one call to warm up.
 
     The processor's and not the clock's, so that what else the machine does counts for little; threads count in full.
     """

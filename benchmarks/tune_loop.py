@@ -1,4 +1,4 @@
-"""What Ray Tune's loop adds to each trial in the driver's process, with trials that do nothing.
+"""Overhead of Ray Tune's loop on each trial in the driver's process, with trials that do nothing.
 
     python benchmarks/tune_loop.py [--trials 600] [--slots 2] [--quick]
     python benchmarks/tune_loop.py --trials 8 --slots 8 --seconds 60 [--starting 1]     how fast processes start

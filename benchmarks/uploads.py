@@ -1,4 +1,4 @@
-"""What it costs a trial to keep its checkpoints and its model in S3 instead of a folder, and how often it asks S3.
+"""Cost to a trial of keeping checkpoints and model in S3 instead of a folder, and its requests to S3.
 
 Run with `python -m benchmarks.uploads`. The trial is the one that a sweep runs, without Ray around it; the server is a
 real one on loopback. Two looks at it:

@@ -1,4 +1,4 @@
-"""What Ray goes on reserving for the dead is given back, and what it offers is counted as trials."""
+"""Reservations of dead actors are released, and the cluster's capacity is counted in trials."""
 
 from __future__ import annotations
 

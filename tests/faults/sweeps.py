@@ -40,7 +40,7 @@ trackers: {}
 def write_plan(
     path: Path, *, epochs: Path, faults: Sequence[Mapping[str, Any]] = (), checkpoint_every_s: float | None = None
 ) -> dict[str, str]:
-    """How processes that train are to fail, as the injected module reads it; returns what their environment needs."""
+    """Write the plan of faults that the injected module reads; returns the variables that processes need."""
     every = {} if checkpoint_every_s is None else {"checkpoint_every_s": checkpoint_every_s}
     path.write_text(json.dumps({"faults": list(faults), "epochs": str(epochs), **every}))
     return {"HOIR_TEST_FAULTS": str(path), "PYTHONPATH": str(INJECTION)}
@@ -91,7 +91,7 @@ class Sweep:
         return process
 
     def settings(self) -> dict[str, str]:
-        """What a process needs in its environment to train, and fail, for this sweep."""
+        """Variables that a process needs to train, and fail, for this sweep."""
         plan = write_plan(
             self.folder / "faults.json",
             epochs=self.folder / "epochs.txt",

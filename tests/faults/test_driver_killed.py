@@ -117,7 +117,7 @@ def _check_resumed_epochs(sweep: Sweep, kept: dict[tuple[str, int], int], *, unl
 
 
 def _plant_bombs(storage: Storage, sign: Path) -> None:
-    """What somebody with write access could leave for a careless reader."""
+    """Plant files that somebody with write access could leave for a careless reader."""
     bomb = pickle.dumps(Bomb(sign))
     for key in ("tuner.pkl", "trainable.pkl", "experiment_state-2026-01-01_00-00-00.json", "searcher-state.pkl"):
         storage.put(key, bomb)

@@ -76,7 +76,7 @@ def sweep_of(hosts: Hosts, store: SeaweedFS, s3_owner: None, tmp_path: Path) -> 
 
 
 def host_of(record: TrialRecord) -> str:
-    """Where a trial, or its last worker, trains."""
+    """Return the host on which a trial, or its last worker, trains."""
     return record.node.split("; ")[-1].split(",")[0]
 
 

@@ -50,7 +50,7 @@ class Site:
         }
 
     def states(self) -> list[str]:
-        """How the trials of the sweep ended."""
+        """Return the states in which the trials ended."""
         storage = open_storage(str(self.folder / "runs")).child("tiny")
         return [record.state for record in open_sweep(storage).records]
 

@@ -16,7 +16,7 @@ SCRIPT = Path(__file__).parents[2] / "cluster" / "local.sh"
 
 
 def why_not() -> str | None:
-    """What keeps this machine from having test hosts, or None."""
+    """Return the reason why this machine cannot have test hosts, or None."""
     if os.geteuid() != 0:
         return "test hosts need root, for network namespaces"
     missing = [name for name in ("ip", "nsenter", "unshare") if shutil.which(name) is None]
@@ -63,7 +63,7 @@ class Hosts:
         self.do("down")
 
     def launcher(self, host: str = "head") -> list[str]:
-        """What stands before a command that runs on a host."""
+        """Prefix of a command that runs on a host."""
         return [str(SCRIPT), "run", host]
 
     def do(self, *arguments: str) -> str:

@@ -94,7 +94,7 @@ class RayHead:
 
     @property
     def client_environment(self) -> dict[str, str]:
-        """What a process needs to be let in."""
+        """Variables with which a process is let in."""
         return {
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(self.token_path),

@@ -26,7 +26,7 @@ class User:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What makes every AWS client in a process this user."""
+        """Variables that make every AWS client in a process this user."""
         return {
             "AWS_ACCESS_KEY_ID": self.access_key,
             "AWS_SECRET_ACCESS_KEY": self.secret_key,

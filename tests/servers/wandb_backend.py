@@ -22,7 +22,7 @@ KEY = "wandbkeycanary" + "0" * 28  # the SDK asks for 40 characters without a da
 
 @dataclass
 class Run:
-    """What one run has sent; `history` has one row per step."""
+    """Rows and files that one run has sent; `history` has one row per step."""
 
     upsert: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -39,7 +39,7 @@ class Run:
 
 @dataclass
 class Artifact:
-    """What a run has logged beside its history; `entries` is what the manifest says of each file or reference."""
+    """Artifact of a run; `entries` is what the manifest says of each file or reference."""
 
     type: str
     run: str
@@ -59,7 +59,7 @@ class WandbBackend(LoopbackServer):
 
     @property
     def environment(self) -> dict[str, str]:
-        """What makes the SDK in this process and its children use this backend, and nothing of its user's settings."""
+        """Variables that make the SDK here and in children use this backend, and nothing of the user's settings."""
         return {"WANDB_BASE_URL": self.url, "WANDB_API_KEY": KEY, "WANDB_ERROR_REPORTING": "false"}
 
     @contextmanager

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def run_together(num_workers: int, *, batch_size: int, checkpoint: str = "-") -> list[dict[str, Any]]:
-    """What each of the workers printed."""
+    """Run the workers together and return their output."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
