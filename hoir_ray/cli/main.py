@@ -14,6 +14,7 @@ import typer
 from hoir_ray.cli import machine, packs, remote, results, sweeps
 from hoir_ray.cli.terminal.console import WarningLines, fail, fail_at_a_limit, fail_unexpectedly, print_version
 from hoir_ray.errors import HoirError
+from hoir_ray.machine.interrupt import end_process
 
 INTERRUPTED = 130
 
@@ -89,4 +90,4 @@ def main() -> None:
         code = fail_at_a_limit(error)
     except Exception as error:
         code = fail_unexpectedly(error)
-    sys.exit(code if isinstance(code, int) else 0)
+    end_process(code if isinstance(code, int) else 0)

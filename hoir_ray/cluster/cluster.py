@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import time
@@ -9,15 +10,17 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from hoir_ray.cluster.local_ray import local_ray
+from hoir_ray.cluster.local_ray import local_ray, stop_ray
 from hoir_ray.cluster.paths import without_driver_paths
-from hoir_ray.cluster.watch import Health, remote_look, watching
+from hoir_ray.cluster.watch import Health, remote_look
 from hoir_ray.errors import RequestError
 from hoir_ray.spec.schema import Resources
 
 LOOK_EVERY_S = 2.0
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,10 @@ class Cluster:
     def death(self) -> str:
         """Name the process of Ray that has died; empty as long as none has."""
         return self._health.death
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Run a function that calls Ray; see `Health.call`."""
+        return self._health.call(function)
 
     def capacity(self) -> Capacity:
         """Capacity of the cluster, a few seconds old at most; draining nodes do not count."""
@@ -126,17 +133,30 @@ def _joined(address: str) -> Iterator[Health]:
             f"--address {address}: the driver of a sweep joins the cluster itself, so run this on one of its machines "
             f"with --address auto; from elsewhere: hoir submit SWEEP.yaml --address http://HEAD:8265"
         )
+    health = Health(_look_at(address))
+    join = functools.partial(
+        ray.init, address, logging_level=logging.CRITICAL, log_to_driver=False, job_config=without_driver_paths()
+    )
     try:
         try:
-            ray.init(
-                address=address, logging_level=logging.CRITICAL, log_to_driver=False, job_config=without_driver_paths()
-            )
+            health.call(join)
         except Exception as error:  # Ray has a class for each of the many ways
             raise RequestError(_why_not(address, error)) from None
-        with watching(remote_look(ray.get_runtime_context().gcs_address)) as health:
-            yield health
+        yield health
     finally:
-        ray.shutdown()
+        stop_ray(health)
+        health.close()
+
+
+def _look_at(address: str) -> Callable[[], str]:
+    """Look whether the head of a cluster answers, as far as its address is known before Ray has joined it."""
+    from ray._private.services import canonicalize_bootstrap_address
+
+    try:
+        known = canonicalize_bootstrap_address(address)
+    except Exception:  # Ray itself says it better
+        known = None
+    return remote_look(known) if known else lambda: ""
 
 
 def _why_not(address: str, error: Exception) -> str:
@@ -161,6 +181,7 @@ def prepare_environment() -> None:
         "RAY_AIR_NEW_OUTPUT": "0",
         # `uv run` would have every worker start through uv, with a runtime environment of its own.
         "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+        "RAY_ENABLE_AUTO_CONNECT": "0",  # a late call would start another Ray, where this one has been left
     }
     os.environ.update(needed)
     defaults = {

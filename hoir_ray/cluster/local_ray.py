@@ -19,8 +19,9 @@ from typing import Any
 
 from hoir_ray.cluster import reaper
 from hoir_ray.cluster.paths import without_current_folder, without_driver_paths
-from hoir_ray.cluster.watch import Health, local_look, watching
+from hoir_ray.cluster.watch import Health, local_look
 from hoir_ray.errors import RequestError, WorkError
+from hoir_ray.machine.interrupt import NATIVE_THREAD
 from hoir_ray.wording import size
 
 _OURS = frozenset(
@@ -42,13 +43,13 @@ def local_ray() -> Iterator[Health]:
     try:
         (home / "work").mkdir()
         with _environment(_settings(home)):
-            health = Health()
+            health = Health(local_look(_processes))
             try:
-                _start(home / "ray")
-                with watching(local_look(_processes())) as health:
-                    yield health
+                health.call(lambda: _start(home / "ray"))
+                yield health
             finally:
-                _stop(health)
+                stop_ray(health)
+                health.close()
     finally:
         shutil.rmtree(home, ignore_errors=True)
         guard.communicate()
@@ -125,14 +126,14 @@ def _processes() -> dict[str, list[Any]]:
     import ray
 
     node: Any = ray._private.worker._global_node
-    return dict(node.all_processes)
+    return dict(node.all_processes) if node is not None else {}
 
 
-def _stop(health: Health) -> None:
+def stop_ray(health: Health) -> None:
     """End Ray, and wait for it no longer than it takes where something of it has died."""
     import ray
 
-    thread = threading.Thread(target=ray.shutdown, daemon=True)
+    thread = threading.Thread(target=ray.shutdown, name=NATIVE_THREAD, daemon=True)
     if not health.death:
         ray.shutdown()
         return
@@ -172,8 +173,8 @@ def _settings(home: Path) -> dict[str, str | None]:
         "RAY_AUTH_TOKEN_PATH": str(token),
         # Ray's memory monitor ends a whole sweep for one trial's appetite; see `failures.memory_limit`.
         "RAY_memory_monitor_refresh_ms": "0",
-        # After which Ray ends this very process in native code; `watching` ends the sweep in order long before.
-        "RAY_gcs_rpc_server_reconnect_timeout_s": "60",
+        # After which Ray ends this very process in native code; `Health` ends the sweep in order long before.
+        "RAY_gcs_rpc_server_reconnect_timeout_s": "300",
         "TMPDIR": str(home / "work"),
         "WANDB_SERVICE": None,  # or the trials' processes would share the driver's, which then has their files open
     }

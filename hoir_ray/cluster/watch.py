@@ -1,24 +1,28 @@
-"""Notices within a second that Ray has died, which Ray itself notices late or never."""
+"""Calls Ray in a thread of its own, and notices within a second that Ray has died, which Ray itself notices late."""
 
 from __future__ import annotations
 
+import ctypes
 import os
-import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from contextlib import suppress
 from pathlib import Path
-from types import FrameType
-from typing import Any
+from queue import SimpleQueue
+from typing import Any, TypeVar
 
 from hoir_ray.errors import WorkError
+from hoir_ray.machine.interrupt import NATIVE_THREAD
 from hoir_ray.machine.processes import process_start
 
 LOOK_EVERY_S = 0.5
-GRACE_S = 5.0  # for the sweep to end by itself, before what it waits for is interrupted
+GRACE_S = 5.0  # for a call to end by itself after a death, and again for its thread to end once it is interrupted
 UNREACHED_S = 10.0  # without an answer a head on another machine counts as dead
-_SIGNAL = signal.SIGUSR2
+
+T = TypeVar("T")
 
 
 class RayDiedError(WorkError):
@@ -26,75 +30,102 @@ class RayDiedError(WorkError):
 
 
 class Health:
-    """State of Ray as its watcher sees it.
+    """State of Ray's processes, kept up to date while Ray is called, from one thread that is used for nothing else.
 
-    Attributes:
-        death: What has died; empty as long as nothing has.
-    """
-
-    def __init__(self) -> None:
-        self.death = ""
-
-
-@contextmanager
-def watching(look: Callable[[], str]) -> Iterator[Health]:
-    """Watch for the time of the block, from a thread; the main thread is interrupted where it does not end by itself.
+    Ray's native code waits without end for processes that have died, and no signal reaches Python meanwhile. Whoever
+    calls Ray through this does not wait there: it takes signals at once, and leaves behind what does not end. It is
+    one thread for all calls, as the system ends Ray's processes with the thread that has started them.
 
     Args:
         look: Tells what has died, or nothing.
 
-    Raises:
-        RayDiedError: In the block, some seconds after `death` was set.
+    Attributes:
+        death: Name of what has died; empty as long as nothing has.
     """
-    health, over = Health(), threading.Event()
-    is_main = threading.current_thread() is threading.main_thread()
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        if not over.is_set():
-            raise RayDiedError(f"{health.death}; the same command resumes")
+    def __init__(self, look: Callable[[], str] = lambda: "") -> None:
+        self._look = look
+        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._serve, name=NATIVE_THREAD, daemon=True)
+        self.death = ""
 
-    def watch() -> None:
-        while not over.wait(LOOK_EVERY_S):
-            if not health.death:
-                health.death = look()
-            elif over.wait(GRACE_S):
-                return
-            elif is_main:  # again and again, since Ray catches much; a signal also ends a wait in its native code
-                signal.pthread_kill(threading.main_thread().ident or 0, _SIGNAL)
+    def call(self, function: Callable[[], T]) -> T:
+        """Run a function that calls Ray, and return what it returns.
 
-    before = signal.signal(_SIGNAL, interrupt) if is_main else None
-    thread = threading.Thread(target=watch, name="hoir-ray-watch", daemon=True)
-    thread.start()
-    try:
-        yield health
-    except Exception as error:
-        if not health.death or isinstance(error, RayDiedError):
+        Raises:
+            RayDiedError: Some seconds after a death, or in place of what Ray raises after one.
+        """
+        outcome: Future[T] = Future()
+        try:
+            if not self._thread.is_alive():
+                self._thread.start()
+            self._calls.put(lambda: _settle(outcome, function))
+            self._wait_for(outcome)
+        except BaseException:  # a signal handler's, too
+            self._interrupt()
+            wait([outcome], timeout=GRACE_S)
             raise
-        raise RayDiedError(f"{health.death}; the same command resumes") from error  # or Ray's words for what followed
-    finally:
-        over.set()
-        thread.join()
-        if is_main:
-            signal.signal(_SIGNAL, before)
+        try:
+            return outcome.result()
+        except Exception as error:
+            self.death = self.death or self._look()
+            if not self.death or isinstance(error, RayDiedError):
+                raise
+            raise self._died() from error
+
+    def close(self) -> None:
+        """End the thread, unless it waits for the dead."""
+        self._calls.put(None)
+        if self._thread.is_alive() and not self.death:
+            self._thread.join(GRACE_S)
+
+    def _serve(self) -> None:
+        with suppress(KeyboardInterrupt):  # one that comes after the call it was for
+            while (call := self._calls.get()) is not None:
+                call()
+
+    def _wait_for(self, outcome: Future[T]) -> None:
+        died_at = 0.0
+        while not wait([outcome], timeout=LOOK_EVERY_S).done:
+            if not self.death:
+                self.death, died_at = self._look(), time.monotonic()
+            elif time.monotonic() - died_at >= GRACE_S:
+                raise self._died()
+
+    def _interrupt(self) -> None:
+        """Raise KeyboardInterrupt in the thread as soon as it runs Python."""
+        if (ident := self._thread.ident) is not None:
+            error = ctypes.py_object(KeyboardInterrupt)
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), error)
+
+    def _died(self) -> RayDiedError:
+        return RayDiedError(f"{self.death}; the same command resumes")
 
 
-def local_look(processes: dict[str, list[Any]]) -> Callable[[], str]:
+def _settle(outcome: Future[T], function: Callable[[], T]) -> None:
+    try:
+        outcome.set_result(function())
+    except BaseException as error:
+        outcome.set_exception(error)
+
+
+def local_look(processes: Callable[[], dict[str, list[Any]]]) -> Callable[[], str]:
     """Look after the processes that Ray has started for this driver, and after the agents that its raylet starts.
 
     Args:
-        processes: Ray's own record of them: kind -> entries with a `process`.
+        processes: Gives Ray's own record of them: kind -> entries with a `process`.
     """
-    known = {e.process.pid: kind.replace("_", " ") for kind, entries in processes.items() for e in entries}
-    raylets = [pid for pid, kind in known.items() if kind == "raylet"]
-    started = {pid: process_start(pid) for pid in known}
+    known: dict[int, tuple[str, str | None]] = {}  # process -> its kind and start
 
     def look() -> str:
-        for raylet in raylets:
+        for kind, entries in processes().items():
+            for pid in (e.process.pid for e in entries if e.process is not None):
+                _note(known, pid, kind.replace("_", " "))
+        for raylet in [pid for pid, (kind, _) in known.items() if kind == "raylet"]:
             for pid in _agents_of(raylet):
-                known.setdefault(pid, "agent")
-                started.setdefault(pid, process_start(pid))
-        for pid, kind in known.items():
-            if process_start(pid) != started[pid] or started[pid] is None:
+                _note(known, pid, "agent")
+        for pid, (kind, start) in known.items():
+            if start is None or process_start(pid) != start:
                 return f"Ray's {kind} (process {pid}) has died"
         return ""
 
@@ -115,6 +146,11 @@ def remote_look(address: str, *, unreached_s: float = UNREACHED_S) -> Callable[[
         return f"Ray's head at {address} does not answer" if failures * LOOK_EVERY_S >= unreached_s else ""
 
     return look
+
+
+def _note(known: dict[int, tuple[str, str | None]], pid: int, kind: str) -> None:
+    if pid not in known:
+        known[pid] = kind, process_start(pid)
 
 
 def _agents_of(raylet: int) -> list[int]:

@@ -1,22 +1,25 @@
-"""Ctrl-C and SIGTERM: the first one ends work in order, the second one at once."""
+"""Ctrl-C and SIGTERM, the first of which ends work in order and the second at once; the end of the process."""
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+NATIVE_THREAD = "hoir-native-call"  # name of threads that may be left in native code
 
 
 @contextmanager
 def on_interrupt(stop: Callable[[str], bool], *, signals: Sequence[signal.Signals] = SIGNALS) -> Iterator[None]:
     """Call `stop` with the name of a signal instead of ending the process.
 
-    Outside the main thread, where Python sets no handlers, nothing changes. Starting Ray sets its own handler for
-    SIGTERM, so this is to be entered again afterwards.
+    Outside the main thread, where Python sets no handlers, nothing changes.
 
     Args:
         stop: Begins an orderly end and returns True; False, when one is under way already, raises KeyboardInterrupt.
@@ -38,3 +41,12 @@ def on_interrupt(stop: Callable[[str], bool], *, signals: Sequence[signal.Signal
         for number, handler in before.items():
             if handler is not None:  # one set in C, which Python cannot set again
                 signal.signal(number, handler)
+
+
+def end_process(code: int) -> NoReturn:
+    """Exit; at once where a thread was left in native code, which crashes when the interpreter is taken down."""
+    if any(thread.name == NATIVE_THREAD for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

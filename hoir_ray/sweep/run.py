@@ -68,7 +68,7 @@ def run_sweep(
     root = _open(plan.spec)
     storage = root.child(plan.spec.name)
     unsaved = unsaved_folder(storage, sweep=plan.spec.name)
-    with acquire_lock(storage, owner=user_and_host(), force=force) as lock:
+    with acquire_lock(storage, owner=user_and_host(), force=force) as lock, on_interrupt(_leave):
         spec = plan.spec.model_copy(update={"contents": contents_of(plan.spec, plan.task)})
         spec, records = _recall(spec, storage, max_epochs=plan.max_epochs, unsaved=unsaved, add_trials=add_trials)
         warm_start, notes = _prepare(plan, spec, root, has_begun=bool(records))
@@ -182,15 +182,18 @@ def _train(
     prepare_environment()
     from hoir_ray.sweep.tune import run_tune  # here because it loads Ray, which takes seconds
 
-    stop = _stop_by_signal(driver)
-    with on_interrupt(stop), connect(address) as cluster, on_interrupt(stop):
+    def train(spec: SweepSpec) -> SweepSpec:
         cluster.refuse_unplaceable(spec.resources)
         driver.checks += [lambda: _stop_dead(driver, cluster), lambda: _stop_unplaced(driver, cluster)]
         check_workers(root, endpoint_url=spec.storage.endpoint_url)
         spec = _ship(plan, spec, root, show=show, max_bytes=max_ship, notes=notes)
         driver.board.listeners.append(watch(driver, cluster))
         run_tune(driver, cluster, attempt=lambda record: _attempt(plan, spec, root, record, unsaved=unsaved))
-    return spec
+        return spec
+
+    # Entered after Ray has started, which sets a handler in native code.
+    with connect(address) as cluster, on_interrupt(_stop_by_signal(driver)):
+        return cluster.call(lambda: train(spec))
 
 
 def _ship(plan: Plan, spec: SweepSpec, root: Storage, *, show: Show, max_bytes: int, notes: Sequence[str]) -> SweepSpec:
@@ -267,6 +270,11 @@ def _attempt(plan: Plan, spec: SweepSpec, root: Storage, record: TrialRecord, *,
         memory_limit=spec.failures.memory_limit,
         unsaved=str(unsaved),
     )
+
+
+def _leave(name: str) -> bool:
+    """An `on_interrupt` callback for the time in which nothing trains: there is nothing to wait for."""
+    return False
 
 
 def _stop_by_signal(driver: Driver) -> Callable[[str], bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from hoir_ray.results.record import ENDED
@@ -26,6 +28,12 @@ def is_free(sweep: Sweep) -> bool:
     return '"released": true' in (Path(sweep.storage) / "tiny" / "lock.json").read_text()
 
 
+def _terminate(processes: list[psutil.Process]) -> None:
+    for each in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):  # it may have ended by itself meanwhile
+            each.terminate()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("whom", ["group", "all"])
@@ -37,13 +45,26 @@ def test_sigterm_to_everybody_ends_in_order(tmp_path: Path, whom: str) -> None:
     if whom == "group":
         os.killpg(process.pid, signal.SIGTERM)
     else:
-        for each in sweep.processes():
-            each.send_signal(signal.SIGTERM)
+        _terminate(sweep.processes())
     assert process.wait(timeout=END_S) == 130, sweep.log
     assert "Check failed" not in sweep.log
     assert ".cc:" not in sweep.log
     assert is_free(sweep)
     assert {r.state for r in sweep.opened().records} <= {"PENDING", *ENDED}
+    assert sweep.left_behind() == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("born", ["gcs_server", "raylet/raylet"])
+def test_sigterm_to_everybody_while_ray_starts(tmp_path: Path, born: str) -> None:
+    sweep = a_sweep(tmp_path)
+    process = sweep.start()
+    sweep.wait_until(lambda: sweep.processes(named=born), process=process)
+    _terminate(sweep.processes())
+    assert process.wait(timeout=END_S) == 130, sweep.log
+    assert ".cc:" not in sweep.log
+    assert is_free(sweep)
     assert sweep.left_behind() == []
 
 
