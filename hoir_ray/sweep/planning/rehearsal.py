@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 
 import torch
@@ -12,6 +13,7 @@ from hoir_ray.sweep.planning.candidate import NetworkSize
 from hoir_ray.sweep.planning.plan import Plan
 from hoir_ray.tasks.localize import localize
 
+_log = logging.getLogger(__name__)
 MAX_PARAMETERS = 200_000_000
 
 
@@ -29,6 +31,9 @@ def _try(plan: Plan, size: NetworkSize) -> dict[str, float]:
     config = plan.config(size.point)
     where = plan.spec.storage
     data = plan.task.data(localize(config, plan.spec.inputs, open_storage(where.uri, endpoint_url=where.endpoint_url)))
+    if size is plan.smallest:
+        for note in data.notes:
+            _log.warning("%s", note)
     if size.num_parameters > MAX_PARAMETERS:
         raise WorkError(f"a network of {size.num_parameters:,} parameters is too large to be tried here")
     network = plan.task.network(config)

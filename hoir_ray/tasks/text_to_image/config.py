@@ -13,6 +13,7 @@ from hoir_ray.tasks.contract import TaskConfig
 from hoir_ray.training.facts import Facts
 
 HASHING = "hashing"
+PACKAGE = "package:"
 SAMPLE_PHOTOS = "sample:photos"
 
 
@@ -26,12 +27,15 @@ class TextToImageData(Config):
         embedding_column: Lists of numbers, one list a caption; where given, no text model is needed.
         max_images: Reading stops at this many.
         max_side: Longest side in pixels that pictures are shrunk to; None keeps them as they are.
+        memory_mb: Memory for the pictures, three bytes a pixel; a dictionary that needs more is refused.
         num_rotations: Pairs of axes that a position is given along; 1 is x and y.
-        text_model: A sentence-transformers name or folder, or `hashing`: words and parts of words hashed into a
-            vector, which needs no model and knows nothing of meaning.
+        text_model: A sentence-transformers name or folder, `package:<name>` for an installed Python package that
+            ships one, or `hashing`: words and parts of words hashed into a vector, which needs no model and knows
+            nothing of meaning.
         embedding_size: Numbers in an embedding.
         allow_download: Whether a text model that is not on this machine may be fetched.
-        val_pixels_per_picture: Validation looks at no more pixels than this of each picture, evenly spread.
+        val_pixels_per_picture: Validation looks at no more pixels than this of each picture, evenly spread, and at
+            four million in all.
     """
 
     files: Annotated[InputPaths, Field(min_length=1)] = (SAMPLE_PHOTOS,)
@@ -40,6 +44,7 @@ class TextToImageData(Config):
     embedding_column: str | None = None
     max_images: int = Field(default=100, ge=1)
     max_side: int | None = Field(default=256, ge=2)
+    memory_mb: int = Field(default=4096, ge=1)
     num_rotations: int = Field(default=1, ge=1, le=64)
     text_model: str = Field(default="all-MiniLM-L6-v2", min_length=1)
     embedding_size: int = Field(default=384, ge=1, le=65_536)

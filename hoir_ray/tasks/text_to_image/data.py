@@ -19,11 +19,23 @@ from hoir_ray.pictures.colours import from_bytes, shown
 from hoir_ray.pictures.coordinates import directions
 from hoir_ray.pictures.load import file_stamps
 from hoir_ray.pictures.quality import mse, psnr_db
-from hoir_ray.tasks.text_to_image.config import SAMPLE_PHOTOS, TextToImageConfig, TextToImageData, TextToImageFacts
+from hoir_ray.tasks.text_to_image.config import (
+    HASHING,
+    SAMPLE_PHOTOS,
+    TextToImageConfig,
+    TextToImageData,
+    TextToImageFacts,
+)
 from hoir_ray.tasks.text_to_image.dictionary import Entry, read_entries
 from hoir_ray.tasks.text_to_image.embedding import check_size, embed
 from hoir_ray.training.data import Batch, Samples, TaskData
+from hoir_ray.wording import quoted
 
+MAX_VAL_PIXELS = 4_000_000  # predictions and targets of all are held as floats, 24 bytes a pixel
+HASHED = (
+    "data.text_model 'hashing' tells captions apart by their words alone: those that share words are alike, a synonym "
+    "is a stranger; a sentence-transformers model knows meaning"
+)
 _log = logging.getLogger(__name__)
 
 
@@ -123,15 +135,29 @@ def load(config: TextToImageConfig) -> TaskData:
     album = load_album(
         data.model_copy(update={"num_rotations": 1, "val_pixels_per_picture": 1}), file_stamps(data.files)
     )
+    val_pixels = max(1, min(data.val_pixels_per_picture, MAX_VAL_PIXELS // len(album.captions)))
     return TaskData(
         train=Pixels(album, num_rotations=data.num_rotations),
-        val=Pixels(album, num_rotations=data.num_rotations, per_picture=data.val_pixels_per_picture),
+        val=Pixels(album, num_rotations=data.num_rotations, per_picture=val_pixels),
         facts=TextToImageFacts(
             captions=album.captions,
             sizes=tuple(f"{width}x{height}" for height, width in album.sizes),
             embeddings_f32_base64=base64.b64encode(album.dictionary.numpy().astype("<f4").tobytes()).decode(),
         ),
+        notes=_notes(album, config=data),
     )
+
+
+def _notes(album: Album, *, config: TextToImageData) -> tuple[str, ...]:
+    """What of the captions the network cannot tell."""
+    first_of: dict[bytes, str] = {}
+    same = [
+        f"the captions {quoted(first)} and {quoted(caption)} have the same embedding: one picture is drawn for both"
+        for caption, vector in zip(album.captions, album.dictionary.numpy(), strict=True)
+        if (first := first_of.setdefault(vector.tobytes(), caption)) != caption
+    ]
+    is_hashed = config.text_model == HASHING and config.embedding_column is None
+    return (*((HASHED,) if is_hashed else ()), *same[:1], *([f"{len(same)} such pairs"] if len(same) > 1 else ()))
 
 
 @functools.lru_cache(maxsize=2)
@@ -176,7 +202,7 @@ def score(prediction: Tensor, target: Tensor, data: TaskData) -> dict[str, float
     true = torch.split(shown(target), num_of_each)
     psnrs = [psnr_db(of_one, true_one) for of_one, true_one in zip(drawn, true, strict=True)]
     worst = min(range(len(psnrs)), key=psnrs.__getitem__)
-    _log.info("the worst picture, at %.2f dB, is '%s'", psnrs[worst], data.val.album.captions[worst])
+    _log.info("the worst picture, at %.2f dB, is %s", psnrs[worst], quoted(data.val.album.captions[worst]))
     return {
         "val_loss": mse(prediction, target),
         "val_psnr_db": sum(psnrs) / len(psnrs),

@@ -16,8 +16,10 @@ from torch import Tensor
 from hoir_ray.errors import DataError
 from hoir_ray.pictures.load import check_unusable, decode_picture, load_picture
 from hoir_ray.tasks.text_to_image.config import SAMPLE_PHOTOS, TextToImageData
+from hoir_ray.wording import quoted
 
 ROWS_AT_A_TIME = 16
+BYTES_PER_MB = 2**20
 SAMPLE_CAPTIONS = {
     "astronaut": "a smiling astronaut in an orange suit before a flag and a model of a space shuttle",
     "brick": "a wall of bricks",
@@ -50,20 +52,30 @@ def read_entries(config: TextToImageData) -> list[Entry]:
     """The first `max_images` captions that are not yet there, with their pictures.
 
     Raises:
-        DataError: If a file or a column of it is missing or broken, or more than a tenth of the rows are unusable.
+        DataError: If a file or a column of it is missing or broken, more than a tenth of the rows are unusable, or the
+            pictures need more than `memory_mb`.
     """
     entries: dict[str, Entry] = {}
     problems: list[str] = []
-    num_rows = 0
+    num_rows, num_bytes = 0, 0
     for where, row in _rows(config):
         num_rows += 1
         caption = row["caption"]
         if isinstance(caption, str) and caption in entries:
             continue
         try:
-            entries[_usable_caption(caption, where=where)] = _entry(row, where=where, config=config)
+            usable, entry = _usable_caption(caption, where=where), _entry(row, where=where, config=config)
         except DataError as error:
             problems.append(str(error))
+            continue
+        num_bytes += entry.picture.numel()
+        if num_bytes > config.memory_mb * BYTES_PER_MB:
+            fitting = f"set data.max_images to {len(entries)}, which fit" if entries else "the first does not fit"
+            raise DataError(
+                f"data.memory_mb: {config.memory_mb} MB are too few for {config.max_images} pictures; {fitting}, "
+                f"shrink pictures by data.max_side, or raise data.memory_mb"
+            )
+        entries[usable] = entry
         if len(entries) == config.max_images:
             break
     files = ", ".join(config.files)
@@ -74,8 +86,10 @@ def read_entries(config: TextToImageData) -> list[Entry]:
 
 
 def _usable_caption(caption: Any, *, where: str) -> str:
-    if not isinstance(caption, str) or not caption.strip():
+    if not isinstance(caption, str):
         raise DataError(f"{where}: the caption must be text, got {caption!r}")
+    if not caption.strip():
+        raise DataError(f"{where}: the caption must be text, got {quoted(caption)}")
     return caption
 
 

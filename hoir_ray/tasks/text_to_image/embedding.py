@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import importlib.util
 import json
 import logging
 import re
@@ -19,8 +21,10 @@ from torch import Tensor
 from hoir_ray.errors import DataError
 from hoir_ray.machine.cache import cache_folder
 from hoir_ray.machine.files import open_regular, replacing
-from hoir_ray.tasks.text_to_image.config import HASHING, TextToImageData
+from hoir_ray.tasks.text_to_image.config import HASHING, PACKAGE, TextToImageData
+from hoir_ray.wording import quoted
 
+HUB_TIMEOUT_S = 10.0
 _log = logging.getLogger(__name__)
 
 
@@ -37,7 +41,7 @@ def embed(
     """
     if config.text_model == HASHING:
         return torch.stack([hash_words(caption, size=config.embedding_size) for caption in captions])
-    caches = [folder / _cache_name(config.text_model) for folder in _cache_folders(beside)]
+    caches = [folder / _cache_name(model_folder(config.text_model)) for folder in _cache_folders(beside)]
     known = _read_cache(caches)
     missing = [caption for caption in dict.fromkeys(captions) if caption not in known]
     if missing:
@@ -68,6 +72,27 @@ def hash_words(caption: str, *, size: int) -> Float[Tensor, " embedding"]:
     return torch.nn.functional.normalize(vector, dim=0)
 
 
+def model_folder(text_model: str) -> str:
+    """The folder that a text model lies in, where the name says one; else the name as it is.
+
+    Raises:
+        DataError: If `package:<name>` is not installed, or brings no text model or several.
+    """
+    if not text_model.startswith(PACKAGE):
+        return str(Path(text_model).expanduser()) if text_model.startswith("~") else text_model
+    name = text_model.removeprefix(PACKAGE).replace("-", "_")
+    spec = importlib.util.find_spec(name) if name.isidentifier() else None
+    if spec is None:
+        raise DataError(f"data.text_model: '{text_model}' needs that Python package, which is not installed here")
+    folders = spec.submodule_search_locations or []
+    models = [found.parent for folder in folders for found in Path(folder).rglob("modules.json")]
+    if len(models) != 1:
+        raise DataError(
+            f"data.text_model: '{text_model}' must bring one sentence-transformers model, has {len(models)}"
+        )
+    return str(models[0])
+
+
 def _encode(captions: list[str], *, config: TextToImageData) -> Float[np.ndarray, "captions embedding"]:
     model = _load_model(config)
     _warn_of_long(captions, model=model)
@@ -77,6 +102,8 @@ def _encode(captions: list[str], *, config: TextToImageData) -> Float[np.ndarray
 def _load_model(config: TextToImageData) -> Any:
     name = config.text_model
     try:
+        from huggingface_hub import HfApi
+        from huggingface_hub.utils import HfHubHTTPError
         from sentence_transformers import SentenceTransformer
         from transformers.utils.logging import disable_progress_bar
     except ImportError as error:
@@ -85,25 +112,31 @@ def _load_model(config: TextToImageData) -> Any:
             f"or give data.embedding_column, or set data.text_model to '{HASHING}'"
         ) from error
     disable_progress_bar()
-    folder = Path(name).expanduser()
-    if not folder.is_dir() and (folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1):
+    folder = Path(model_folder(name))
+    if not folder.is_dir() and (folder.is_absolute() or name.startswith(".") or name.count("/") > 1):
         raise DataError(f"data.text_model: no such folder '{name}'; no download was tried")
     try:
-        return SentenceTransformer(
-            str(folder) if folder.is_dir() else name, local_files_only=folder.is_dir() or not config.allow_download
-        )
+        return SentenceTransformer(str(folder), local_files_only=True)
     except Exception as error:  # what the hub, the tokenizer and the weights raise has no common root
-        why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         if folder.is_dir():
             raise DataError(
-                f"data.text_model: the folder '{name}' holds no sentence-transformers model: {why}"
+                f"data.text_model: the folder '{name}' holds no sentence-transformers model: {_why(error)}"
             ) from error
-        if config.allow_download:
-            raise DataError(f"data.text_model: '{name}' could not be loaded or downloaded: {why}") from error
-        raise DataError(
-            f"data.text_model: '{name}' is not on this machine, and no download was tried; set data.allow_download "
-            f"to true, or data.text_model to a folder that holds the model"
-        ) from error
+        if not config.allow_download:
+            raise DataError(
+                f"data.text_model: '{name}' is not on this machine, and no download was tried; set data.allow_download "
+                f"to true, or data.text_model to a folder that holds the model"
+            ) from error
+    try:
+        with contextlib.suppress(HfHubHTTPError):  # a hub that answers is there, whatever it says of this name
+            HfApi().model_info(name, timeout=HUB_TIMEOUT_S)  # the download would try for minutes to reach it
+        return SentenceTransformer(name)
+    except Exception as error:
+        raise DataError(f"data.text_model: '{name}' could not be loaded or downloaded: {_why(error)}") from error
+
+
+def _why(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 def _warn_of_long(captions: list[str], *, model: Any) -> None:
@@ -112,16 +145,15 @@ def _warn_of_long(captions: list[str], *, model: Any) -> None:
         num_tokens = len(model.tokenizer(caption, truncation=False, verbose=False)["input_ids"])
         if longest and num_tokens > longest:
             _log.warning(
-                "the caption '%s...' has %d tokens, of which the text model reads the first %d",
-                caption[:60],
+                "the caption %s has %d tokens, of which the text model reads the first %d",
+                quoted(caption),
                 num_tokens,
                 longest,
             )
 
 
 def _cache_name(text_model: str) -> str:
-    folder = Path(text_model).expanduser()
-    identity = text_model
+    folder, identity = Path(text_model), text_model
     if folder.is_dir():
         stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(folder.rglob("*.*"))]
         identity = f"{folder.resolve()} {stats}"

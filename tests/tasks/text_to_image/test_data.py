@@ -15,8 +15,8 @@ from pyarrow import parquet
 from hoir_ray.errors import DataError
 from hoir_ray.pictures.coordinates import pixel_positions
 from hoir_ray.tasks.text_to_image import TASK
-from hoir_ray.tasks.text_to_image.config import TextToImageConfig
-from hoir_ray.tasks.text_to_image.data import dictionary_of
+from hoir_ray.tasks.text_to_image.config import RenderOptions, TextToImageConfig
+from hoir_ray.tasks.text_to_image.data import HASHED, dictionary_of
 
 SIZES = [(5, 9), (8, 4), (6, 6), (3, 11)]
 
@@ -176,6 +176,70 @@ def test_a_few_unusable_rows_are_named_and_left_out(table_file, caplog, bad, sai
 def test_more_than_a_tenth_unusable_stops(table_file):
     with pytest.raises(DataError, match=r"3 of 20 pictures cannot be used, more than a tenth: .*row 18: is no picture"):
         TASK.data(config(table_file(many(3, jpg_0=b"no picture"))))
+
+
+@pytest.mark.parametrize(
+    "captions",
+    [
+        ["a", "b", "c", "d"],
+        ["a" * 10_000, "b" * 10_000, "a " * 5_000, "c"],
+        ["кот на окне", "猫が窓辺にいる", "قطة على النافذة", "🐈🪟 é"],
+        ["red\x1b[31m cat", "tab\tcat", "\u202ecat back", "line\ncat"],
+    ],
+)
+def test_any_caption_is_taken_and_draws_its_own_picture(table_file, captions, caplog):
+    settings = config(table_file(good_columns() | {"caption": captions}), embedding_size=384)
+    data = TASK.data(settings)
+    assert data.facts.captions == tuple(captions)
+    assert data.notes == (HASHED,)
+    stored = TASK.facts.model_validate_json(data.facts.model_dump_json())
+    network = TASK.network(settings)
+    drawn = [TASK.render(network, settings, stored, RenderOptions(caption=c, size="4x4")) for c in captions]
+    assert all(not torch.equal(drawn[0], other) for other in drawn[1:])
+    _, target = data.val(torch.arange(data.val.num_samples))
+    with caplog.at_level(logging.INFO):
+        TASK.score(target, target, data)
+    assert "\x1b" not in caplog.text
+    assert len(caplog.text) < 500
+
+
+def test_captions_that_cannot_be_told_apart_are_named(table_file):
+    data = TASK.data(config(table_file(good_columns() | {"caption": ["A cat", "a CAT!", "...", "?!"]})))
+    assert data.notes == (
+        HASHED,
+        "the captions 'A cat' and 'a CAT!' have the same embedding: one picture is drawn for both",
+        "2 such pairs",
+    )
+
+
+def test_one_picture_alone(table_file):
+    settings = config(table_file({name: column[:1] for name, column in good_columns().items()}))
+    data = TASK.data(settings)
+    assert data.facts.sizes == ("9x5",)
+    network = TASK.network(settings)
+    assert TASK.render(network, settings, data.facts, RenderOptions()).shape == (1, 5, 9, 3)
+    assert TASK.pictures(network, data)["preview"].shape[2] == 3
+    way = RenderOptions.model_validate({"from": "caption 0", "to": "caption 0", "num_frames": 3})
+    frames = TASK.render(network, settings, data.facts, way)
+    torch.testing.assert_close(frames[0], frames[2])
+
+
+def test_a_dictionary_that_does_not_fit_is_refused_with_the_number_that_does(table_file):
+    large = encoded(np.zeros((300, 400, 3), np.uint8))
+    path = table_file({"caption": [f"caption {i}" for i in range(5)], "jpg_0": [large] * 5})
+    with pytest.raises(DataError, match=r"data.memory_mb: 1 MB are too few for 100 pictures; set data.max_images to 2"):
+        TASK.data(config(path, max_side=None, memory_mb=1))
+    assert len(TASK.data(config(path, max_side=None, memory_mb=1, max_images=2)).facts.captions) == 2
+    huge = table_file({"caption": ["one"], "jpg_0": [encoded(np.zeros((700, 700, 3), np.uint8))]})
+    with pytest.raises(DataError, match=r"the first does not fit, shrink pictures by data.max_side"):
+        TASK.data(config(huge, max_side=None, memory_mb=1))
+
+
+def test_validation_looks_at_a_bounded_number_of_pixels(table_file, monkeypatch):
+    monkeypatch.setattr("hoir_ray.tasks.text_to_image.data.MAX_VAL_PIXELS", 40)
+    data = TASK.data(config(table_file(good_columns())))
+    assert torch.bincount(data.val.picture_of_samples()).tolist() == [10] * 4
+    assert data.train.num_samples == sum(h * w for h, w in SIZES)
 
 
 def test_no_rows(table_file):

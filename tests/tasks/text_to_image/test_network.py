@@ -116,6 +116,17 @@ def test_between_two_captions_pictures_change_little_by_little(trained):
     assert float(steps.max()) < 0.5 * whole
 
 
+def test_a_way_from_a_caption_that_is_not_there_says_what_is_near(trained, caplog):
+    settings, data, network = trained
+    last = data.facts.captions[0]
+    frames = TASK.render(network, settings, data.facts, RenderOptions(first="bricks", last=last, num_frames=3))
+    assert frames.shape[0] == 3
+    assert "'bricks' is not in the dictionary; the nearest, by cosine similarity: 'a wall of bricks' (" in caplog.text
+    given = settings.model_copy(update={"data": settings.data.model_copy(update={"embedding_column": "vector"})})
+    with pytest.raises(RequestError, match=r"caption: 'bricks' is not in the dictionary, .* the nearest is 'a wall of"):
+        TASK.render(network, given, data.facts, RenderOptions(first="bricks", last=last, num_frames=3))
+
+
 def test_a_way_from_a_caption_to_itself_is_still():
     same = torch.randn(16)
     path = path_between(same, same * 3, num=3)
