@@ -21,7 +21,7 @@ def measure(pack: Pack, settings: Sequence[str]) -> dict[str, float]:
     """
     data = data_of(pack, settings)
     prediction, target = predict(pack.network, data.val)
-    return pack.task.score(prediction, target, data)
+    return {**pack.task.score(prediction, target, data), **pack.task.measure(pack.network, data)}
 
 
 def data_of(pack: Pack, settings: Sequence[str]) -> TaskData:

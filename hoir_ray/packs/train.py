@@ -82,6 +82,7 @@ def train_pack(
             data,
             config.training,
             score=task.score,
+            measure=task.measure,
             pictures=task.pictures,
             trackers=watchers,
             metric="val_loss",

@@ -20,7 +20,7 @@ from hoir_ray.training.config import TrainingConfig
 from hoir_ray.training.data import TaskData
 from hoir_ray.training.module import RegressionModule
 from hoir_ray.training.quiet import quiet_lightning
-from hoir_ray.training.recorder import Epoch, Goal, History, Pictures, Recorder, Score, Watching
+from hoir_ray.training.recorder import Epoch, Goal, History, Measure, Pictures, Recorder, Score, Watching
 
 __all__ = ["Distributed", "Epoch", "Fit", "train"]
 
@@ -88,6 +88,7 @@ def train(
     config: TrainingConfig,
     *,
     score: Score,
+    measure: Measure = lambda network, data: {},
     pictures: Pictures | None = None,
     trackers: Sequence[Tracker] = (),
     metric: str = "val_psnr_db",
@@ -105,6 +106,7 @@ def train(
 
     Args:
         score: (prediction, target, data) over the whole validation split -> metrics.
+        measure: (network, data) -> further metrics.
         metric: What decides which epoch is best; one of the score's or of the loop's own.
         on_epoch: Told of every validated epoch, while `network` still holds that epoch's weights. Returning False ends
             training with this epoch, its checkpoint written, so that it can go on another time; raising SystemExit ends
@@ -124,6 +126,7 @@ def train(
     history = _resume(checkpoint, network)
     watching = Watching(
         score=score,
+        measure=measure,
         pictures=pictures,
         trackers=trackers,
         metric=metric,

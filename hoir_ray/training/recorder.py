@@ -25,6 +25,7 @@ from hoir_ray.training.predict import predict
 
 Goal = Literal["minimize", "maximize"]
 Score = Callable[[Tensor, Tensor, TaskData], dict[str, float]]
+Measure = Callable[[nn.Module, TaskData], dict[str, float]]
 Pictures = Callable[[nn.Module, TaskData], Mapping[str, Tensor]]
 MAX_WRITING_SHARE = 0.02  # of a training's time, spent on checkpoints
 _log = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ class Watching:
     """Callbacks of a training; see `train` for each."""
 
     score: Score
+    measure: Measure
     pictures: Pictures | None
     trackers: Sequence[Tracker]
     metric: str
@@ -109,7 +111,7 @@ class Recorder(Callback):
     def _measure(self, module: RegressionModule) -> dict[str, float]:
         history, data = self.history, module.data
         prediction, target = predict(module.network, data.val)
-        scores = self._watching.score(prediction, target, data)
+        scores = {**self._watching.score(prediction, target, data), **self._watching.measure(module.network, data)}
         num_parameters = sum(p.numel() for p in module.network.parameters() if p.requires_grad)
         metrics = {
             "train_loss": module.train_loss,

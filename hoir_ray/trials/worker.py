@@ -111,6 +111,7 @@ def train_worker(attempt: Attempt, report: Report, *, worker: Worker = SINGLE) -
                 data,
                 config.training,
                 score=task.score,
+                measure=task.measure,
                 pictures=task.pictures,
                 trackers=trackers,
                 metric=attempt.metric,

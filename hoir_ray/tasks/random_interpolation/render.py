@@ -34,7 +34,7 @@ def render(
     """Frames that begin with the picture or the noise to start from."""
     side = int(options.size.split("x")[0]) if options.size else config.data.size
     check_drawn_size(side, side, num_frames=options.num_frames, source="--size with --num-frames")
-    draw = _grown if config.data.sampler == "nearest" else _redrawn
+    draw = grow_frames if config.data.sampler == "nearest" else _redrawn
     return shown(torch.stack(draw(network, config.data, facts, options, side)))
 
 
@@ -57,7 +57,7 @@ def _redrawn(
     return frames
 
 
-def _grown(
+def grow_frames(
     network: nn.Module,
     config: RandomInterpolationData,
     facts: RandomInterpolationFacts,
@@ -102,8 +102,8 @@ def pictures(network: nn.Module, data: TaskData) -> dict[str, Tensor]:
     originals = from_bytes(pixels.table[:NUM_PREVIEWED].cpu().view(-1, side, side, 3))
     if pixels.config.sampler == "nearest":
         from_noise = RenderOptions(num_frames=NUM_PREVIEWED, all_random=True)
-        frames = _grown(network, pixels.config, data.facts, from_noise, side)
-        drawn = [_rebuilt(network, original, config=pixels.config) for original in originals]
+        frames = grow_frames(network, pixels.config, data.facts, from_noise, side)
+        drawn = [reconstruct(network, original, config=pixels.config) for original in originals]
     else:
         frames = _redrawn(network, pixels.config, data.facts, RenderOptions(num_frames=NUM_PREVIEWED), side)
         drawn = [redraw(network, original, config=pixels.config, salt=salt_for(0, epoch=0)) for original in originals]
@@ -113,7 +113,7 @@ def pictures(network: nn.Module, data: TaskData) -> dict[str, Tensor]:
     }
 
 
-def _rebuilt(network: nn.Module, original: Tensor, *, config: RandomInterpolationData) -> Tensor:
+def reconstruct(network: nn.Module, original: Tensor, *, config: RandomInterpolationData) -> Tensor:
     """A picture from a tenth of its pixels."""
     side, generator = len(original), torch.Generator().manual_seed(0)
     known = torch.randperm(side * side, generator=generator)[: max(config.num_feature_pixels, side * side // 10)]

@@ -124,3 +124,19 @@ def test_other_noise_gives_another_picture(rendered):
 
 def test_fewer_pixels_than_features(rendered):
     assert rendered(num_frames=2, size="4x4", input="sample:coffee", known=0.1).shape == (2, 4, 4, 3)
+
+
+def test_metrics_of_what_is_drawn(tmp_path):
+    """Held-out pictures of one colour each: the nearest pixel rebuilds them, and noise is far from their patches."""
+    generator = np.random.default_rng(0)
+    for number in range(8):
+        colour = generator.integers(0, 256, (1, 1, 3), np.uint8)
+        Image.fromarray(np.broadcast_to(colour, (SIDE, SIDE, 3)).copy()).save(tmp_path / f"{number}.png")
+    data = {"folder": str(tmp_path), "size": SIDE, "num_feature_pixels": 4, "train_fraction": 0.5}
+    config = RandomInterpolationConfig.model_validate({"data": data})
+    calm, wild = (TASK.measure(CopyNearest(spread), TASK.data(config)) for spread in (0.0, 0.5))
+    assert calm["val_reconstruction_psnr_db"] == wild["val_reconstruction_psnr_db"] > 50
+    assert calm["val_patch_distance"] < wild["val_patch_distance"]
+    assert calm.keys() <= TASK.metrics
+    upstreams = config.model_copy(update={"data": config.data.model_copy(update={"sampler": "radial"})})
+    assert TASK.measure(CopyNearest(), TASK.data(upstreams)) == {}
