@@ -67,15 +67,18 @@ class RenderOptions(Config):
         num_frames: Frames shown, the start among them.
         steps_per_frame: Applications of the network from one frame to the next.
         alpha: Part of the picture that each application keeps; 0 takes the network's blocks as they are.
+        updated: Part of the pixels, drawn at random, that each application changes. Below 1 they see each other's new
+            colours, and noise settles into a texture where all at once would turn it to one colour or a checkerboard.
         size: `<width>x<height>` in pixels of the noise.
         max_side: Longest side in pixels that the picture is shrunk to.
-        seed: Of the noise.
+        seed: Of the noise and of the pixels that are changed.
     """
 
     input: str = "noise"
     num_frames: int = Field(default=9, ge=1, le=10_000)
     steps_per_frame: int = Field(default=1, ge=1)
     alpha: float = Field(default=0.75, ge=0, le=1)
+    updated: float = Field(default=1, gt=0, le=1)
     size: str = Field(default="180x180", pattern=r"^[1-9]\d{0,4}x[1-9]\d{0,4}$")
     max_side: int | None = Field(default=None, ge=1)
     seed: int = Field(default=0, ge=0)

@@ -22,8 +22,8 @@ def render(
     network: nn.Module, config: NeighborhoodConfig, facts: NeighborhoodFacts, options: RenderOptions
 ) -> Float[Tensor, "frames height width 3"]:
     """Frames of the picture, or of noise, as the network is applied to it again and again; any size of picture."""
+    generator = torch.Generator().manual_seed(options.seed)
     if options.input == "noise":
-        generator = torch.Generator().manual_seed(options.seed)
         width, height = map(int, options.size.split("x"))
         check_drawn_size(height, width, num_frames=options.num_frames, source="--size with --num-frames")
         start = torch.rand(height, width, 3, generator=generator) * 2 - 1
@@ -38,6 +38,8 @@ def render(
         num_frames=options.num_frames,
         steps_per_frame=options.steps_per_frame,
         alpha=options.alpha,
+        updated=options.updated,
+        generator=generator,
     )
 
 
@@ -65,14 +67,26 @@ def evolve(
     num_frames: int,
     steps_per_frame: int = 1,
     alpha: float = 0.75,
+    updated: float = 1.0,
+    generator: torch.Generator | None = None,
 ) -> Float[Tensor, "frames height width 3"]:
-    """The start, in [-1, 1], and what repeated application makes of it; frames in [0, 1] on the CPU."""
+    """The start, in [-1, 1], and what repeated application makes of it; frames in [0, 1] on the CPU.
+
+    Args:
+        updated: Part of the pixels that each application changes, drawn by `generator`.
+
+    Source: stochastic cell update, Mordvintsev et al. 2020, "Growing Neural Cellular Automata".
+    """
     device = next(network.parameters()).device
     frame = start.to(device)
     frames = [frame]
     for _ in range(num_frames - 1):
         for _ in range(steps_per_frame):
-            frame = (alpha * frame + (1 - alpha) * redraw(network, frame, config=config)).clamp(-1, 1)
+            drawn = (alpha * frame + (1 - alpha) * redraw(network, frame, config=config)).clamp(-1, 1)
+            if updated < 1:
+                chosen = torch.rand(*frame.shape[:2], 1, generator=generator) < updated
+                drawn = torch.where(chosen.to(device), drawn, frame)
+            frame = drawn
         frames.append(frame)
     return torch.stack([shown(frame.cpu()) for frame in frames])
 

@@ -76,6 +76,23 @@ def test_alpha_blends():
     torch.testing.assert_close(replaced, (redraw(network, start, config=config.data).clamp(-1, 1) + 1) / 2)
 
 
+def test_a_part_of_the_pixels_is_changed():
+    config, network = small(3, 3)
+    start = torch.rand(60, 60, 3) * 2 - 1
+
+    def once(updated: float, seed: int = 0) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        frames = evolve(network, start, config=config.data, num_frames=2, updated=updated, generator=generator)
+        return frames[1]
+
+    whole, half = once(1.0), once(0.5)
+    changed = (half != (start + 1) / 2).any(dim=2)
+    assert 0.4 < float(changed.float().mean()) < 0.6
+    torch.testing.assert_close(half[changed], whole[changed])
+    assert torch.equal(half, once(0.5))
+    assert not torch.equal(half, once(0.5, seed=1))
+
+
 def test_steps_per_frame_skips_frames():
     config, network = small(3, 3)
     start = torch.rand(15, 15, 3)
