@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
 
 from hoir_ray.cli import main as cli
+from hoir_ray.machine.interrupt import NATIVE_THREAD
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ def hoir(monkeypatch, capsys, tmp_path) -> Hoir:
     def run(*arguments: object) -> Outcome:
         monkeypatch.setattr("sys.argv", ["hoir", *map(str, arguments)])
         capsys.readouterr()
+        # Beside one, the entry point ends its process at once, and this is the process that runs the tests.
+        assert NATIVE_THREAD not in {thread.name for thread in threading.enumerate()}
         with pytest.raises(SystemExit) as end:
             cli.main()
         captured = capsys.readouterr()

@@ -20,6 +20,7 @@ from hoir_ray.machine.processes import process_start
 
 LOOK_EVERY_S = 0.5
 GRACE_S = 5.0  # for a call to end by itself after a death, and again for its thread to end once it is interrupted
+IDLE_THREAD = "hoir-ray-calls"
 UNREACHED_S = 10.0  # without an answer a head on another machine counts as dead
 
 T = TypeVar("T")
@@ -46,7 +47,7 @@ class Health:
     def __init__(self, look: Callable[[], str] = lambda: "") -> None:
         self._look = look
         self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._serve, name=NATIVE_THREAD, daemon=True)
+        self._thread = threading.Thread(target=self._serve, name=IDLE_THREAD, daemon=True)
         self.death = ""
 
     def call(self, function: Callable[[], T]) -> T:
@@ -59,7 +60,7 @@ class Health:
         try:
             if not self._thread.is_alive():
                 self._thread.start()
-            self._calls.put(lambda: _settle(outcome, function))
+            self._calls.put(lambda: self._settle(outcome, function))
             self._wait_for(outcome)
         except BaseException:  # a signal handler's, too
             self._interrupt()
@@ -84,6 +85,17 @@ class Health:
             while (call := self._calls.get()) is not None:
                 call()
 
+    def _settle(self, outcome: Future[T], function: Callable[[], T]) -> None:
+        self._thread.name = NATIVE_THREAD
+        try:
+            result = function()
+        except BaseException as error:
+            self._thread.name = IDLE_THREAD
+            outcome.set_exception(error)
+        else:
+            self._thread.name = IDLE_THREAD
+            outcome.set_result(result)
+
     def _wait_for(self, outcome: Future[T]) -> None:
         died_at = 0.0
         while not wait([outcome], timeout=LOOK_EVERY_S).done:
@@ -100,13 +112,6 @@ class Health:
 
     def _died(self) -> RayDiedError:
         return RayDiedError(f"{self.death}; the same command resumes")
-
-
-def _settle(outcome: Future[T], function: Callable[[], T]) -> None:
-    try:
-        outcome.set_result(function())
-    except BaseException as error:
-        outcome.set_exception(error)
 
 
 def local_look(processes: Callable[[], dict[str, list[Any]]]) -> Callable[[], str]:

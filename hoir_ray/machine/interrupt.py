@@ -12,7 +12,7 @@ from types import FrameType
 from typing import NoReturn
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-NATIVE_THREAD = "hoir-native-call"  # name of threads that may be left in native code
+NATIVE_THREAD = "hoir-native-call"  # name of a thread as long as it may be in native code
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import pytest
 
 from hoir_ray.cluster import watch
 from hoir_ray.cluster.watch import Health, RayDiedError, remote_look
+from hoir_ray.machine.interrupt import NATIVE_THREAD
 
 FOREVER_S = 3600.0
 
@@ -34,6 +35,7 @@ def test_calls_are_made_from_one_thread_which_ends_with_them() -> None:
     threads = {health.call(threading.current_thread) for _ in range(3)}
     assert len(threads) == 1
     assert threads.isdisjoint({threading.current_thread()})
+    assert NATIVE_THREAD not in {thread.name for thread in threads}, "only a thread that is in a call may be left there"
     health.close()
     assert not any(thread.is_alive() for thread in threads)
 
@@ -41,8 +43,11 @@ def test_calls_are_made_from_one_thread_which_ends_with_them() -> None:
 def test_a_call_that_waits_for_the_dead_is_left() -> None:
     """Like Ray's native code, a lock hears neither a signal nor an exception."""
     held = threading.Lock()
-    with held, pytest.raises(RayDiedError, match=r"^the head has died; the same command resumes$"):
-        Health(lambda: "the head has died").call(held.acquire)
+    health = Health(lambda: "the head has died")
+    with held:
+        with pytest.raises(RayDiedError, match=r"^the head has died; the same command resumes$"):
+            health.call(held.acquire)
+        assert NATIVE_THREAD in {thread.name for thread in threading.enumerate()}
 
 
 def test_an_error_after_a_death_is_the_death() -> None:
