@@ -39,6 +39,12 @@ Address = Annotated[
     ),
 ]
 AddTrials = Annotated[int, typer.Option(min=0, help="Trials beyond those the sweep has had.")]
+Promote = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--promote", metavar="TRIAL", help="Take up a trial again that was stopped early, such as t0012. Repeatable."
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Take over a lock that another process holds.")]
 MAX_SHIP = "2GB"
 MaxShip = Annotated[

@@ -16,6 +16,7 @@ from hoir_ray.cli.options import (
     Force,
     MaxShip,
     Overrides,
+    Promote,
     SweepFile,
     size_option,
     typed_command,
@@ -41,6 +42,7 @@ def sweep(
         str | None, typer.Option(help="A running Ray cluster: auto, or host:port. Without it Ray starts here.")
     ] = None,
     add_trials: AddTrials = 0,
+    promote: Promote = None,
     force: Force = False,
     max_ship: MaxShip = "2GB",
 ) -> None:
@@ -64,11 +66,12 @@ def sweep(
             watch=watch,
             address=address,
             add_trials=add_trials,
+            promote=dict.fromkeys(promote or []),
             force=force,
             show=ByteProgress(),
             max_ship=size_option(max_ship),
         )
-    # Typed again, --add-trials would add once more, so there is no hint then.
+    # Typed again, --add-trials would add once more, so there is no hint then; what is promoted is in the ledger.
     typed = None if add_trials else typed_command("sweep", file, settings, address=address, max_ship=max_ship)
     command = os.environ.get("HOIR_COMMAND") or typed
     print_outcome(opened, stop_reason=driver.stop_reason, command=command, is_saved=not driver.storage_problem)

@@ -19,6 +19,8 @@ RESULTS: frozenset[State] = frozenset(("FINISHED", "PRUNED"))
 ENDED: frozenset[State] = RESULTS | {"FAILED", "TIMEOUT", "OOM"}
 
 
+PROMOTED = "taken up again"  # in the history of a trial that was stopped early, where older versions read over it
+
 MODELS = "models"  # model packs: one folder for each attempt that came to its end
 
 
@@ -93,6 +95,11 @@ class TrialRecord(Config):
         return self.state in RESULTS and not self.is_replicate
 
     @property
+    def is_promoted(self) -> bool:
+        """True once it was taken up again after it was stopped early; early stopping then leaves it alone."""
+        return any(event.partition(" ")[2].startswith(PROMOTED) for event in self.history)
+
+    @property
     def epochs(self) -> int:
         """Epochs trained so far."""
         return int(self.curve[-1]["epoch"]) if self.curve else 0
@@ -117,6 +124,11 @@ class TrialRecord(Config):
             known = list(kept)
         best = best_row([*known, row], metric=metric)
         return self.change(curve=(*kept, dict(row)), best=best)
+
+    def promoted(self, why: str, *, epoch: int) -> TrialRecord:
+        """A stopped trial that waits to be continued from its checkpoint of `epoch`."""
+        reason = f"{PROMOTED} at epoch {epoch}: {why}"
+        return self.change(reason, state="PENDING", reason=reason, ended_at=None)
 
     def change(self, event: str = "", **fields: object) -> TrialRecord:
         """A copy with `fields` changed and `event` written into its history."""

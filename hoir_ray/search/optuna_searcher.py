@@ -6,7 +6,7 @@ import logging
 import random
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 
 import optuna
@@ -85,11 +85,12 @@ class OptunaSearcher:
             study.add_trial(past_trial(record, spec=self._spec, space=self._space))
         return study
 
-    def ask(self, name: str, *, refuse: Refusal) -> Point | None:
+    def ask(self, name: str, *, refuse: Refusal, promotable: Collection[str] = ()) -> Point | None:
         """The next point for the trial `name`, or None when every point has been tried.
 
         Args:
             refuse: Why a point cannot be tried, such as a constraint that it breaks; None if it can.
+            promotable: Never chosen from: these samplers say nothing of a stopped trial's end.
 
         Raises:
             WorkError: If no point could be found that is not refused.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from hoir_ray.results.record import TrialRecord
+from hoir_ray.search.gaussian_process.promotion import Promotion
 from hoir_ray.search.gaussian_process.searcher import Facts, GaussianProcessSearcher
 from hoir_ray.search.optuna_searcher import OptunaSearcher
 from hoir_ray.search.warm_start import WarmStartData
@@ -20,11 +21,12 @@ Refusal = Callable[[Point], str | None]
 class Searcher(Protocol):
     """Decides which point is tried next."""
 
-    def ask(self, name: str, *, refuse: Refusal) -> Point | None:
+    def ask(self, name: str, *, refuse: Refusal, promotable: Collection[str] = ()) -> Point | Promotion | None:
         """The next point for the trial `name`, or None when every point has been tried.
 
         Args:
             refuse: Why a point cannot be tried, such as a constraint that it breaks; None if it can.
+            promotable: Stopped trials that could be continued instead.
 
         Raises:
             WorkError: If no point could be found that is not refused.
@@ -34,7 +36,7 @@ class Searcher(Protocol):
         """Give the point of an open trial to another one, whose number is free."""
 
     def reopen(self, record: TrialRecord) -> None:
-        """Resume an interrupted trial, as a running one with its own point."""
+        """Resume an interrupted or promoted trial, as a running one with its own point."""
 
     def tell(self, record: TrialRecord) -> None:
         """Take in how a trial ended."""

@@ -9,7 +9,7 @@ from hoir_ray import wording
 from hoir_ray.cluster.cluster import Cluster
 from hoir_ray.results.metrics import metrics_of
 from hoir_ray.results.ranking import broken_constraint
-from hoir_ray.results.record import TrialRecord
+from hoir_ray.results.record import PROMOTED, TrialRecord
 from hoir_ray.spec.space import Space
 from hoir_ray.sweep.driving.driver import Driver
 
@@ -22,6 +22,9 @@ class EventLines:
         self._best = next((r.trial for r in driver.board.leaders), None)
         slots = cluster.slots(driver.spec.resources)
         self._say(f"sweep {driver.spec.name}: {slots} trial{'s' if slots > 1 else ''} at a time")
+        for record in driver.records.values():
+            if not record.ended and record.reason.startswith(PROMOTED):  # before anybody listened
+                self._say(f"{record.trial} {record.reason}")
 
     def changed(self, record: TrialRecord, event: str) -> None:
         if event == "started":
@@ -34,6 +37,8 @@ class EventLines:
         elif event in ("ended", "retried"):
             verb = record.state if event == "ended" else "will be tried again"
             self._say(f"{record.trial} {verb}: {record.reason}")
+        elif event == "promoted":
+            self._say(f"{record.trial} {record.reason}")
         if event == "ended" and record.state == "FINISHED":
             self._say_its_place(record)
 

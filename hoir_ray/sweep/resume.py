@@ -8,16 +8,21 @@ import math
 import os
 import platform
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import hoir_ray
 from hoir_ray.config import shorten
 from hoir_ray.errors import RequestError
+from hoir_ray.results.ledger import Ledger
+from hoir_ray.results.record import TrialRecord
 from hoir_ray.spec.early_terminate import AshaSpec, ForecastSpec
 from hoir_ray.spec.schema import SweepSpec
+from hoir_ray.storage import Storage
+from hoir_ray.sweep.driving.promotion import promoted_by_hand
 from hoir_ray.tasks.contents import by_content
+from hoir_ray.trials.checkpoints import newest_checkpoints
 
 # Parts of a spec that may differ when a sweep resumes: they change how much is done and where, not what is searched.
 CHANGEABLE = frozenset(
@@ -73,6 +78,23 @@ def with_first_rung(spec: SweepSpec, *, before: SweepSpec | None, max_epochs: in
         return spec
     rule = rule.model_copy(update={"min_iter": known or math.ceil(max_epochs / 3)})
     return spec.model_copy(update={"early_terminate": rule})
+
+
+def promoted(
+    records: Sequence[TrialRecord], names: Collection[str], *, storage: Storage
+) -> tuple[list[TrialRecord], Collection[str]]:
+    """Take the trials of `names` up again, in the ledger too; also returns all that have a checkpoint in storage.
+
+    Raises:
+        RequestError: With a line for each one that cannot be.
+    """
+    if not names and all(r.state != "PRUNED" for r in records):
+        return list(records), ()
+    checkpoints = newest_checkpoints(storage)
+    changed = promoted_by_hand({r.trial: r for r in records}, names, checkpoints=checkpoints)
+    for record in changed.values():
+        Ledger(storage).save(record)
+    return [changed.get(r.trial, r) for r in records], checkpoints.keys()
 
 
 def _first_rung(spec: SweepSpec) -> int | None:

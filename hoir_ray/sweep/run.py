@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from hoir_ray.cluster.cluster import Cluster, connect, needs, prepare_environment
@@ -25,7 +25,7 @@ from hoir_ray.sweep.driving.driver import Driver
 from hoir_ray.sweep.finish import finish
 from hoir_ray.sweep.front_packs import FrontPacks
 from hoir_ray.sweep.planning.plan import Plan
-from hoir_ray.sweep.resume import refuse_other_spec, resolved, with_first_rung
+from hoir_ray.sweep.resume import promoted, refuse_other_spec, resolved, with_first_rung
 from hoir_ray.tasks.contents import contents_of
 from hoir_ray.tasks.inputs import MAX_SHIP_BYTES, Show, find_inputs, hash_inputs, input_paths, ship_inputs
 from hoir_ray.tasks.localize import localize
@@ -48,6 +48,7 @@ def run_sweep(
     watch: Watch,
     address: str | None = None,
     add_trials: int = 0,
+    promote: Collection[str] = (),
     force: bool = False,
     show: Show = lambda what, done, total: None,
     max_ship: int = MAX_SHIP_BYTES,
@@ -57,12 +58,13 @@ def run_sweep(
     Args:
         watch: Called once with the driver and the cluster; the listener that it returns is told of every change.
         add_trials: Trials beyond those that the sweep has had so far.
+        promote: Trials that were stopped early, to be taken up again from their checkpoints.
         force: Take over a lock that somebody else seems to hold.
         show: Is told how far the data is read and stored, where machines of the cluster do not have it.
         max_ship: How many bytes of data are put into storage for that.
 
     Raises:
-        RequestError: If the storage holds another sweep of this name, or somebody runs it.
+        RequestError: If the storage holds another sweep of this name, somebody runs it, or a trial cannot be promoted.
         StorageError: If storage cannot be written or read.
     """
     root = _open(plan.spec)
@@ -71,9 +73,19 @@ def run_sweep(
     with acquire_lock(storage, owner=user_and_host(), force=force) as lock, on_interrupt(_leave):
         spec = plan.spec.model_copy(update={"contents": contents_of(plan.spec, plan.task)})
         spec, records = _recall(spec, storage, max_epochs=plan.max_epochs, unsaved=unsaved, add_trials=add_trials)
+        records, resumable = promoted(records, promote, storage=storage)
         warm_start, notes = _prepare(plan, spec, root, has_begun=bool(records))
         uploader = BackgroundUploader(storage, max_queued=MAX_QUEUED)
-        driver = _driver(plan, spec, storage, uploader=uploader, lock=lock, records=records, warm_start=warm_start)
+        driver = _driver(
+            plan,
+            spec,
+            storage,
+            uploader=uploader,
+            lock=lock,
+            records=records,
+            warm_start=warm_start,
+            resumable=resumable,
+        )
         try:
             if not driver.finished:
                 spec = _train(
@@ -149,6 +161,7 @@ def _driver(
     lock: Lock,
     records: list[TrialRecord],
     warm_start: WarmStartData,
+    resumable: Collection[str],
 ) -> Driver:
     driver = Driver(
         spec=spec,
@@ -157,6 +170,7 @@ def _driver(
         candidate=plan.candidate,
         records=records,
         warm_start=warm_start,
+        resumable=resumable,
     )
     if len(spec.metrics) > 1:
         delete = functools.partial(_delete_pack, lock=lock, uploader=uploader)

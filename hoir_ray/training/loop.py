@@ -110,7 +110,7 @@ def train(
         metric: What decides which epoch is best; one of the score's or of the loop's own.
         on_epoch: Told of every validated epoch, while `network` still holds that epoch's weights. Returning False ends
             training with this epoch, its checkpoint written, so that it can go on another time; raising SystemExit ends
-            it there. Called in every worker; what the first one's does holds for all.
+            it there, its checkpoint written as well. Called in every worker; what the first one's does holds for all.
         on_end: Called when `network` holds the best weights; the metrics that it returns go to the trackers as well.
         checkpoint: File of the state that a restart needs. If it is there, training resumes from it, exactly.
         checkpoint_every_s: After so much training the next epoch's end is kept, or later where writing takes long;

@@ -157,6 +157,7 @@ class Recorder(Callback):
             exit_now = stop
         self._told_to_end, exits = trainer.strategy.broadcast((go_on is False, exit_now is not None))
         if exits:
+            self._checkpoint(trainer, is_last=True)  # it may be taken up again
             raise exit_now or SystemExit
 
     def _value(self, metric: str, metrics: Mapping[str, float]) -> float:

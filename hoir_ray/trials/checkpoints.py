@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,6 +30,22 @@ class Resumed:
     name: str | None = None
     curve: tuple[dict[str, float], ...] = ()
     notes: list[str] = field(default_factory=list)
+
+
+def newest_complete(names: Mapping[str, Iterable[str]]) -> str | None:
+    """The newest of a trial's checkpoints, each with the keys of its files, that is complete; None if none is."""
+    return max((name for name, keys in names.items() if any(k.endswith(f"/{MANIFEST}") for k in keys)), default=None)
+
+
+def newest_checkpoints(storage: Storage) -> dict[str, int]:
+    """Trial -> epoch of its newest complete checkpoint in a sweep's storage."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for key in (o.key for o in storage.list("trials")):
+        _, trial, *rest = key.split("/")
+        if len(rest) == 3 and rest[0] == "checkpoints" and _NAME.fullmatch(rest[1]):
+            found.setdefault(trial, {}).setdefault(rest[1], []).append(key)
+    newest = {trial: newest_complete(names) for trial, names in found.items()}
+    return {trial: int(name.rpartition("-e")[2]) for trial, name in newest.items() if name}
 
 
 class Checkpoints:

@@ -7,8 +7,9 @@ import sys
 from datetime import UTC, datetime
 
 from hoir_ray.results.record import TrialRecord
+from hoir_ray.spec.schema import MetricSpec
 from hoir_ray.storage import StoredObject
-from hoir_ray.sweep.finish import unreferenced
+from hoir_ray.sweep.finish import MAX_CONTINUED, unreferenced
 
 CHECKPOINT = ("last.ckpt", "curve.json", "manifest.json")
 
@@ -47,7 +48,24 @@ def test_only_what_no_trial_needs_is_removed():
         *(f"trials/t2/checkpoints/a001-e0000001/{f}" for f in CHECKPOINT),
         "trials/t9/render.png",
     ]
-    assert sorted(unreferenced(listed(*needed, *useless), records)) == sorted(useless)
+    metric = MetricSpec(name="val_loss")
+    assert sorted(unreferenced(listed(*needed, *useless), records, metric=metric)) == sorted(useless)
+
+
+def test_of_stopped_trials_the_few_most_likely_to_be_taken_up_again_keep_their_newest_checkpoint():
+    count, metric = MAX_CONTINUED + 2, MetricSpec(name="val_psnr_db", goal="maximize")
+
+    def stopped(number: int) -> TrialRecord:
+        row = {"epoch": 9.0, "val_psnr_db": 20.0 + number}
+        return record(number, "PRUNED").change(curve=(row,), best=row)
+
+    records = {r.trial: r for r in map(stopped, range(count))}
+    near = {"epoch": 3.0, "val_psnr_db": 90.0}
+    records["t0"] = records["t0"].change(curve=(near,), best=near)  # not so far, whatever it had there
+    keys = [f"trials/{t}/checkpoints/a001-e{e:07d}/{f}" for t in records for e in (8, 9) for f in CHECKPOINT]
+    kept = {k for k in keys if k not in unreferenced(listed(*keys), records, metric=metric)}
+    best = [f"t{n}" for n in range(2, count)]
+    assert kept == {f"trials/{t}/checkpoints/a001-e0000009/{f}" for t in best for f in CHECKPOINT}
 
 
 LIMITED = """

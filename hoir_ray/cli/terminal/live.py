@@ -41,7 +41,7 @@ class LiveView:
         self._live.start()
 
     def changed(self, record: TrialRecord, event: str) -> None:
-        if event in ("ended", "retried"):
+        if event in ("ended", "retried", "promoted"):
             self._last.append(record)
 
     def close(self) -> None:

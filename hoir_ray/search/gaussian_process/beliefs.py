@@ -95,6 +95,23 @@ class Beliefs:
         known = self._losses[:, 0] if len(self._losses) else self._every[:, 0]
         return total + log_expected_improvement(metrics[0], best=float(known.min()))
 
+    @property
+    def has_leader(self) -> bool:
+        """True once a trial finished within the constraints."""
+        return len(self._losses) > 0
+
+    def may_lead(self, asked: Asked, *, deviations: float) -> np.ndarray:
+        """Which points (m,) no finished trial beats, should they turn out so many standard deviations better."""
+        found = [self._predict(k, asked) for k in range(self._num_metrics)]
+        hopeful = np.column_stack([p.mean - deviations * p.deviation for p in found])
+        return np.logical_not(np.any(np.all(self._losses[:, None, :] <= hopeful, axis=2), axis=0))
+
+    def end(self, asked: Asked, place: int) -> tuple[float, float, float]:
+        """Return the loss expected of one point by the first metric, its deviation, and the best, all as measured."""
+        prediction, warp = self._predict(0, asked), self.outcomes[0].warp
+        expected = warp.back(float(prediction.mean[place]), float(prediction.deviation[place]))
+        return *expected, warp.back(float(self._losses[:, 0].min()), 0.0)[0]
+
     def believing(self, running: Matrix) -> Beliefs:
         """The same once the trials at `running` (p, d) turned out as expected."""
         found = copy.copy(self)

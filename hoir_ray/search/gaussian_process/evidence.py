@@ -43,6 +43,15 @@ class KnownTrials:
         if num_metrics > 1 and trace.state == "finished" and not any(beats(f, losses) for f in self._front.values()):
             self._front = {n: f for n, f in self._front.items() if not beats(losses, f)} | {number: losses}
 
+    def remove(self, number: int) -> None:
+        """Take out a trial that is continued, whose trace will come again."""
+        trace = self.traces.pop(number)
+        del self.points[number]
+        self._by_hash.remove((_hash(number), number))
+        if trace.state != "failed":
+            for order in self._by_loss:
+                order[:] = [entry for entry in order if entry[1] != number]
+
     def best(self, count: int) -> list[int]:
         """The best by each metric, and what stands for the front of several; best first."""
         front = sorted(self._front, key=_hash)[: count // 2]

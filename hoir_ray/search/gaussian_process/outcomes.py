@@ -105,6 +105,12 @@ class Warp:
     def __call__(self, values: Values) -> Values:
         return np.log(values) if self.log else values / self.unit
 
+    def back(self, value: float, deviation: float) -> tuple[float, float]:
+        """A value with its standard deviation as it was measured."""
+        if not self.log:
+            return value * self.unit, deviation * self.unit
+        return math.exp(value), math.exp(value) * math.expm1(min(deviation, 1.0))
+
 
 @dataclass(frozen=True)
 class Outcomes:

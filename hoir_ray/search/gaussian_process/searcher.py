@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -23,6 +23,7 @@ from hoir_ray.search.gaussian_process.evidence import (
     KnownTrials,
 )
 from hoir_ray.search.gaussian_process.outcomes import quantities_of, trace_of
+from hoir_ray.search.gaussian_process.promotion import Promotion, promotion
 from hoir_ray.spec.parameters import Scalar
 from hoir_ray.spec.schema import SweepSpec
 from hoir_ray.spec.space import Space
@@ -45,7 +46,7 @@ Row = Float[np.ndarray, " d"]
 class Asking(Protocol):
     """The part of a searcher that a fallback needs."""
 
-    def ask(self, name: str, *, refuse: Refusal) -> Point | None: ...
+    def ask(self, name: str, *, refuse: Refusal) -> Point | Promotion | None: ...
 
 
 class GaussianProcessSearcher:
@@ -79,6 +80,7 @@ class GaussianProcessSearcher:
         self._ended: list[TrialRecord] = []
         self._num_metrics = len(spec.metrics)
         self._known = KnownTrials()
+        self._names: dict[int, str] = {}
         self._waiting: list[tuple[int, TrialRecord]] = [(-1 - i, r) for i, r in enumerate(observed)]
         self._pool: Pool | None = None
         self._rows: dict[str, tuple[Row, Row]] = {}
@@ -95,7 +97,9 @@ class GaussianProcessSearcher:
             self._open[to] = self._open.pop(name)
 
     def reopen(self, record: TrialRecord) -> None:
-        """Take up an interrupted trial again, as a running one with its own point."""
+        """Take up an interrupted or promoted trial again, as a running one with its own point."""
+        if record.number in self._names:
+            self._forget(record)
         self._opened(record.trial, dict(record.parameters))
 
     def tell(self, record: TrialRecord) -> None:
@@ -107,7 +111,16 @@ class GaussianProcessSearcher:
         self._seen.add(key_of(record.parameters))
         if record.replicate_of is None:
             self._ended.append(record)
+            self._names[record.number] = record.trial
             self._waiting.append((record.number, record))
+
+    def _forget(self, record: TrialRecord) -> None:
+        del self._names[record.number]
+        self._ended = [r for r in self._ended if r.number != record.number]
+        self._waiting = [(number, r) for number, r in self._waiting if number != record.number]
+        if record.number in self._known.traces:
+            self._known.remove(record.number)
+        self._beliefs = None  # it may come back before the next question, and the numbers be the same
 
     def _learn(self) -> None:
         """Read the trials that ended since the last question."""
@@ -119,8 +132,11 @@ class GaussianProcessSearcher:
 
     # -- what to try ----------------------------------------------------------------------------------------------
 
-    def ask(self, name: str, *, refuse: Refusal) -> Point | None:
+    def ask(self, name: str, *, refuse: Refusal, promotable: Collection[str] = ()) -> Point | Promotion | None:
         """The next point for the trial `name`, or None when every point has been tried.
+
+        Args:
+            promotable: Stopped trials that are continued instead where that is worth more for each epoch.
 
         Raises:
             WorkError: If no point could be found that is not refused.
@@ -132,7 +148,10 @@ class GaussianProcessSearcher:
         self._learn()
         point = self._given(turn, generator, refuse)
         if point is None and len(self._known) >= NUM_RANDOM:
-            point = self._modelled(name, turn, generator, refuse)
+            found = self._modelled(name, turn, generator, refuse, promotable)
+            if isinstance(found, Promotion):
+                return found
+            point = found
         if point is None:
             point = self._drawn(refuse)
         return None if point is None else self._opened(name, point)
@@ -164,19 +183,23 @@ class GaussianProcessSearcher:
             )
         return None
 
-    def _modelled(self, name: str, turn: int, generator: np.random.Generator, refuse: Refusal) -> Point | None:
+    def _modelled(
+        self, name: str, turn: int, generator: np.random.Generator, refuse: Refusal, promotable: Collection[str]
+    ) -> Point | Promotion | None:
         try:
             with warnings.catch_warnings(), np.errstate(all="ignore"):
                 warnings.simplefilter("ignore")
-                return self._best(turn, generator, refuse)
+                return self._best(turn, generator, refuse, promotable)
         except (np.linalg.LinAlgError, ValueError, FloatingPointError, OverflowError) as error:
             if not self._said:
                 _log.warning("the model of %d trials failed (%s); TPE asks for points instead", len(self._known), error)
                 self._said = True
             point = self._fallback(self._ended, self._open).ask(name, refuse=refuse)
-            return None if point is None else dict(point)
+            return None if point is None or isinstance(point, Promotion) else dict(point)
 
-    def _best(self, turn: int, generator: np.random.Generator, refuse: Refusal) -> Point | None:
+    def _best(
+        self, turn: int, generator: np.random.Generator, refuse: Refusal, promotable: Collection[str]
+    ) -> Point | Promotion | None:
         """The point of most worth among some of the pool and neighbours of the leaders, and then near those points."""
         beliefs, leaders = self._believe()
         running = self._asked([Candidate(key_of(p), p) for p in self._open.values()]).inputs
@@ -201,8 +224,20 @@ class GaussianProcessSearcher:
         if finer := self._neighbours(centres, NUM_REFINEMENTS, generator, refuse):
             values = worth(finer)
             top = int(np.argmax(values))
-            best = finer[top].point if values[top] > value else best
-        return best
+            best, value = (finer[top].point, float(values[top])) if values[top] > value else (best, value)
+        return self._promotion(beliefs, promotable, rival=value) or best
+
+    def _promotion(self, beliefs: Beliefs, promotable: Collection[str], *, rival: float) -> Promotion | None:
+        """A stopped trial that is worth more for each epoch than a new point of the log acquisition `rival`."""
+        assert self._beliefs is not None
+        numbers = [n for n in self._beliefs[0] if self._names.get(n) in promotable]
+        stopped = {self._names[n]: self._known.traces[n] for n in numbers}
+        if not stopped:
+            return None
+        points = [dict(self._known.points[n]) for n in numbers]
+        asked = self._asked([Candidate(key_of(p), p) for p in points])
+        whole = max((float(t.epochs[-1]) for t in self._known.traces.values() if t.state == "finished"), default=0.0)
+        return promotion(beliefs, asked, stopped, metric=self._spec.metric, max_epochs=whole, rival=rival)
 
     def _believe(self) -> tuple[Beliefs, list[Mapping[str, Scalar]]]:
         chosen = self._known.chosen(count=MODEL_TRIALS, best=BEST_TRIALS)

@@ -18,7 +18,7 @@ class Listener(Protocol):
     """Callback for every change; the live view and the event lines are listeners."""
 
     def changed(self, record: TrialRecord, event: str) -> None:
-        """`event` is one of started, epoch, ended, retried."""
+        """`event` is one of started, epoch, ended, retried, promoted."""
 
 
 class Board:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from hoir_ray.errors import StorageError
 from hoir_ray.results.ledger import Ledger
 from hoir_ray.results.record import State, TrialRecord, now
+from hoir_ray.search.gaussian_process.promotion import Promotion
 from hoir_ray.search.searcher import build_searcher
 from hoir_ray.search.stopping import build_rule
 from hoir_ray.search.warm_start import WarmStartData
@@ -17,6 +18,7 @@ from hoir_ray.spec.schema import SweepSpec
 from hoir_ray.spec.space import Space
 from hoir_ray.sweep.driving import retries
 from hoir_ray.sweep.driving.board import Board
+from hoir_ray.sweep.driving.promotion import Promotable, promoted
 from hoir_ray.sweep.driving.proposals import Proposals
 from hoir_ray.sweep.driving.running import Running
 from hoir_ray.sweep.planning.candidate import Candidate
@@ -32,6 +34,7 @@ class Driver:
         candidate: Turns a point into a config, and says why it is refused; asked several times for each point.
         records: Trials of an interrupted sweep; those that have not ended come first.
         warm_start: What an earlier sweep gives this one to start from.
+        resumable: Trials with a checkpoint in storage.
 
     Attributes:
         board: The trials' records, counts and leaders.
@@ -52,6 +55,7 @@ class Driver:
         candidate: Callable[[Mapping[str, Scalar]], Candidate],
         records: Iterable[TrialRecord] = (),
         warm_start: WarmStartData | None = None,
+        resumable: Iterable[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.spec, self.space, self.candidate, self.clock = spec, space, candidate, clock
@@ -68,6 +72,7 @@ class Driver:
             facts=lambda point: {"num_parameters": float(candidate(point).num_parameters)},
         )
         self.rule = build_rule(spec.early_terminate, metrics=(spec.epoch_metric, *spec.epoch_metrics[1:]))
+        self._promotable = Promotable(self.records[n] for n in resumable if n in self.records)
         self._waiting: dict[str, float] = {}  # trial -> not before
         self._running: dict[str, Running] = {}
         self._moved_at = self._looked_at = -math.inf
@@ -115,14 +120,22 @@ class Driver:
 
     def _new_trial(self) -> TrialRecord | None:
         try:
-            record = self.proposals.next()
+            found = self.proposals.next(promotable=self._promotable.names)
         except StorageError as error:
             self.storage_failed(str(error))
             return None
-        if record is None:
+        if found is None:
             return None
-        self.board.add(record)
-        return self._hand_out(record.trial)  # last: the live view looks up what runs from another thread
+        if isinstance(found, Promotion):
+            self._promote(found)
+        else:
+            self.board.add(found)
+        return self._hand_out(found.trial)  # last: the live view looks up what runs from another thread
+
+    def _promote(self, promotion: Promotion) -> None:
+        record = promoted(self.records[promotion.trial], promotion, several=len(self.spec.metrics) > 1)
+        self.searcher.reopen(record)
+        self.board.keep(record, save=True, event="promoted")
 
     def _hand_out(self, name: str) -> TrialRecord:
         self._running[name] = Running(asked_at=self.clock(), saved_at=self.clock())
@@ -194,11 +207,12 @@ class Driver:
         return None
 
     def _decide(self, record: TrialRecord, row: Mapping[str, float]) -> str | None:
-        """The stopping rule's reason; runs with other seeds train to their end and are compared with no other."""
+        """The stopping rule's reason; promoted trials train to their end, runs with other seeds compare with none."""
         if record.is_replicate:
             return None
         value = row[self.spec.epoch_metric.name]
-        return self.rule.decide(record.trial, epoch=int(row["epoch"]), value=value, row=row)
+        reason = self.rule.decide(record.trial, epoch=int(row["epoch"]), value=value, row=row)
+        return None if record.is_promoted else reason
 
     def succeeded(self, name: str, *, reason: str, model: str | None, stored: Mapping[str, float] = {}) -> None:
         """The trial trained to its own end and its model is published.
@@ -270,6 +284,7 @@ class Driver:
     def _end(self, record: TrialRecord, *, state: State, reason: str) -> str:
         record = record.change(f"{state.lower()}: {reason}", state=state, reason=reason, ended_at=now())
         self._forget(record.trial)
+        self._promotable.end(record)
         self.searcher.tell(record)
         if state == "FINISHED" and not record.is_replicate:
             self.rule.finished(record.trial)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from hoir_ray.errors import SpecError, StorageError
 from hoir_ray.results.ledger import trial_name
 from hoir_ray.results.record import TrialRecord, now
+from hoir_ray.search.gaussian_process.promotion import Promotion
 from hoir_ray.search.replicate import next_replicate
 from hoir_ray.search.searcher import Searcher
 from hoir_ray.spec.parameters import Scalar
@@ -46,13 +47,19 @@ class Proposals:
         limit = self._spec.budget.max_trials
         return self._exhausted or (limit is not None and self._board.num_searched >= limit)
 
-    def next(self) -> TrialRecord | None:
-        """The next new trial, in the ledger already; None if there is none yet.
+    def next(self, *, promotable: Collection[str] = ()) -> TrialRecord | Promotion | None:
+        """The next new trial, in the ledger already, or a stopped one to continue; None if there is none yet.
+
+        Args:
+            promotable: Stopped trials that could be continued.
 
         Raises:
             StorageError: If its number cannot be taken.
         """
-        if self._creation is None and (drawn := self._draw(self._board.next_number)) is not None:
+        drawn = self._draw(self._board.next_number, promotable) if self._creation is None else None
+        if isinstance(drawn, Promotion):
+            return drawn
+        if drawn is not None:
             self._creation = Creation(drawn, ledger=self._board.ledger, searcher=self._searcher)
         try:
             record = self._creation.result() if self._creation is not None else None
@@ -63,11 +70,13 @@ class Proposals:
             self._creation = None
         return record
 
-    def _draw(self, number: int) -> TrialRecord | None:
+    def _draw(self, number: int, promotable: Collection[str]) -> TrialRecord | Promotion | None:
         """The next point as a record, which is no trial before its number is ours; None if there is no point left."""
         name = trial_name(number)
         if not self._is_searched:
-            point = self._searcher.ask(name, refuse=self._refusal)
+            point = self._searcher.ask(name, refuse=self._refusal, promotable=promotable)
+            if isinstance(point, Promotion):
+                return point
             if point is not None:
                 record = self._candidate(point).record(name, number=number, parameters=point)
                 return record.change("created", created_at=now())
