@@ -1,4 +1,4 @@
-"""Stopped trials that are taken up again: refused or continued by hand, chosen by the model, and never stopped twice."""
+"""Stopped trials that are taken up again: by hand or by the model, to their end, and never stopped twice."""
 
 from __future__ import annotations
 
