@@ -46,7 +46,8 @@ def finish(driver: Driver, storage: Storage, uploader: BackgroundUploader, *, un
 def unreferenced(objects: Iterable[StoredObject], records: Mapping[str, TrialRecord]) -> list[str]:
     """Keys below `trials/` and `models/` that no trial needs any more.
 
-    Models of trials that did not finish, checkpoints of trials that have ended, but for the newest of a finished one.
+    Models of trials that did not finish, pictures of attempts that do not count, and checkpoints of trials that have
+    ended, but for the newest of a finished one.
     """
     useless, checkpoints = [], dict[str, dict[str, list[str]]]()
     for key in (o.key for o in objects):
@@ -56,7 +57,7 @@ def unreferenced(objects: Iterable[StoredObject], records: Mapping[str, TrialRec
         if top == MODELS:
             if record is None or (record.ended and record.model != f"{MODELS}/{folder}"):
                 useless.append(key)
-        elif record is None:
+        elif record is None or (record.ended and _is_picture(rest) and key != record.picture_key):
             useless.append(key)
         elif record.ended and len(rest) > 2 and rest[0] == "checkpoints":
             checkpoints.setdefault(trial, {}).setdefault(rest[1], []).append(key)
@@ -65,3 +66,7 @@ def unreferenced(objects: Iterable[StoredObject], records: Mapping[str, TrialRec
         kept = max(complete, default=None) if records[trial].state == "FINISHED" else None
         useless += [key for name, keys in folders.items() if name != kept for key in keys]
     return useless
+
+
+def _is_picture(rest: list[str]) -> bool:
+    return len(rest) == 1 and rest[0].startswith("render")
