@@ -74,7 +74,7 @@ def collect(storage: Storage, records: Sequence[TrialRecord], *, task: str) -> A
 def _read(storage: Storage, record: TrialRecord, side: int, *, task: str) -> dict[str, tuple[str, str]] | None:
     """A trial's picture, or its parts, scaled to `side` and encoded; None where there is none that can be read."""
     try:
-        with Image.open(io.BytesIO(storage.get(f"trials/{record.trial}/render.png"))) as file:
+        with Image.open(io.BytesIO(storage.get(record.picture_key))) as file:
             if file.width * file.height > MAX_PIXELS:
                 return None
             picture = file.convert("RGB")

@@ -29,6 +29,12 @@ def trial_of(model: str) -> str:
     return model.split("/")[1].partition("-")[0]
 
 
+def picture_of(model: str) -> str:
+    """Key of the picture that is published with a model pack, under the same fencing token; it outlives the pack."""
+    trial, _, token = model.split("/")[1].partition("-")
+    return f"trials/{trial}/render-{token}.png"
+
+
 def now() -> str:
     """The present moment, in UTC, as ISO 8601 with milliseconds."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -46,6 +52,7 @@ class TrialRecord(Config):
         num_preemptions: How many ended because their machine was lost, which is nobody's fault.
         curve: One row per validated epoch: `epoch` and its metrics.
         best: The row of the best epoch by the sweep's first metric.
+        picture: Key of the picture of the attempt that counts.
         replicate_of: The trial whose settings it runs again with another seed; such a trial is no part of the search.
         history: What happened to it, in order, each line with its time.
     """
@@ -73,7 +80,13 @@ class TrialRecord(Config):
     ended_at: str | None = None
     error: str | None = None
     model: str | None = None
+    picture: str | None = None
     history: tuple[str, ...] = ()
+
+    @property
+    def picture_key(self) -> str:
+        """Key of its picture; without a fencing token where version 0.1 wrote the record."""
+        return self.picture or f"trials/{self.trial}/render.png"
 
     @property
     def ended(self) -> bool:

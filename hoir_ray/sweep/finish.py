@@ -53,8 +53,8 @@ def unreferenced(
 ) -> list[str]:
     """Keys below `trials/` and `models/` that no trial needs any more.
 
-    Models of trials that did not finish, checkpoints of trials that have ended, but for the newest of a finished one
-    and of the few that were stopped and may be taken up again.
+    Models of trials that did not finish, pictures of attempts that do not count, and checkpoints of trials that have
+    ended, but for the newest of a finished one and of the few that were stopped and may be taken up again.
 
     Args:
         metric: By which trials are compared as they train.
@@ -68,7 +68,7 @@ def unreferenced(
         if top == MODELS:
             if record is None or (record.ended and record.model != f"{MODELS}/{folder}"):
                 useless.append(key)
-        elif record is None:
+        elif record is None or (record.ended and _is_picture(rest) and key != record.picture_key):
             useless.append(key)
         elif record.ended and len(rest) > 2 and rest[0] == "checkpoints":
             checkpoints.setdefault(trial, {}).setdefault(rest[1], []).append(key)
@@ -84,3 +84,7 @@ def _worth_continuing(records: Iterable[TrialRecord], *, metric: MetricSpec) -> 
     stopped = [r for r in records if r.state == "PRUNED" and r.best is not None and not r.is_replicate]
     order = sorted(stopped, key=lambda r: (-r.epochs, metric.loss((r.best or {}).get(metric.name, math.nan))))
     return {r.trial for r in order[:MAX_CONTINUED]}
+
+
+def _is_picture(rest: list[str]) -> bool:
+    return len(rest) == 1 and rest[0].startswith("render")

@@ -14,6 +14,7 @@ from hoir_ray.packs.quantization.form import Form
 from hoir_ray.packs.quantization.metrics import stored_metrics
 from hoir_ray.pictures.save import save_picture
 from hoir_ray.results.pull import STORED
+from hoir_ray.results.record import picture_of
 from hoir_ray.storage import BackgroundUploader, open_storage
 from hoir_ray.tasks.contract import Task, TaskConfig
 from hoir_ray.training.data import TaskData
@@ -57,8 +58,8 @@ def publish(
     )
     save_picture(pictures.get("comparison", pictures["preview"]), work / "render.png")
 
-    model, render = attempt.model, f"trials/{attempt.trial}/render.png"
-    files = {render: work / "render.png"}
+    model = attempt.model
+    files = {picture_of(model): work / "render.png"}
     if form is not None:
         (work / STORED).write_bytes(form.content)
         files[f"{model}/{STORED}"] = work / STORED

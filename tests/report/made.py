@@ -53,7 +53,7 @@ def made_sweep(folder: Path, *, num_trials: int = 24, text: str = TEXT, pictures
     if pictures:
         for record in records:
             if record.state == "FINISHED":
-                storage.put(f"trials/{record.trial}/render.png", comparison(record.number))
+                storage.put(record.picture_key, comparison(record.number))
     write_summary(storage, spec, records)
     return open_sweep(storage)
 

@@ -44,7 +44,7 @@ def test_two_hundred_trials_stay_under_ten_megabytes(tmp_path):
     sweep = made_sweep(tmp_path, num_trials=200, pictures=False)
     large = comparison(1, side=400)
     for record in sweep.leaderboard():
-        sweep.storage.put(f"trials/{record.trial}/render.png", large + record.trial.encode())
+        sweep.storage.put(record.picture_key, large + record.trial.encode())
     assert len(build_report(sweep).encode()) < 10_000_000
 
 
@@ -58,7 +58,7 @@ def test_a_picture_shown_twice_is_stored_once(tmp_path):
 def test_missing_pictures_and_curves_are_named_and_the_rest_is_there(tmp_path):
     made = made_sweep(tmp_path, pictures=False)
     bare = [r.change(curve=()) if r.number < 4 else r for r in made.records]
-    made.storage.put(f"trials/{made.leaderboard()[0].trial}/render.png", b"this is no picture")
+    made.storage.put(made.leaderboard()[0].picture_key, b"this is no picture")
     page = build_report(SweepResults(made.storage, made.spec, tuple(bare)))
     assert "No picture was found for" in page
     assert "No learning curve was recorded for t0001, t0002, t0003" in page
@@ -177,7 +177,7 @@ def test_memory_does_not_grow_with_the_pictures(tmp_path):
         sweep = made_sweep(tmp_path / str(num_trials), num_trials=num_trials, pictures=False)
         picture = comparison(1, side=768)  # 5 MB each, decoded
         for record in sweep.leaderboard():
-            sweep.storage.put(f"trials/{record.trial}/render.png", picture)
+            sweep.storage.put(record.picture_key, picture)
         done = subprocess.run([sys.executable, "-c", _REPORT, sweep.storage.uri], capture_output=True, check=True)
         mib, has_torch = done.stdout.split()
         assert has_torch == b"False"

@@ -22,7 +22,8 @@ def record(number: int, state: str, *, model: bool = False) -> TrialRecord:
             "number": number,
             "parameters": {},
             "state": state,
-            "model": f"models/{name}" if model else None,
+            "model": f"models/{name}-0a" if model else None,
+            "picture": f"trials/{name}/render-0a.png" if model else None,
         }
     )
 
@@ -34,14 +35,16 @@ def listed(*keys: str) -> list[StoredObject]:
 def test_only_what_no_trial_needs_is_removed():
     records = {r.trial: r for r in (record(1, "FINISHED", model=True), record(2, "PRUNED"), record(3, "PENDING"))}
     needed = [
-        "models/t1/manifest.json",
+        "models/t1-0a/manifest.json",
         "models/t3/model.safetensors",  # may be half of what is written again
-        "trials/t1/render.png",
+        "trials/t1/render-0a.png",
         *(f"trials/t1/checkpoints/a002-e0000003/{f}" for f in CHECKPOINT),
         *(f"trials/t3/checkpoints/a001-e0000001/{f}" for f in CHECKPOINT),
     ]
     useless = [
         "models/t2/manifest.json",
+        "trials/t1/render-0b.png",  # of an attempt that was given up, and published after all
+        "trials/t2/render-0c.png",
         "models/t9/manifest.json",
         *(f"trials/t1/checkpoints/a001-e0000009/{f}" for f in CHECKPOINT),
         "trials/t1/checkpoints/a003-e0000004/last.ckpt",  # no manifest: it was never complete

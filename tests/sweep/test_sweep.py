@@ -17,6 +17,7 @@ import pytest
 
 from hoir_ray.packs.pack import load_pack
 from hoir_ray.results.ledger import Ledger
+from hoir_ray.results.record import picture_of
 from hoir_ray.results.sweep_results import open_sweep
 from hoir_ray.spec.document import load_document
 from hoir_ray.storage import open_storage
@@ -110,7 +111,8 @@ def test_what_a_sweep_leaves_is_what_it_says(storage):
     assert best["metrics"]["val_psnr_db"] == max(r.best["val_psnr_db"] for r in finished if r.best)
     table = pd.read_parquet(f"{storage.uri}/trials.parquet")
     assert list(table["trial"]) == [r.trial for r in records]
-    assert storage.exists(f"trials/{best['trial']}/render.png")
+    assert storage.exists(next(r.picture_key for r in finished if r.trial == best["trial"]))
+    assert all(r.picture_key == picture_of(r.model) for r in finished if r.model)
     packs = {o.key.rpartition("/")[0] for o in storage.list("models")}
     assert packs == {r.model for r in finished}
 

@@ -13,9 +13,10 @@ from hoir_ray.packs.evaluate import measure
 from hoir_ray.packs.load import load
 from hoir_ray.results.ledger import Ledger
 from hoir_ray.results.pull import STORED, pull
-from hoir_ray.results.record import TrialRecord
+from hoir_ray.results.record import TrialRecord, picture_of
 from hoir_ray.results.sweep_results import SPEC, open_sweep
 from hoir_ray.storage import open_storage
+from hoir_ray.sweep.finish import unreferenced
 from hoir_ray.trials.attempt import Attempt
 from hoir_ray.trials.messages import Finished, Message
 from hoir_ray.trials.worker import train_worker
@@ -40,7 +41,7 @@ def run(tmp_path: Path, *, measures: bool, **training: Any) -> Finished:
         config={
             "network": {"hidden": {"width": 4}},
             "data": {"image": "sample:astronaut", "max_side": 24},
-            "training": {"max_epochs": 2, **training},
+            "training": {"max_epochs": 2} | training,
         },
         metric="val_psnr_db",
         goal="maximize",
@@ -104,3 +105,25 @@ def test_a_file_that_is_there_is_not_written_over(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="exists; choose another"):
         pull(open_sweep(str(tmp_path / "small")), to=tmp_path / "net.hoir")
     assert (tmp_path / "net.hoir").read_text() == "mine"
+
+
+def test_the_picture_of_an_attempt_that_was_given_up_takes_no_place_of_another(tmp_path: Path) -> None:
+    """As of a trial that was cut off, trains on and publishes after the attempt that counts."""
+    counts, late = run(tmp_path, measures=False), run(tmp_path, measures=False)
+    assert counts.model is not None
+    assert late.model is not None
+    kept = sorted(path.name for path in (tmp_path / "small/trials/t0001").glob("*.png"))
+    assert kept == sorted(Path(picture_of(model)).name for model in (counts.model, late.model))
+    records = {
+        "t0001": TrialRecord(
+            trial="t0001",
+            number=1,
+            parameters={},
+            state="FINISHED",
+            model=counts.model,
+            picture=picture_of(counts.model),
+        )
+    }
+    listed = open_storage(str(tmp_path / "small")).list("trials")
+    assert picture_of(late.model) in unreferenced(listed, records)
+    assert picture_of(counts.model) not in unreferenced(listed, records)

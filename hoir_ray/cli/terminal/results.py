@@ -89,7 +89,7 @@ def print_outcome(opened: SweepResults, *, stop_reason: str | None, command: str
     if not leaders or not is_saved or leaders[0].model is None:
         return
     best, name = leaders[0], opened.spec.name
-    picture = Path(opened.storage.uri, "trials", best.trial, "render.png")
+    picture = Path(opened.storage.uri, best.picture_key)
     if not opened.storage.uri.startswith("s3://") and picture.is_file():
         console.print(f"best picture: {relative_path(picture)}")
     if not Path(f"{name}-model").exists():

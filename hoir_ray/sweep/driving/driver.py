@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from hoir_ray.errors import StorageError
 from hoir_ray.results.ledger import Ledger
-from hoir_ray.results.record import State, TrialRecord, now
+from hoir_ray.results.record import State, TrialRecord, now, picture_of
 from hoir_ray.search.gaussian_process.promotion import Promotion
 from hoir_ray.search.searcher import build_searcher
 from hoir_ray.search.stopping import build_rule
@@ -223,7 +223,8 @@ class Driver:
         record = self.records[name]
         if record.ended:
             return
-        self._end(record.with_stored(stored).change(model=model), state="FINISHED", reason=reason)
+        picture = picture_of(model) if model is not None else None
+        self._end(record.with_stored(stored).change(model=model, picture=picture), state="FINISHED", reason=reason)
 
     def failed(self, name: str, failure: Failed) -> None:
         """An attempt broke; it is tried again, later, unless that is pointless or was done often enough."""
