@@ -12,6 +12,7 @@ from hoir_ray.results.ranking import ranked
 from hoir_ray.results.record import ENDED, TrialRecord
 from hoir_ray.results.summary import BEST
 from hoir_ray.search.optuna_searcher import OptunaSearcher
+from hoir_ray.spec.schema import MetricSpec
 from hoir_ray.storage import Storage
 from hoir_ray.storage.s3 import S3Backend
 from hoir_ray.sweep.finish import unreferenced
@@ -38,7 +39,7 @@ def check_invariants(
         _check_ended_once(record)
         _check_curve(record)
     _check_best(opened.storage, opened.records, sweep=sweep)
-    _check_objects(opened.storage, records)
+    _check_objects(opened.storage, records, metric=opened.spec.epoch_metric)
     searcher = OptunaSearcher(opened.spec, plan_sweep(opened.spec).space, records=opened.records)
     states = Counter(t.state.name for t in searcher.trials)
     told = sum(r.state in ("FINISHED", "PRUNED") for r in opened.records)
@@ -85,8 +86,8 @@ def _check_best(storage: Storage, records: Iterable[TrialRecord], *, sweep: Swee
         assert metrics["val_psnr_db"] == record.best["val_psnr_db"], record.trial
 
 
-def _check_objects(storage: Storage, records: Mapping[str, TrialRecord]) -> None:
-    assert unreferenced(storage.list("trials") + storage.list("models"), records) == []
+def _check_objects(storage: Storage, records: Mapping[str, TrialRecord], *, metric: MetricSpec) -> None:
+    assert unreferenced(storage.list("trials") + storage.list("models"), records, metric=metric) == []
     backend = storage.backend
     if isinstance(backend, S3Backend):
         answer = backend._client.list_multipart_uploads(Bucket=backend.bucket)

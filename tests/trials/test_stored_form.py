@@ -15,11 +15,14 @@ from hoir_ray.results.ledger import Ledger
 from hoir_ray.results.pull import STORED, pull
 from hoir_ray.results.record import TrialRecord, picture_of
 from hoir_ray.results.sweep_results import SPEC, open_sweep
+from hoir_ray.spec.schema import MetricSpec
 from hoir_ray.storage import open_storage
 from hoir_ray.sweep.finish import unreferenced
 from hoir_ray.trials.attempt import Attempt
 from hoir_ray.trials.messages import Finished, Message
 from hoir_ray.trials.worker import train_worker
+
+METRIC = MetricSpec(name="val_loss")
 
 YAML = """
 name: small
@@ -125,5 +128,5 @@ def test_the_picture_of_an_attempt_that_was_given_up_takes_no_place_of_another(t
         )
     }
     listed = open_storage(str(tmp_path / "small")).list("trials")
-    assert picture_of(late.model) in unreferenced(listed, records)
-    assert picture_of(counts.model) not in unreferenced(listed, records)
+    assert picture_of(late.model) in unreferenced(listed, records, metric=METRIC)
+    assert picture_of(counts.model) not in unreferenced(listed, records, metric=METRIC)
