@@ -230,13 +230,14 @@ class GaussianProcessSearcher:
     def _promotion(self, beliefs: Beliefs, promotable: Collection[str], *, rival: float) -> Promotion | None:
         """A stopped trial that is worth more for each epoch than a new point of the log acquisition `rival`."""
         assert self._beliefs is not None
-        numbers = [n for n in self._beliefs[0] if self._names.get(n) in promotable]
-        stopped = {self._names[n]: self._known.traces[n] for n in numbers}
+        traces = {n: t for n, t in self._known.traces.items() if len(t.epochs)}  # a stopped trial has none of a metric that is measured at the end
+        numbers = [n for n in self._beliefs[0] if n in traces and self._names.get(n) in promotable]
+        stopped = {self._names[n]: traces[n] for n in numbers}
         if not stopped:
             return None
         points = [dict(self._known.points[n]) for n in numbers]
         asked = self._asked([Candidate(key_of(p), p) for p in points])
-        whole = max((float(t.epochs[-1]) for t in self._known.traces.values() if t.state == "finished"), default=0.0)
+        whole = max((float(t.epochs[-1]) for t in traces.values() if t.state == "finished"), default=0.0)
         return promotion(beliefs, asked, stopped, metric=self._spec.metric, max_epochs=whole, rival=rival)
 
     def _believe(self) -> tuple[Beliefs, list[Mapping[str, Scalar]]]:
