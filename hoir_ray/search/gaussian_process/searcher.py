@@ -230,7 +230,8 @@ class GaussianProcessSearcher:
     def _promotion(self, beliefs: Beliefs, promotable: Collection[str], *, rival: float) -> Promotion | None:
         """A stopped trial that is worth more for each epoch than a new point of the log acquisition `rival`."""
         assert self._beliefs is not None
-        traces = {n: t for n, t in self._known.traces.items() if len(t.epochs)}  # a stopped trial has none of a metric that is measured at the end
+        # A stopped trial has no value of a metric that is measured at the end.
+        traces = {n: t for n, t in self._known.traces.items() if len(t.epochs)}
         numbers = [n for n in self._beliefs[0] if n in traces and self._names.get(n) in promotable]
         stopped = {self._names[n]: traces[n] for n in numbers}
         if not stopped:
