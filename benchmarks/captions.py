@@ -28,8 +28,9 @@ from hoir_ray.pictures.load import SAMPLES, load_picture
 from hoir_ray.pictures.quality import psnr_db
 from hoir_ray.pictures.save import save_picture
 from hoir_ray.tasks import load_task
+from hoir_ray.tasks.fit import fit
 from hoir_ray.tasks.text_to_image.dictionary import SAMPLE_CAPTIONS
-from hoir_ray.training.loop import train
+from hoir_ray.training.loop import Measured, train
 
 SINGLES = 20
 SHAPES = [{"width": 8, "num_layers": 1}, {"width": 8, "num_layers": 2}, {"width": 16, "num_layers": 1}]
@@ -137,10 +138,10 @@ def train_dictionary(num: int, size: Size, *, folder: Path, sheet: Path | None) 
     data = task.data(config)
     torch.manual_seed(0)
     network = task.network(config)
-    fit = train(network, data, config.training, score=score)
+    whole = train(network, data, config.training, Measured(score=score))
     if sheet is not None:
         save_picture(task.pictures(network, data)["comparison"], sheet)
-    return Outcome(psnrs_db=psnrs_db, num_parameters=task.num_parameters(config), seconds=fit.metrics["train_time_s"])
+    return Outcome(psnrs_db=psnrs_db, num_parameters=task.num_parameters(config), seconds=whole.metrics["train_time_s"])
 
 
 def train_single(image: Path, shape: dict[str, int], *, num_parameters: int, epochs: int) -> Outcome:
@@ -157,12 +158,11 @@ def train_single(image: Path, shape: dict[str, int], *, num_parameters: int, epo
     if not fitting:
         raise SpecError(f"no network of {shape} has as few as {num_parameters} parameters")
     config = config_of(fitting[-1])
-    torch.manual_seed(0)
-    fit = train(task.network(config), task.data(config), config.training, score=task.score)
+    _, single = fit(task, config, task.data(config))
     return Outcome(
-        psnrs_db=[fit.best_metrics["val_psnr_db"]],
+        psnrs_db=[single.best_metrics["val_psnr_db"]],
         num_parameters=task.num_parameters(config),
-        seconds=fit.metrics["train_time_s"],
+        seconds=single.metrics["train_time_s"],
     )
 
 

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from hoir_ray.pictures.load import load_picture
 from hoir_ray.tasks import load_task
-from hoir_ray.training.loop import train
+from hoir_ray.tasks.fit import fit
 from hoir_ray.training.quiet import quiet_lightning
 
 WARM_UP_STEPS = 20
@@ -126,10 +126,10 @@ def time_ours(image: str, batch_size: int) -> tuple[float, float]:
             "training": {"max_epochs": 1, "batch_size": batch_size},
         }
     )
-    data, network = task.data(config), task.network(config)
+    data = task.data(config)
     start = time.perf_counter()
-    fit = train(network, data, config.training, score=task.score)
-    return fit.metrics["train_time_s"], time.perf_counter() - start
+    _, outcome = fit(task, config, data)
+    return outcome.metrics["train_time_s"], time.perf_counter() - start
 
 
 if __name__ == "__main__":

@@ -24,9 +24,9 @@ from hoir_ray.pictures.load import load_picture
 from hoir_ray.pictures.quality import patch_distance, psnr_db
 from hoir_ray.pictures.save import contact_sheet, save_picture
 from hoir_ray.tasks import load_task
+from hoir_ray.tasks.fit import fit
 from hoir_ray.tasks.random_interpolation.config import RenderOptions
 from hoir_ray.tasks.random_interpolation.folder import find_pictures, read_all
-from hoir_ray.training.loop import train
 
 SIDE = 64
 NUM_DRAWN = 16
@@ -77,9 +77,7 @@ def measure(name: str, sampler: str, folder: str, *, epochs: int, sheets: Path |
         }
     )
     data = task.data(config)
-    torch.manual_seed(0)
-    network = task.network(config)
-    train(network, data, config.training, score=task.score)
+    network, _ = fit(task, config, data)
     network.eval()
 
     def render(**options) -> Tensor:

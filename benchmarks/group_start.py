@@ -91,7 +91,8 @@ def _train(given: dict[str, Any]) -> None:
     from ray.train.lightning import RayDDPStrategy, RayLightningEnvironment
 
     from hoir_ray.tasks import load_task
-    from hoir_ray.training.loop import Distributed, Epoch, train
+    from hoir_ray.tasks.fit import fit
+    from hoir_ray.training.loop import Distributed, Epoch, Hooks
 
     task = load_task("image")
     config = task.config.model_validate(given["config"])
@@ -100,12 +101,11 @@ def _train(given: dict[str, Any]) -> None:
         if ray.train.get_context().get_world_rank() == 0:
             Path(given["note"]).write_text(json.dumps(time.time()))
 
-    train(
-        task.network(config),
+    fit(
+        task,
+        config,
         task.data(config),
-        config.training,
-        score=task.score,
-        on_epoch=on_epoch,
+        Hooks(on_epoch=on_epoch),
         distributed=Distributed(
             strategy=RayDDPStrategy(),  # type: ignore[no-untyped-call]
             plugins=[RayLightningEnvironment()],  # type: ignore[no-untyped-call]

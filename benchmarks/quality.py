@@ -23,7 +23,7 @@ from hoir_ray.tasks.image.config import ImageConfig, ImageFacts
 from hoir_ray.tasks.image.data import Pixels, load
 from hoir_ray.tasks.image.network import build_network
 from hoir_ray.training.data import TaskData
-from hoir_ray.training.loop import Epoch, train
+from hoir_ray.training.loop import Epoch, Hooks, Measured, train
 
 NETWORK = {"input": {"segments": 100}}
 UPSTREAM_TRAINING = {"optimizer": {"name": "adam", "lr": 1e-3, "beta2": 0.999}, "scheduler": {"name": "none"}}
@@ -61,7 +61,8 @@ def measure(config: ImageConfig, build: Build, *, num_seeds: int) -> str:
         torch.manual_seed(seed)
         data, network = build(seeded)
         curves.append([])
-        train(network, data, seeded.training, score=load_task("image").score, on_epoch=curves[-1].append)
+        measured = Measured(score=load_task("image").score)
+        train(network, data, seeded.training, measured, Hooks(on_epoch=curves[-1].append))
     cells = []
     for epochs in zip(*curves, strict=True):
         values = [e.metrics["val_psnr_db"] for e in epochs]

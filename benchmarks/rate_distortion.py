@@ -29,10 +29,11 @@ from hoir_ray.pictures.codecs import codec_names, encode_within
 from hoir_ray.pictures.load import load_picture
 from hoir_ray.pictures.quality import psnr_db
 from hoir_ray.tasks import load_task
+from hoir_ray.tasks.fit import fit
 from hoir_ray.tasks.image.config import ImageConfig
 from hoir_ray.training.config import QuantizationConfig
 from hoir_ray.training.data import TaskData
-from hoir_ray.training.loop import train
+from hoir_ray.training.loop import Hooks
 
 # Segments of the input layer and width: 0.1, 0.2 and 0.33 bits per pixel at Kodak's 768 x 512.
 STRUCTURES = {"7.5k": (35, 12), "15k": (56, 16), "26k": (81, 20)}
@@ -81,12 +82,15 @@ def ours(picture: str, name: str, *, seconds: float, max_side: int | None) -> tu
 
     def trained(epochs: int) -> tuple[Pack, float]:
         config = config_of(epochs)
-        torch.manual_seed(0)
-        network = task.network(config)
         began = time.process_time()
-        fit = train(network, data, config.training, score=task.score, metric="val_loss", goal="minimize")
+        network, outcome = fit(task, config, data, Hooks(metric="val_loss", goal="minimize"))
         pack = Pack(
-            task=task, config=config, network=network.eval(), facts=data.facts, metrics=fit.metrics, folder=Path(name)
+            task=task,
+            config=config,
+            network=network.eval(),
+            facts=data.facts,
+            metrics=outcome.metrics,
+            folder=Path(name),
         )
         return pack, time.process_time() - began
 

@@ -26,7 +26,8 @@ from hoir_ray.spec.document import parse_document
 from hoir_ray.spec.load import build_spec
 from hoir_ray.spec.space import Dimension
 from hoir_ray.sweep.planning.plan import Plan, plan_sweep
-from hoir_ray.training.loop import train
+from hoir_ray.tasks.fit import fit
+from hoir_ray.training.loop import Hooks
 
 SPEC = """\
 name: curves
@@ -106,19 +107,10 @@ def _paths() -> tuple[str, ...]:
 def record(plan: Plan, point: dict[str, Any]) -> dict[str, Any]:
     config = plan.config(point)
     data = plan.task.data(config)
-    torch.manual_seed(config.training.seed)
-    network = plan.task.network(config)
     curve: list[float] = []
     began = time.process_time()
-    train(
-        network,
-        data,
-        config.training,
-        score=plan.task.score,
-        metric="val_psnr_db",
-        goal="maximize",
-        on_epoch=lambda epoch: curve.append(round(epoch.metrics["val_psnr_db"], DIGITS)),
-    )
+    hooks = Hooks(on_epoch=lambda epoch: curve.append(round(epoch.metrics["val_psnr_db"], DIGITS)))
+    fit(plan.task, config, data, hooks)
     seconds = round(time.process_time() - began, 2)
     return {"num_parameters": plan.task.num_parameters(config), "seconds": seconds, "val_psnr_db": curve}
 

@@ -9,8 +9,6 @@ import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import torch
-
 from hoir_ray import wording
 from hoir_ray.config import flatten
 from hoir_ray.errors import StoppedError
@@ -19,8 +17,9 @@ from hoir_ray.machine.interrupt import SIGNALS, on_interrupt
 from hoir_ray.packs.pack import write_pack
 from hoir_ray.tasks import load_task
 from hoir_ray.tasks.contract import read_config
+from hoir_ray.tasks.fit import fit
 from hoir_ray.trackers import build_trackers, check_tracker
-from hoir_ray.training.loop import Epoch, Fit, train
+from hoir_ray.training.loop import Epoch, Fit, Hooks
 
 _SOURCES = ("image", "images", "folder", "files")  # the settings that name what is trained on
 _log = logging.getLogger(__name__)
@@ -59,8 +58,6 @@ def train_pack(
     )
     for note in data.notes:
         _log.warning("%s", note)
-    torch.manual_seed(config.training.seed)
-    network = task.network(config)
     parameters = flatten(config.model_dump(mode="json", exclude_unset=True))
     watchers = build_trackers(
         {t: {} for t in trackers},
@@ -77,34 +74,23 @@ def train_pack(
             show(epoch, config.training.max_epochs)
             return not interrupted.is_set()
 
-        fit = train(
-            network,
-            data,
-            config.training,
-            score=task.score,
-            measure=task.measure,
-            pictures=task.pictures,
-            trackers=watchers,
-            metric="val_loss",
-            goal="minimize",
-            on_epoch=on_epoch,
-            hyperparameters=config.model_dump(mode="json"),
-        )
+        hooks = Hooks(metric="val_loss", goal="minimize", trackers=watchers, on_epoch=on_epoch)
+        network, outcome = fit(task, config, data, hooks)
     write_pack(
         folder,
         task=task,
         config=config,
         facts=data.facts,
-        state=fit.state,
-        metrics={"epoch": float(fit.best_epoch), **fit.best_metrics},
+        state=outcome.state,
+        metrics={"epoch": float(outcome.best_epoch), **outcome.best_metrics},
         preview=task.pictures(network, data)["preview"],
     )
-    if interrupted.is_set() and fit.epochs < config.training.max_epochs and not fit.stopped_early:
+    if interrupted.is_set() and outcome.epochs < config.training.max_epochs and not outcome.stopped_early:
         raise StoppedError(
-            f"interrupted after epoch {fit.epochs} of {config.training.max_epochs}; the best so far, that of epoch "
-            f"{fit.best_epoch}, is kept in {folder}"
+            f"interrupted after epoch {outcome.epochs} of {config.training.max_epochs}; the best so far, that of epoch "
+            f"{outcome.best_epoch}, is kept in {folder}"
         )
-    return folder, fit
+    return folder, outcome
 
 
 def _set_once(interrupted: threading.Event) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -14,15 +14,14 @@ from lightning.pytorch import Trainer
 from torch import Tensor, nn
 
 from hoir_ray.errors import PackError
-from hoir_ray.trackers import Tracker
 from hoir_ray.training.checkpoints import read_checkpoint
 from hoir_ray.training.config import TrainingConfig
 from hoir_ray.training.data import TaskData
 from hoir_ray.training.module import RegressionModule
 from hoir_ray.training.quiet import quiet_lightning
-from hoir_ray.training.recorder import Epoch, Goal, History, Measure, Pictures, Recorder, Score, Watching
+from hoir_ray.training.recorder import Epoch, History, Hooks, Measured, Recorder
 
-__all__ = ["Distributed", "Epoch", "Fit", "train"]
+__all__ = ["NO_HOOKS", "Distributed", "Epoch", "Fit", "Hooks", "Measured", "train"]
 
 # In double precision the network is double and batches are cast to it. Lightning's own "64-true" would also make
 # float64 the type of every new tensor that names none, those that the data's compiled code fills among them.
@@ -50,6 +49,9 @@ class OneProcess(LightningEnvironment):
 
     def teardown(self) -> None:
         """Leave the scheduler's variables as they are."""
+
+
+NO_HOOKS = Hooks()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,66 +88,28 @@ def train(
     network: nn.Module,
     data: TaskData,
     config: TrainingConfig,
+    measured: Measured,
+    hooks: Hooks = NO_HOOKS,
     *,
-    score: Score,
-    measure: Measure = lambda network, data: {},
-    pictures: Pictures | None = None,
-    trackers: Sequence[Tracker] = (),
-    metric: str = "val_psnr_db",
-    goal: Goal = "maximize",
-    on_epoch: Callable[[Epoch], bool | None] | None = None,
-    on_end: Callable[[], Mapping[str, float]] | None = None,
-    checkpoint: Path | None = None,
-    checkpoint_every_s: float = 2.0,
-    on_checkpoint: Callable[[Path, int], None] | None = None,
-    hyperparameters: Mapping[str, Any] = {},
     distributed: Distributed | None = None,
-    progress: bool = False,
 ) -> Fit:
     """Train `network` in place; afterwards it holds the best epoch's weights, on the CPU.
 
-    Args:
-        score: (prediction, target, data) over the whole validation split -> metrics.
-        measure: (network, data) -> further metrics.
-        metric: What decides which epoch is best; one of the score's or of the loop's own.
-        on_epoch: Told of every validated epoch, while `network` still holds that epoch's weights. Returning False ends
-            training with this epoch, its checkpoint written, so that it can go on another time; raising SystemExit ends
-            it there, its checkpoint written as well. Called in every worker; what the first one's does holds for all.
-        on_end: Called when `network` holds the best weights; the metrics that it returns go to the trackers as well.
-        checkpoint: File of the state that a restart needs. If it is there, training resumes from it, exactly.
-        checkpoint_every_s: After so much training the next epoch's end is kept, or later where writing takes long;
-            0 keeps every epoch's, whatever it takes.
-        on_checkpoint: Told of each written file and its epoch, in the first worker only; may move the file away.
-        hyperparameters: Plain JSON values for the trackers and the checkpoint.
-
     Raises:
         DivergedError: If the loss or a metric became NaN or infinite.
-        SpecError: If `metric` or the early stopping's is not measured.
+        SpecError: If the hooks' metric or the early stopping's is not measured.
         PackError: If the checkpoint is damaged or belongs to another network.
     """
-    history = _resume(checkpoint, network)
-    watching = Watching(
-        score=score,
-        measure=measure,
-        pictures=pictures,
-        trackers=trackers,
-        metric=metric,
-        goal=goal,
-        on_epoch=on_epoch,
-        checkpoint=checkpoint,
-        checkpoint_every_s=checkpoint_every_s,
-        on_checkpoint=on_checkpoint,
-        hyperparameters=hyperparameters,
-    )
-    recorder = Recorder(watching, history)
+    history = _resume(hooks.checkpoint, network)
+    recorder = Recorder(measured, hooks, history)
     try:
         if history.epochs < config.max_epochs and not history.stopped_early:
             module = RegressionModule(network, data, config=config)
-            resumed_from = str(checkpoint) if checkpoint is not None and history.epochs else None
-            _fit(module, recorder, config=config, distributed=distributed, resumed_from=resumed_from, progress=progress)
+            resumed_from = str(hooks.checkpoint) if hooks.checkpoint is not None and history.epochs else None
+            _fit(module, recorder, config=config, distributed=distributed, resumed_from=resumed_from)
         network.float().load_state_dict(history.state)
-        if on_end is not None:
-            recorder.track_end(on_end())
+        if hooks.on_end is not None:
+            recorder.track_end(hooks.on_end(network))
     finally:
         recorder.close()
     return Fit(**{f.name: getattr(history, f.name) for f in fields(Fit)})
@@ -172,7 +136,6 @@ def _fit(
     config: TrainingConfig,
     distributed: Distributed | None,
     resumed_from: str | None,
-    progress: bool,
 ) -> None:
     has_cuda = torch.cuda.is_available()
     devices = list(range(torch.cuda.device_count())) if has_cuda else []
@@ -190,7 +153,7 @@ def _fit(
             callbacks=[recorder],
             logger=False,
             enable_checkpointing=False,
-            enable_progress_bar=progress,
+            enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
             use_distributed_sampler=False,

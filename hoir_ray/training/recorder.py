@@ -41,20 +41,47 @@ class Epoch:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Watching:
-    """Callbacks of a training; see `train` for each."""
+class Hooks:
+    """What a caller of `train` wants to be told of, and what is kept for it.
+
+    Attributes:
+        metric: Decides which epoch is best; one of the score's or of the loop's own.
+        trackers: Get the metrics of every validated epoch, and the task's pictures about ten times.
+        on_epoch: Called with every validated epoch, while the network still holds that epoch's weights. Returning False
+            ends training with this epoch, its checkpoint written, so that it can be resumed; raising SystemExit ends it
+            there, its checkpoint written as well. Called in every worker; what the first one's does holds for all.
+        on_end: Called with the network when it holds the best weights; the metrics that it returns go to the trackers.
+        checkpoint: File of the state that a restart needs. If it is there, training resumes from it, exactly.
+        checkpoint_every_s: After so much training the next epoch's end is kept, or later where writing takes long;
+            0 keeps every epoch's, whatever it takes.
+        on_checkpoint: Called with each written file and its epoch, in the first worker only; may move the file away.
+    """
+
+    metric: str = "val_psnr_db"
+    goal: Goal = "maximize"
+    trackers: Sequence[Tracker] = ()
+    on_epoch: Callable[[Epoch], bool | None] | None = None
+    on_end: Callable[[nn.Module], Mapping[str, float]] | None = None
+    checkpoint: Path | None = None
+    checkpoint_every_s: float = 2.0
+    on_checkpoint: Callable[[Path, int], None] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What is measured and drawn of the network at a validated epoch; the task's part of a training.
+
+    Attributes:
+        score: (prediction, target, data) over the whole validation split -> metrics.
+        measure: (network, data) -> further metrics.
+        pictures: (network, data) -> name -> picture, for the trackers.
+        hyperparameters: Plain JSON values for the trackers and the checkpoint.
+    """
 
     score: Score
-    measure: Measure
-    pictures: Pictures | None
-    trackers: Sequence[Tracker]
-    metric: str
-    goal: Goal
-    on_epoch: Callable[[Epoch], bool | None] | None
-    checkpoint: Path | None
-    checkpoint_every_s: float
-    on_checkpoint: Callable[[Path, int], None] | None
-    hyperparameters: Mapping[str, Any]
+    measure: Measure = lambda network, data: {}
+    pictures: Pictures | None = None
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)
@@ -85,15 +112,15 @@ class Recorder(Callback):
     The report comes before the checkpoint: a worker lost between the two repeats an epoch, and none is missing.
     """
 
-    def __init__(self, watching: Watching, history: History) -> None:
-        self._watching, self.history = watching, history
+    def __init__(self, measured: Measured, hooks: Hooks, history: History) -> None:
+        self._measured, self._hooks, self.history = measured, hooks, history
         self._written_at, self._write_s = time.monotonic(), 0.0
         self._failed_trackers: set[int] = set()
         self._told_to_end = False
         self.interrupted = False
 
     def state_dict(self) -> dict[str, Any]:
-        return dict(vars(self.history), hyperparameters=dict(self._watching.hyperparameters))
+        return dict(vars(self.history), hyperparameters=dict(self._measured.hyperparameters))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, RegressionModule)
@@ -111,7 +138,7 @@ class Recorder(Callback):
     def _measure(self, module: RegressionModule) -> dict[str, float]:
         history, data = self.history, module.data
         prediction, target = predict(module.network, data.val)
-        scores = {**self._watching.score(prediction, target, data), **self._watching.measure(module.network, data)}
+        scores = {**self._measured.score(prediction, target, data), **self._measured.measure(module.network, data)}
         num_parameters = sum(p.numel() for p in module.network.parameters() if p.requires_grad)
         metrics = {
             "train_loss": module.train_loss,
@@ -134,9 +161,9 @@ class Recorder(Callback):
                 )
 
     def _validated(self, metrics: dict[str, float], module: RegressionModule, trainer: Trainer) -> None:
-        watching, history = self._watching, self.history
-        value = self._value(watching.metric, metrics)
-        is_best = improved(value, history.best_metrics.get(watching.metric), goal=watching.goal)
+        hooks, history = self._hooks, self.history
+        value = self._value(hooks.metric, metrics)
+        is_best = improved(value, history.best_metrics.get(hooks.metric), goal=hooks.goal)
         history.metrics = metrics
         if is_best:
             history.best_epoch, history.best_metrics = history.epochs, metrics
@@ -144,15 +171,15 @@ class Recorder(Callback):
         self._stop_early(metrics, module)
         if trainer.is_global_zero:
             self._track(metrics, module)
-        if watching.on_epoch is not None:
+        if hooks.on_epoch is not None:
             self._report(Epoch(epoch=history.epochs, metrics=dict(metrics), is_best=is_best), trainer)
 
     def _report(self, epoch: Epoch, trainer: Trainer) -> None:
         """Share the first worker's answer with all: a worker that stopped alone would leave the others waiting."""
-        assert self._watching.on_epoch is not None
+        assert self._hooks.on_epoch is not None
         exit_now, go_on = None, None
         try:
-            go_on = self._watching.on_epoch(epoch)
+            go_on = self._hooks.on_epoch(epoch)
         except SystemExit as stop:
             exit_now = stop
         self._told_to_end, exits = trainer.strategy.broadcast((go_on is False, exit_now is not None))
@@ -176,27 +203,27 @@ class Recorder(Callback):
         history.stopped_early = history.epochs - history.stopping_epoch >= rule.patience
 
     def _checkpoint(self, trainer: Trainer, *, is_last: bool) -> None:
-        path, watching = self._watching.checkpoint, self._watching
+        path, hooks = self._hooks.checkpoint, self._hooks
         if path is None:
             return
         began = time.monotonic()
-        pause_s = watching.checkpoint_every_s and max(watching.checkpoint_every_s, self._write_s / MAX_WRITING_SHARE)
+        pause_s = hooks.checkpoint_every_s and max(hooks.checkpoint_every_s, self._write_s / MAX_WRITING_SHARE)
         due = is_last or began - self._written_at >= pause_s
         if not trainer.strategy.broadcast(due):  # writing is a collective act, so the first worker's clock decides
             return
         write_checkpoint(trainer, path)
         self._written_at = time.monotonic()
         self._write_s = self._written_at - began
-        if watching.on_checkpoint is not None and trainer.is_global_zero:
-            watching.on_checkpoint(path, self.history.epochs)
+        if hooks.on_checkpoint is not None and trainer.is_global_zero:
+            hooks.on_checkpoint(path, self.history.epochs)
 
     def _track(self, metrics: Mapping[str, float], module: RegressionModule) -> None:
         epoch, last = self.history.epochs, module.config.max_epochs
         images: Mapping[str, Tensor] = {}
         is_last = epoch == last or self.history.stopped_early
-        if self._watching.trackers and self._watching.pictures is not None and _is_drawn(epoch, last, is_last=is_last):
-            images = self._watching.pictures(module.network, module.data)
-        for tracker in self._watching.trackers:
+        if self._hooks.trackers and self._measured.pictures is not None and _is_drawn(epoch, last, is_last=is_last):
+            images = self._measured.pictures(module.network, module.data)
+        for tracker in self._hooks.trackers:
             self._tell(tracker, lambda t: t.logger.log_metrics(dict(metrics), step=epoch))
             if images:
                 self._tell(tracker, lambda t: t.log_images(images, step=epoch))
@@ -204,8 +231,8 @@ class Recorder(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.is_global_zero:
             return
-        for tracker in self._watching.trackers:
-            self._tell(tracker, lambda t: t.logger.log_hyperparams(dict(self._watching.hyperparameters)))
+        for tracker in self._hooks.trackers:
+            self._tell(tracker, lambda t: t.logger.log_hyperparams(dict(self._measured.hyperparameters)))
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self.interrupted = isinstance(exception, KeyboardInterrupt)
@@ -213,12 +240,12 @@ class Recorder(Callback):
     def track_end(self, metrics: Mapping[str, float]) -> None:
         """Log what was measured once training had ended, with the metrics of its last epoch, whose step it has."""
         whole = {**self.history.metrics, **metrics}
-        for tracker in self._watching.trackers if metrics else ():
+        for tracker in self._hooks.trackers if metrics else ():
             self._tell(tracker, lambda t: t.logger.log_metrics(whole, step=self.history.epochs))
 
     def close(self) -> None:
         """Let the trackers flush what is pending."""
-        for tracker in self._watching.trackers:
+        for tracker in self._hooks.trackers:
             self._tell(tracker, lambda t: t.close())
 
     def _tell(self, tracker: Tracker, message: Callable[[Tracker], object]) -> None:

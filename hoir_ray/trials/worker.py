@@ -13,14 +13,16 @@ from functools import lru_cache
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from hoir_ray.errors import StorageError
 from hoir_ray.packs.quantization.form import Form
 from hoir_ray.packs.quantization.metrics import stored_metrics
 from hoir_ray.storage import BackgroundUploader, Storage, open_storage
 from hoir_ray.tasks import load_task
+from hoir_ray.tasks.fit import fit
 from hoir_ray.tasks.localize import localize
-from hoir_ray.training.loop import Distributed, Epoch, train
+from hoir_ray.training.loop import Distributed, Epoch, Hooks
 from hoir_ray.trials.attempt import Attempt
 from hoir_ray.trials.checkpoints import CHECKPOINT, Checkpoints, Resumed
 from hoir_ray.trials.memory_limit import memory_limit
@@ -86,8 +88,6 @@ def train_worker(attempt: Attempt, report: Report, *, worker: Worker = SINGLE) -
         if is_first:
             report(_placed(resumed, worker, batch_size=config.training.batch_size))
         data = task.data(localize(config, attempt.inputs, root))
-        torch.manual_seed(config.training.seed)
-        network = task.network(config)
 
         def on_epoch(epoch: Epoch) -> bool:
             row = {"epoch": float(epoch.epoch), **{name: float(value) for name, value in epoch.metrics.items()}}
@@ -98,7 +98,7 @@ def train_worker(attempt: Attempt, report: Report, *, worker: Worker = SINGLE) -
 
         forms: list[Form] = []
 
-        def on_end() -> dict[str, float]:
+        def on_end(network: nn.Module) -> dict[str, float]:
             resumes_elsewhere = preempted and curve[-1]["epoch"] < config.training.max_epochs
             if resumes_elsewhere or not (attempt.measures_stored_form or config.training.quantization):
                 return {}
@@ -106,25 +106,18 @@ def train_worker(attempt: Attempt, report: Report, *, worker: Worker = SINGLE) -
             return stored_metrics(forms[0], facts=data.facts)
 
         with trackers_of(attempt, storage, work=work, curve=resumed.curve) if is_first else nullcontext(()) as trackers:
-            fit = train(
-                network,
-                data,
-                config.training,
-                score=task.score,
-                measure=task.measure,
-                pictures=task.pictures,
-                trackers=trackers,
+            hooks = Hooks(
                 metric=attempt.metric,
                 goal=attempt.goal,
+                trackers=trackers,
                 on_epoch=on_epoch,
                 on_end=on_end if is_first else None,
                 checkpoint=work / CHECKPOINT,
                 checkpoint_every_s=FOLDER_EVERY_S if storage.folder is not None else S3_EVERY_S,
                 on_checkpoint=lambda path, epoch: checkpoints.save(uploader, path, epoch=epoch, curve=curve),
-                hyperparameters=config.model_dump(mode="json"),
-                distributed=worker.distributed,
             )
-        if not is_first or (preempted and fit.epochs < config.training.max_epochs):
+            network, outcome = fit(task, config, data, hooks, distributed=worker.distributed)
+        if not is_first or (preempted and outcome.epochs < config.training.max_epochs):
             unsaved = None
         else:
             preempted.clear()  # it has come to its end, and publishing takes less than starting anew
@@ -135,7 +128,7 @@ def train_worker(attempt: Attempt, report: Report, *, worker: Worker = SINGLE) -
                 config=config,
                 data=data,
                 network=network,
-                fit=fit,
+                fit=outcome,
                 form=forms[0] if forms else None,
                 work=work,
             )
@@ -147,8 +140,9 @@ def train_worker(attempt: Attempt, report: Report, *, worker: Worker = SINGLE) -
     if preempted:
         report(Preempted(reason=preempted[0]))
         return
-    reason = f"best {attempt.metric} {fit.best_metrics[attempt.metric]:.6g} at epoch {fit.best_epoch} of {fit.epochs}"
-    early = ", stopped early" if fit.stopped_early else ""
+    best = f"{attempt.metric} {outcome.best_metrics[attempt.metric]:.6g}"
+    reason = f"best {best} at epoch {outcome.best_epoch} of {outcome.epochs}"
+    early = ", stopped early" if outcome.stopped_early else ""
     stored = stored_metrics(forms[0], facts=data.facts) if forms else {}
     report(Finished(reason=reason + early, model=attempt.model, stored=stored, unsaved=unsaved))
 

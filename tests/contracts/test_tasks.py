@@ -15,7 +15,7 @@ from hoir_ray.packs.pack import load_pack, write_pack
 from hoir_ray.tasks import load_task, task_names
 from hoir_ray.tasks.contract import TRAINING_METRICS, Task, TaskConfig
 from hoir_ray.training.data import TaskData
-from hoir_ray.training.loop import Epoch, train
+from hoir_ray.training.loop import Epoch, Hooks, Measured, train
 from tests.contracts import tiny_configs
 
 EVERY_TASK = pytest.mark.parametrize("name", task_names())
@@ -104,7 +104,8 @@ def test_the_loss_falls_in_twenty_steps(name: str, tmp_path: Path) -> None:
 def test_training_measures_what_the_task_says(name: str, tmp_path: Path) -> None:
     task, config, data, network = loaded(name, tmp_path)
     curve: list[Epoch] = []
-    train(network, data, config.training, score=task.score, metric="val_loss", goal="minimize", on_epoch=curve.append)
+    hooks = Hooks(metric="val_loss", goal="minimize", on_epoch=curve.append)
+    train(network, data, config.training, Measured(score=task.score), hooks)
     assert len(curve) == config.training.max_epochs
     assert {"val_loss"} | TRAINING_METRICS <= set(curve[-1].metrics)
     assert set(curve[-1].metrics) <= task.metrics
@@ -149,6 +150,7 @@ def test_a_pack_draws_what_its_network_drew(name: str, tmp_path: Path) -> None:
 def test_every_precision_trains(name: str, precision: str, tmp_path: Path) -> None:
     task, config, data, network = loaded(name, tmp_path)
     changed = config.training.model_copy(update={"precision": precision, "max_epochs": 1})
-    fit = train(network, data, changed, score=task.score, pictures=task.pictures, metric="val_loss", goal="minimize")
+    hooks = Hooks(metric="val_loss", goal="minimize")
+    fit = train(network, data, changed, Measured(score=task.score, pictures=task.pictures), hooks)
     assert all(t.dtype == torch.float32 for t in fit.state.values() if t.is_floating_point())
     task.pictures(network, data)

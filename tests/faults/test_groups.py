@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
 
 from hoir_ray.sweep.planning.plan import plan_sweep
 from hoir_ray.tasks import load_task
-from hoir_ray.training.loop import Epoch, train
+from hoir_ray.tasks.fit import fit
+from hoir_ray.training.loop import Epoch, Hooks
 from tests.faults.invariants import check_invariants
 from tests.faults.sweeps import TEXT, Sweep
 
@@ -57,9 +57,8 @@ def _check_trained_as_one(sweep: Sweep, trial: str) -> None:
     config = plan_sweep(opened.spec).config(record.parameters)
     task = load_task("image")
     data = task.data(config)
-    torch.manual_seed(config.training.seed)
     alone: list[Epoch] = []
-    train(task.network(config), data, config.training, score=task.score, on_epoch=alone.append)
+    fit(task, config, data, Hooks(on_epoch=alone.append))
     assert record.epochs == len(alone), "the first trial is never stopped"
     for row, epoch in zip(record.curve, alone, strict=True):
         assert row["train_loss"] == pytest.approx(epoch.metrics["train_loss"], rel=1e-3)

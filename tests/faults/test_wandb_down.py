@@ -11,7 +11,7 @@ import torch
 
 from hoir_ray.sweep.planning.plan import plan_sweep
 from hoir_ray.tasks import load_task
-from hoir_ray.training.loop import train
+from hoir_ray.tasks.fit import fit
 from tests.faults.invariants import check_invariants
 from tests.faults.sweeps import TEXT, Sweep
 from tests.servers.seaweedfs import SeaweedFS
@@ -101,10 +101,7 @@ def _trained_here(sweep: Sweep, trial: str) -> float:
     torch.set_num_threads(1)
     try:
         data = task.data(config)
-        torch.manual_seed(config.training.seed)
-        fit = train(
-            task.network(config), data, config.training, score=task.score, metric="val_psnr_db", goal="maximize"
-        )
+        _, outcome = fit(task, config, data)
     finally:
         torch.set_num_threads(threads)
-    return fit.best_metrics["val_psnr_db"]
+    return outcome.best_metrics["val_psnr_db"]

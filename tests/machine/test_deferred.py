@@ -8,10 +8,10 @@ from pathlib import Path
 
 TRAINED = """
 import sys, torch
-from hoir_ray.training.loop import train
+from hoir_ray.training.loop import Measured, train
 from tests.training.curve import score, surface_config, surface_data, surface_network
 def fit():
-    return train(surface_network(), surface_data(), surface_config(), score=score).best_metrics["val_psnr_db"]
+    return train(surface_network(), surface_data(), surface_config(), Measured(score=score)).best_metrics["val_psnr_db"]
 found = fit()
 print(sorted({"torch._dynamo.eval_frame", "sympy", "scipy.stats", "torchvision", "pandas"} & set(sys.modules)))
 """
@@ -44,7 +44,7 @@ print("compiled")
 """
 LOOKED_AT = """
 import inspect, sys
-from hoir_ray.training.loop import train
+from hoir_ray.training.loop import Measured, train
 for module in list(sys.modules.values()):
     inspect.ismodule(module) and (getattr(module, "__file__", 0), getattr(module, "__warningregistry__", 0))
 assert "torch._dynamo.eval_frame" not in sys.modules

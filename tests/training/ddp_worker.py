@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from lightning.pytorch.strategies import DDPStrategy
 
-from hoir_ray.training.loop import Distributed, Epoch, train
+from hoir_ray.training.loop import Distributed, Epoch, Hooks, Measured, train
 from tests.training.curve import score, surface_config, surface_data, surface_network
 
 if __name__ == "__main__":
@@ -21,11 +21,13 @@ if __name__ == "__main__":
         surface_network(int(os.environ["RANK"])),
         surface_data(),
         surface_config(batch_size=batch_size, max_epochs=2),
-        score=score,
-        on_epoch=curve.append,
-        checkpoint_every_s=1e9,  # at the end alone
-        checkpoint=None if sys.argv[2] == "-" else Path(sys.argv[2]),
-        on_checkpoint=lambda path, epoch: written.append(epoch),
+        Measured(score=score),
+        Hooks(
+            on_epoch=curve.append,
+            checkpoint_every_s=1e9,  # at the end alone
+            checkpoint=None if sys.argv[2] == "-" else Path(sys.argv[2]),
+            on_checkpoint=lambda path, epoch: written.append(epoch),
+        ),
         distributed=Distributed(strategy=strategy, accelerator="cpu", devices=world_size),
     )
     sums = {name: float(tensor.double().sum()) for name, tensor in fit.state.items()}

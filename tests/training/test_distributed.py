@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hoir_ray.training.loop import Epoch, train
+from hoir_ray.training.loop import Epoch, Hooks, Measured, train
 from tests.training.curve import score, surface_config, surface_data, surface_network
 
 ROOT = Path(__file__).parents[2]
@@ -54,8 +54,8 @@ def test_two_workers_train_as_one_does(batch_size: int, tmp_path: Path) -> None:
         surface_network(0),
         surface_data(),
         surface_config(batch_size=batch_size, max_epochs=2),
-        score=score,
-        on_epoch=curve.append,
+        Measured(score=score),
+        Hooks(on_epoch=curve.append),
     )
     first, second = run_together(2, batch_size=batch_size, checkpoint=str(tmp_path / "last.ckpt"))
     assert first["losses"] == second["losses"]

@@ -22,7 +22,7 @@ from hoir_ray.networks.native.library import library
 from hoir_ray.training.config import OptimizerConfig
 from hoir_ray.training.data import TaskData
 from hoir_ray.training.fused import FusedSteps, fuse
-from hoir_ray.training.loop import Fit, train
+from hoir_ray.training.loop import Fit, Measured, train
 from hoir_ray.training.optimizers import build_optimizer, set_learning_rate
 from tests.contracts.test_tasks import EVERY_TASK, tiny
 from tests.training.curve import Surface, score, surface_config, surface_data, surface_network
@@ -163,7 +163,7 @@ def test_a_diverging_loss_ends_training() -> None:
     assert isinstance(data.train, Surface)
     data.train.y[499] = float("inf")
     with pytest.raises(DivergedError, match=r"train_loss became (nan|inf) in epoch 1"):
-        train(surface_network(), data, surface_config(), score=score)
+        train(surface_network(), data, surface_config(), Measured(score=score))
 
 
 @EVERY_TASK
@@ -183,7 +183,7 @@ def test_every_task_trains_so_with_torchs_numbers(name: str, batch_size: int, tm
         torch.manual_seed(0)
         network = task.network(config)
         with patch("hoir_ray.training.module.fuse", replacement), patch.object(FusedSteps, "train", counted):
-            fits.append(train(network, task.data(config), settings, score=task.score))
+            fits.append(train(network, task.data(config), settings, Measured(score=task.score)))
     assert calls or batch_size == 100_000  # two epochs of a single step, of which the first is torch's
     fused, eager = fits
     assert fused.metrics["train_loss"] == pytest.approx(eager.metrics["train_loss"], rel=1e-6)
@@ -203,5 +203,5 @@ class OwnNetwork(nn.Module):
 
 
 def test_what_no_compiled_operation_computes_is_trained_by_torch() -> None:
-    fit = train(OwnNetwork(), surface_data(), surface_config(), score=score)
+    fit = train(OwnNetwork(), surface_data(), surface_config(), Measured(score=score))
     assert fit.metrics["val_loss"] < 0.5

@@ -4,6 +4,7 @@ import logging
 import signal
 import threading
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
 from hoir_ray.errors import DivergedError, PackError, SpecError, WorkError
-from hoir_ray.training.loop import Epoch, Fit, train
+from hoir_ray.training.loop import Epoch, Fit, Hooks, Measured, train
 from tests.training.curve import Surface, score, surface_config, surface_data, surface_network
 
 TIMES = {"train_time_s", "samples_per_s"}
@@ -24,7 +25,8 @@ def run(config: Any = None, *, seed: int = 0, **options: Any) -> tuple[Fit, list
     curve: list[Epoch] = []
     options.setdefault("on_epoch", curve.append)
     options.setdefault("score", score)
-    fit = train(surface_network(seed), surface_data(), config or surface_config(), **options)
+    measured = Measured(**{f.name: options.pop(f.name) for f in fields(Measured) if f.name in options})
+    fit = train(surface_network(seed), surface_data(), config or surface_config(), measured, Hooks(**options))
     return fit, curve
 
 
@@ -78,9 +80,8 @@ def test_best_is_the_best_epoch_and_not_the_last() -> None:
         network,
         surface_data(),
         surface_config(),
-        score=lambda *_: {"val_loss": 1.0, "odd": next(values)},
-        metric="odd",
-        on_epoch=on_epoch,
+        Measured(score=lambda *_: {"val_loss": 1.0, "odd": next(values)}),
+        Hooks(metric="odd", on_epoch=on_epoch),
     )
     assert (fit.best_epoch, fit.best_metrics["odd"], fit.metrics["odd"]) == (2, 5.0, 2.0)
     assert same(fit.state, states[1])
@@ -219,7 +220,7 @@ def test_a_diverging_loss_ends_training_and_is_named() -> None:
     assert isinstance(data.train, Surface)
     data.train.y[7] = float("inf")
     with pytest.raises(DivergedError, match=r"train_loss became (nan|inf) in epoch 1"):
-        train(surface_network(), data, surface_config(), score=score)
+        train(surface_network(), data, surface_config(), Measured(score=score))
 
 
 def test_a_metric_that_is_not_a_number_ends_training() -> None:
@@ -294,7 +295,7 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "last.ckpt"
     run(checkpoint=path)
     with pytest.raises(PackError, match="another network"):
-        train(torch.nn.Linear(2, 2), surface_data(), surface_config(), score=score, checkpoint=path)
+        train(torch.nn.Linear(2, 2), surface_data(), surface_config(), Measured(score=score), Hooks(checkpoint=path))
 
 
 def test_an_address_is_refused() -> None:
@@ -372,7 +373,7 @@ def test_all_precisions_agree_roughly() -> None:
 
 def test_float64_training_leaves_float32_weights() -> None:
     network = surface_network()
-    fit = train(network, surface_data(), surface_config(precision="64"), score=score)
+    fit = train(network, surface_data(), surface_config(precision="64"), Measured(score=score))
     assert {t.dtype for t in fit.state.values()} == {torch.float32}
     assert {p.dtype for p in network.parameters()} == {torch.float32}
 

@@ -6,6 +6,7 @@ process trains for the first time. A fault is `{"trial", "do", "epoch", "attempt
 and a fault without a rank breaks every worker of a trial. To the file of epochs every trained one is added.
 """
 
+import dataclasses
 import importlib.abc
 import importlib.machinery
 import json
@@ -90,14 +91,14 @@ def faulty(module):
     plan = json.loads(Path(os.environ["HOIR_TEST_FAULTS"]).read_text())
     faults = plan["faults"]
     checkpoint_every = {name: plan[name] for name in ["checkpoint_every_s"] if name in plan}
-    train, train_worker = module.train, module.train_worker
+    fit, train_worker = module.fit, module.train_worker
     present = []
 
     def faulty_worker(attempt, report, **options):
         present[:] = [attempt, options["worker"].rank if options else 0]
         return train_worker(attempt, report, **options)
 
-    def faulty_train(*arguments, on_epoch, **options):
+    def faulty_fit(task, config, data, hooks, **options):
         attempt, rank = present
         mine = [
             f
@@ -111,15 +112,16 @@ def faulty(module):
             for fault in mine:
                 if fault.get("epoch") in (None, epoch.epoch):
                     break_it(fault, attempt, rank)
-            go_on = on_epoch(epoch)
+            go_on = hooks.on_epoch(epoch)
             if rank == 0:
                 with Path(plan["epochs"]).open("a") as file:
                     file.write(f"{attempt.trial} {attempt.attempt} {epoch.epoch} {socket.gethostname()}\n")
             return go_on
 
-        return train(*arguments, on_epoch=break_or_go_on, **options | checkpoint_every)
+        hooked = dataclasses.replace(hooks, on_epoch=break_or_go_on, **checkpoint_every)
+        return fit(task, config, data, hooked, **options)
 
-    module.train, module.train_worker = faulty_train, faulty_worker
+    module.fit, module.train_worker = faulty_fit, faulty_worker
 
 
 class Finder(importlib.abc.MetaPathFinder):

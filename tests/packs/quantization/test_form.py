@@ -24,7 +24,7 @@ from hoir_ray.packs.quantization.search import search_codes, set_weights, unifor
 from hoir_ray.tasks import load_task
 from hoir_ray.training.config import QuantizationConfig
 from hoir_ray.training.data import TaskData
-from hoir_ray.training.loop import train
+from hoir_ray.training.loop import Hooks, Measured, train
 from hoir_ray.training.predict import predict
 
 
@@ -53,7 +53,7 @@ def train_small(**network: Any) -> Trained:
     data = task.data(config)
     torch.manual_seed(0)
     built = task.network(config)
-    fit = train(built, data, config.training, score=task.score, metric="val_loss", goal="minimize")
+    fit = train(built, data, config.training, Measured(score=task.score), Hooks(metric="val_loss", goal="minimize"))
     pack = Pack(
         task=task, config=config, network=built.eval(), facts=data.facts, metrics=fit.best_metrics, folder=Path("p")
     )
