@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import math
@@ -22,19 +21,14 @@ from hoir_ray.config import Config, explain
 from hoir_ray.errors import PackError, SpecError, StorageError
 from hoir_ray.machine.files import open_regular, replacing
 from hoir_ray.pictures.save import save_picture
+from hoir_ray.storage.manifest import MANIFEST, Entry, make_manifest, read_manifest
 from hoir_ray.tasks import load_task
 from hoir_ray.tasks.contract import Task, TaskConfig
 from hoir_ray.training.facts import Facts
 
 C = TypeVar("C", bound=Config)
 FORMAT = 1
-WEIGHTS, CONFIG, METRICS, PREVIEW, MANIFEST = (
-    "model.safetensors",
-    "config.json",
-    "metrics.json",
-    "preview.png",
-    "manifest.json",
-)
+WEIGHTS, CONFIG, METRICS, PREVIEW = "model.safetensors", "config.json", "metrics.json", "preview.png"
 FILES = (WEIGHTS, CONFIG, METRICS, PREVIEW)
 _MAX_BYTES = {MANIFEST: 65_536, WEIGHTS: 2**30, CONFIG: 2**28, METRICS: 2**20, PREVIEW: 2**28}
 
@@ -87,8 +81,8 @@ def write_pack(
         _write(folder / CONFIG, _to_json(about))
         _write(folder / METRICS, _to_json(dict(metrics)))
         save_picture(preview, folder / PREVIEW)
-        entries = {name: _entry((folder / name).read_bytes()) for name in FILES}
-        _write(folder / MANIFEST, _to_json({"format": FORMAT, "files": entries}))
+        entries = {name: Entry.of_file(folder / name) for name in FILES}
+        _write(folder / MANIFEST, make_manifest(entries, format=FORMAT))
     except OSError as error:
         raise StorageError(f"{folder}: the model pack could not be written: {error.strerror or error}") from error
 
@@ -135,24 +129,19 @@ def _read(folder: Path) -> dict[str, bytes]:
     if not folder.is_dir():
         raise PackError(f"{folder}: no such model pack")
     path = folder / MANIFEST
-    manifest = _from_json(_read_file(path, max_bytes=_MAX_BYTES[MANIFEST]), path)
-    _check_format(manifest, path)
-    entries = manifest.get("files")
+    manifest = _read_file(path, max_bytes=_MAX_BYTES[MANIFEST])
+    _check_format(_from_json(manifest, path), path)
+    entries = read_manifest(manifest, where=str(path))
     # Names other than the pack's own are refused, so that no manifest can point outside its folder.
-    if not isinstance(entries, dict) or sorted(entries) != sorted(FILES):
+    if sorted(entries) != sorted(FILES):
         raise PackError(f"{path}: must list exactly {', '.join(FILES)}")
     files = {}
     for name in FILES:
         entry = entries[name]
-        if not isinstance(entry, dict) or not isinstance(entry.get("size_bytes"), int):
-            raise PackError(f"{path}: the entry of '{name}' must have size_bytes and sha256")
-        if entry["size_bytes"] > _MAX_BYTES[name]:
-            raise PackError(f"{path}: '{name}' may have {_MAX_BYTES[name]:,} bytes, got {entry['size_bytes']:,}")
-        content = _read_file(folder / name, max_bytes=entry["size_bytes"])
-        if _entry(content) != entry:
-            what = f"{entry['size_bytes']} bytes" if len(content) != entry["size_bytes"] else "other content"
-            raise PackError(f"{folder / name}: damaged; the manifest has {what}, got {len(content)} bytes")
-        files[name] = content
+        if entry.size_bytes > _MAX_BYTES[name]:
+            raise PackError(f"{path}: '{name}' may have {_MAX_BYTES[name]:,} bytes, got {entry.size_bytes:,}")
+        files[name] = _read_file(folder / name, max_bytes=entry.size_bytes)
+        entry.check(Entry.of(files[name]), where=str(folder / name))
     return files
 
 
@@ -191,10 +180,6 @@ def _check_format(document: Mapping[str, Any], path: Path) -> None:
             f"{path}: format {document.get('format')!r}, and hoir_ray {__version__} reads {FORMAT}; "
             "a newer one is read by a newer hoir_ray"
         )
-
-
-def _entry(content: bytes) -> dict[str, Any]:
-    return {"size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
 def _to_json(document: Mapping[str, Any]) -> bytes:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from hoir_ray.errors import PackError, RequestError
 from hoir_ray.machine.files import open_regular, replacing
@@ -14,6 +15,36 @@ from hoir_ray.storage.contract import MissingObjectError
 from hoir_ray.storage.keys import check_key
 
 MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """Digest and size of one file, as a manifest holds them."""
+
+    sha256: str
+    size_bytes: int
+
+    @classmethod
+    def of(cls, content: bytes) -> Entry:
+        return cls(sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content))
+
+    @classmethod
+    def of_file(cls, path: Path) -> Entry:
+        with open_regular(path) as file:
+            return cls(sha256=hashlib.file_digest(file, "sha256").hexdigest(), size_bytes=file.tell())
+
+    def check(self, found: Entry, *, where: str) -> None:
+        """Compare with what was found.
+
+        Raises:
+            PackError: If it is not the same.
+        """
+        if found.size_bytes != self.size_bytes:
+            raise PackError(
+                f"{where}: damaged; it has {found.size_bytes} bytes where {MANIFEST} says {self.size_bytes}"
+            )
+        if found.sha256 != self.sha256:
+            raise PackError(f"{where}: damaged or changed; its sha256 is not the one in {MANIFEST}")
 
 
 class Objects(Protocol):
@@ -39,10 +70,10 @@ def put_folder(storage: Objects, prefix: str, folder: Path) -> None:
     if not folder.is_dir():
         raise PackError(f"{folder}: is not a folder")
     given = folder / MANIFEST
-    manifest = given.read_bytes() if given.is_file() else _make_manifest(folder)
+    manifest = given.read_bytes() if given.is_file() else _manifest_of(folder)
     files = read_manifest(manifest, where=str(given))
-    for name, facts in files.items():
-        _verify(folder / name, facts, where=str(folder / name))
+    for name, entry in files.items():
+        _check_file(folder / name, entry, where=str(folder / name))
     for name in files:
         storage.put_file(f"{prefix}/{name}", folder / name)
     storage.put(f"{prefix}/{MANIFEST}", manifest)
@@ -57,13 +88,13 @@ def get_folder(storage: Objects, prefix: str, folder: Path) -> None:
         raise MissingObjectError(f"{where} has no {MANIFEST}, so it was never written completely") from error
     files = read_manifest(manifest, where=where)
     (folder / MANIFEST).unlink(missing_ok=True)
-    for name, facts in files.items():
+    for name, entry in files.items():
         try:
             storage.get_file(f"{prefix}/{name}", folder / name)
         except MissingObjectError as error:
             raise PackError(f"{where}: {name} is listed in {MANIFEST} but missing") from error
         try:
-            _verify(folder / name, facts, where=f"{where}: {name}")
+            _check_file(folder / name, entry, where=f"{where}: {name}")
         except PackError:
             (folder / name).unlink()
             raise
@@ -71,39 +102,36 @@ def get_folder(storage: Objects, prefix: str, folder: Path) -> None:
         file.write(manifest)
 
 
-def read_manifest(data: bytes, *, where: str) -> Mapping[str, Mapping[str, Any]]:
+def make_manifest(entries: Mapping[str, Entry], **about: object) -> bytes:
+    """The bytes of a manifest: `about`, and the files by name."""
+    return json.dumps({**about, "files": {name: asdict(entry) for name, entry in entries.items()}}, indent=1).encode()
+
+
+def read_manifest(data: bytes, *, where: str) -> Mapping[str, Entry]:
     """The files of a manifest by name, when it is one and its names are safe.
 
     Raises:
         PackError: If it is not of the form `{"files": {name: {"sha256": hex, "size_bytes": int}}}`.
     """
+    entries = {}
     try:
-        files = json.loads(data)["files"]
-        for name, facts in files.items():
+        for name, given in json.loads(data)["files"].items():
             check_key(name)
-            if not (len(facts["sha256"]) == 64 and int(facts["sha256"], 16) >= 0 and int(facts["size_bytes"]) >= 0):
+            entry = Entry(sha256=str(given["sha256"]), size_bytes=int(given["size_bytes"]))
+            if not (len(entry.sha256) == 64 and int(entry.sha256, 16) >= 0 and entry.size_bytes >= 0):
                 raise ValueError(name)
+            entries[name] = entry
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, RequestError) as error:
         raise PackError(f"{where}: {MANIFEST} is broken: {type(error).__name__}: {str(error)[:120]}") from error
-    return files
+    return entries
 
 
-def _make_manifest(folder: Path) -> bytes:
+def _manifest_of(folder: Path) -> bytes:
     names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
-    files = {n: {"sha256": _sha256(folder / n), "size_bytes": (folder / n).stat().st_size} for n in names}
-    return json.dumps({"files": files}, indent=1).encode()
+    return make_manifest({name: Entry.of_file(folder / name) for name in names})
 
 
-def _verify(path: Path, facts: Mapping[str, Any], *, where: str) -> None:
+def _check_file(path: Path, entry: Entry, *, where: str) -> None:
     if not path.is_file():
         raise PackError(f"{where}: is listed in {MANIFEST} but missing")
-    size = path.stat().st_size
-    if size != facts["size_bytes"]:
-        raise PackError(f"{where}: has {size} bytes where {MANIFEST} says {facts['size_bytes']}")
-    if _sha256(path) != facts["sha256"]:
-        raise PackError(f"{where}: its sha256 is not the one in {MANIFEST}; the content was changed or damaged")
-
-
-def _sha256(path: Path) -> str:
-    with open_regular(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    entry.check(Entry.of_file(path), where=where)

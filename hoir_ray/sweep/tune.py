@@ -144,7 +144,9 @@ class TuneCallback(_Unsaved, Callback):
             release_orphans()
             self._looked_at = time.monotonic()
         overdue = {self._searcher.attempt(name) for name in self._driver.overdue()}
-        for trial in trials if overdue else ():
+        if not overdue:
+            return
+        for trial in trials:
             if trial.trial_id in overdue and trial.temporary_state.ray_actor is not None:
                 # From outside: a process that hangs in native code, or is stopped, hears nothing.
                 ray.kill(trial.temporary_state.ray_actor)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from hoir_ray.spec.document import Document
 from hoir_ray.spec.schema import SweepSpec
 from hoir_ray.storage import Storage
 from hoir_ray.storage.keys import check_key
-from hoir_ray.storage.manifest import MANIFEST
+from hoir_ray.storage.manifest import MANIFEST, Entry, make_manifest
 from hoir_ray.tasks.contract import Task
 from hoir_ray.wording import size
 
@@ -126,8 +125,8 @@ def hash_inputs(inputs: Mapping[str, Input], *, show: Show) -> dict[str, HashedI
                     size += len(chunk)
                     done += len(chunk)
                     show(f"reading {each.path.name}", done, total)
-            entries[name] = {"sha256": digest.hexdigest(), "size_bytes": size}
-        hashed[path] = HashedInput(each, json.dumps({"files": entries}, indent=1).encode())
+            entries[name] = Entry(sha256=digest.hexdigest(), size_bytes=size)
+        hashed[path] = HashedInput(each, make_manifest(entries))
     return hashed
 
 

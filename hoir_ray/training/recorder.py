@@ -239,8 +239,10 @@ class Recorder(Callback):
 
     def track_end(self, metrics: Mapping[str, float]) -> None:
         """Log what was measured once training had ended, with the metrics of its last epoch, whose step it has."""
+        if not metrics:
+            return
         whole = {**self.history.metrics, **metrics}
-        for tracker in self._hooks.trackers if metrics else ():
+        for tracker in self._hooks.trackers:
             self._tell(tracker, lambda t: t.logger.log_metrics(whole, step=self.history.epochs))
 
     def close(self) -> None:

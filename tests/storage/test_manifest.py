@@ -98,6 +98,6 @@ def test_local_folder_that_is_not_what_its_manifest_says_is_not_uploaded(storage
     storage.put_folder("a", pack)
     (pack / "manifest.json").write_bytes(storage.get("a/manifest.json"))
     (pack / "config.json").write_text("changed")
-    with pytest.raises(PackError, match=r"config.json: has 7 bytes where manifest.json says 2"):
+    with pytest.raises(PackError, match=r"config.json: damaged; it has 7 bytes where manifest.json says 2"):
         storage.put_folder("b", pack)
     assert storage.list("b") == []

@@ -29,8 +29,9 @@ class MedianStop(CurvesOnly):
         others = self._means.get(epoch, [])
         count = len(others)
         median = (others[(count - 1) // 2] + others[count // 2]) / 2 if others else math.nan
-        for skipped in range(own.epoch + 1, epoch) if own.count else ():  # where validation skips epochs
-            bisect.insort(self._means.setdefault(skipped, []), own.mean)
+        if own.count:
+            for skipped in range(own.epoch + 1, epoch):  # where validation skips epochs
+                bisect.insort(self._means.setdefault(skipped, []), own.mean)
         own.take(loss_of(value, self._metric), epoch=epoch)
         bisect.insort(self._means.setdefault(epoch, []), own.mean)
         if epoch < self._spec.min_iter or count < self._spec.min_trials or own.least <= median:
