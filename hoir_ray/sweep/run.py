@@ -253,7 +253,9 @@ def _stop_dead(driver: Driver, cluster: Cluster) -> None:
 def _stop_unplaced(driver: Driver, cluster: Cluster) -> None:
     """Stop where nothing trains and a trial has waited too long for its place: nothing will ever be placed."""
     limit, waiting = driver.spec.failures.placement_timeout, driver.unplaced()
-    for name, waited_s in waiting.items() if len(waiting) == len(driver.running) else ():
+    if len(waiting) < len(driver.running):
+        return
+    for name, waited_s in waiting.items():
         if limit is not None and waited_s > limit:
             reason = (
                 f"Ray found no place for {name} within failures.placement_timeout {limit:g} s: it needs "
