@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 import warnings
 from collections import deque
@@ -35,9 +34,6 @@ MAX_RANDOM_DRAWS = 2_000
 BOUNDED = frozenset(("tpe",))
 KEPT_EVIDENCE, MAX_EVIDENCE = 250, 400
 
-optuna.logging.set_verbosity(optuna.logging.ERROR)
-logging.getLogger("optuna").setLevel(logging.ERROR)
-
 Point = dict[str, Scalar]
 Refusal = Callable[[Point], str | None]
 
@@ -59,6 +55,7 @@ class OptunaSearcher:
     ) -> None:
         self._spec, self._space = spec, space
         self._random = random.Random(spec.seed * 1_000_003 + len(records))
+        optuna.logging.set_verbosity(optuna.logging.ERROR)  # it would write a line for each trial
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             self._sampler = _sampler(spec, space, seed=(spec.seed + len(records)) % 2**32)
