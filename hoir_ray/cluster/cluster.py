@@ -179,7 +179,7 @@ def prepare_environment() -> None:
     needed = {  # whoever says no
         "RAY_TRAIN_V2_ENABLED": "1",
         "RAY_AIR_NEW_OUTPUT": "0",
-        # `uv run` would have every worker start through uv, with a runtime environment of its own.
+        # `uv run` would have every worker start through uv, with another runtime environment.
         "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
         "RAY_ENABLE_AUTO_CONNECT": "0",  # a late call would start another Ray, where this one has been left
     }

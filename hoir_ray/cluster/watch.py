@@ -1,4 +1,4 @@
-"""Calls Ray in a thread of its own, and notices within a second that Ray has died, which Ray itself notices late."""
+"""Calls Ray in a separate thread, and notices within a second that Ray has died, which Ray itself notices late."""
 
 from __future__ import annotations
 

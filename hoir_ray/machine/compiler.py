@@ -35,7 +35,7 @@ def load(source: Path, *, defines: tuple[str, ...] = (), test: tuple[str, ...] =
     mix theirs up. Processes may compile at the same time; each puts its file in place whole.
 
     Args:
-        test: Module and arguments, run once as a program of its own with the path of a new library behind them. Where
+        test: Module and arguments, run once as a separate process with the path of a new library behind them. Where
             it ends with REFUSED_CODE, its last line is the reason, or is killed by a signal, as by an instruction that
             the processor lacks, the library is refused, in later processes too.
     """

@@ -91,7 +91,7 @@ class Polynomial:
 
 @dataclass(frozen=True)
 class Piecewise:
-    """A polynomial for each of equal segments of [-1, 1]; the outer ones go on outside.
+    """A polynomial for each of equal segments of [-1, 1]; the outer ones extend beyond it.
 
     `stride` is the distance between the first weights of neighbouring segments: num_nodes - 1 where they share the
     weight at their border (continuous), num_nodes where they do not (discontinuous).

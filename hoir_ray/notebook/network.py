@@ -61,7 +61,7 @@ class Representation(nn.Module):
     def _repr_png_(self) -> bytes:
         if self.pack.folder.is_dir():
             return (self.pack.folder / PREVIEW).read_bytes()
-        drawn = io.BytesIO()  # one file has no preview of its own
+        drawn = io.BytesIO()  # one file has no preview
         self.render().save(drawn, format="PNG")
         return drawn.getvalue()
 

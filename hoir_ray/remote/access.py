@@ -80,7 +80,7 @@ def connect(given: str | None) -> Jobs:
 
 
 def _bounded_client(address: str) -> JobSubmissionClient:
-    """Ray's client, whose answers may otherwise be of any size and go on for ever."""
+    """Ray's client, whose answers may otherwise be of any size and never end."""
     from ray.job_submission import JobSubmissionClient
 
     def read(response: Any, **_: object) -> None:

@@ -19,7 +19,7 @@ RESULTS: frozenset[State] = frozenset(("FINISHED", "PRUNED"))
 ENDED: frozenset[State] = RESULTS | {"FAILED", "TIMEOUT", "OOM"}
 
 
-PROMOTED = "taken up again"  # in the history of a trial that was stopped early, where older versions read over it
+PROMOTED = "promoted"  # in the history of a trial that was stopped early, where older versions read over it
 
 MODELS = "models"  # model packs: one folder for each attempt that came to its end
 
@@ -109,7 +109,7 @@ class TrialRecord(Config):
 
     @property
     def is_promoted(self) -> bool:
-        """True once it was taken up again after it was stopped early; early stopping then leaves it alone."""
+        """True once it was resumed after it was stopped early; early stopping then leaves it alone."""
         return any(event.partition(" ")[2].startswith(PROMOTED) for event in self.history)
 
     @property

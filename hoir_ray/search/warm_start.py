@@ -53,7 +53,7 @@ def load_warm_start(
 
     Args:
         refuse: Why a point cannot be tried, or None.
-        has_begun: Whether the sweep has trials already; one that then has nothing of its own to start from began cold.
+        has_begun: Whether the sweep has trials already; one that then has recorded nothing to start from began cold.
 
     Raises:
         SpecError: If there is no such portfolio or sweep, it is of another task, or it has no finished trial.

@@ -10,7 +10,7 @@ from hoir_ray.config import Config
 
 
 class AshaSpec(Config):
-    """Asynchronous successive halving: at epochs `min_iter * eta**k` only the best 1/`eta` so far go on.
+    """Asynchronous successive halving: at epochs `min_iter * eta**k` only the best 1/`eta` so far continue.
 
     Attributes:
         min_iter: The first rung; unless given, a third of the epochs of the longest trial, before which good settings

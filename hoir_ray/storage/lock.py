@@ -209,7 +209,7 @@ def _is_dead(found: dict[str, Any]) -> bool:
 
 
 def _boottime() -> float:
-    """Seconds that go on while the machine sleeps, and that no change of its clock moves."""
+    """Monotonic seconds that count while the machine sleeps, and that no change of its clock moves."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 

@@ -54,7 +54,7 @@ def unreferenced(
     """Keys below `trials/` and `models/` that no trial needs any more.
 
     Models of trials that did not finish, pictures of attempts that do not count, and checkpoints of trials that have
-    ended, but for the newest of a finished one and of the few that were stopped and may be taken up again.
+    ended, but for the newest of a finished one and of the few that were stopped and may be resumed.
 
     Args:
         metric: By which trials are compared as they train.

@@ -58,7 +58,7 @@ def run_sweep(
     Args:
         watch: Called once with the driver and the cluster; the listener that it returns is told of every change.
         add_trials: Trials beyond those that the sweep has had so far.
-        promote: Trials that were stopped early, to be taken up again from their checkpoints.
+        promote: Trials that were stopped early, to be resumed from their checkpoints.
         force: Take over a lock that somebody else seems to hold.
         show: Is told how far the data is read and stored, where machines of the cluster do not have it.
         max_ship: How many bytes of data are put into storage for that.

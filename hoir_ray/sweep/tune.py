@@ -48,7 +48,7 @@ class _Unsaved:
 class TuneSearcher(_Unsaved, Searcher):
     """Gives Tune the driver's next trial, as long as fewer than `slots()` are under way.
 
-    Each attempt is a trial of its own for Tune, so that messages of a killed attempt are told from those of the
+    Each attempt is a separate trial for Tune, so that messages of a killed attempt are told from those of the
     next one.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""The facts of a task's data that a model pack remembers; every task has a model of its own for them."""
+"""The facts of a task's data that a model pack remembers; every task defines a model for them."""
 
 from __future__ import annotations
 

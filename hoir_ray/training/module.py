@@ -106,7 +106,7 @@ class RegressionModule(LightningModule):
         index, share = block
         first = self._steps_done
         rates = [self._rate(step) for step in range(first, first + len(index))]
-        # The optimizer makes its state in a step of its own.
+        # The optimizer makes its state in a separate step.
         num_alone = len(index) if self._fused is None else int(not self._fused.is_ready)
         for rows, rate in zip(index[:num_alone], rates, strict=False):
             set_learning_rate(self._optimizer, rate)

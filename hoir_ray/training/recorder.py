@@ -42,7 +42,7 @@ class Epoch:
 
 @dataclass(frozen=True, kw_only=True)
 class Hooks:
-    """What a caller of `train` wants to be told of, and what is kept for it.
+    """Callbacks of a training, and the checkpoint that it keeps.
 
     Attributes:
         metric: Decides which epoch is best; one of the score's or of the loop's own.
@@ -69,7 +69,7 @@ class Hooks:
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What is measured and drawn of the network at a validated epoch; the task's part of a training.
+    """Measurements and pictures of the network at a validated epoch; the task's part of a training.
 
     Attributes:
         score: (prediction, target, data) over the whole validation split -> metrics.
@@ -184,7 +184,7 @@ class Recorder(Callback):
             exit_now = stop
         self._told_to_end, exits = trainer.strategy.broadcast((go_on is False, exit_now is not None))
         if exits:
-            self._checkpoint(trainer, is_last=True)  # it may be taken up again
+            self._checkpoint(trainer, is_last=True)  # it may be resumed
             raise exit_now or SystemExit
 
     def _value(self, metric: str, metrics: Mapping[str, float]) -> float:

@@ -1,4 +1,4 @@
-"""What a command prints of other people's text, and what it says of input beyond every limit."""
+"""Foreign text on the terminal, and messages about input beyond every limit."""
 
 from __future__ import annotations
 

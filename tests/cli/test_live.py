@@ -1,4 +1,4 @@
-"""What the terminal shows while a sweep runs: whole at 80 columns, and a line per event in a log."""
+"""The terminal's live view of a sweep: whole at 80 columns, and a line per event in a log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known before the work is said before the work."""
+"""Commands say before they begin what they work on and how large it is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What keeps Ray from starting is said, and nothing else."""
+"""Messages of a private Ray that does not start."""
 
 from __future__ import annotations
 

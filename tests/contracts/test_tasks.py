@@ -1,4 +1,4 @@
-"""What holds for every task; a new task's folder is found by itself and needs one function in `tiny_configs`."""
+"""The contract of every task; a new task's folder is found by itself and needs one function in `tiny_configs`."""
 
 from __future__ import annotations
 

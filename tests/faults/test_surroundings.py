@@ -1,4 +1,4 @@
-"""Where a sweep is started: the user's own files, and the variables of launchers and schedulers around it."""
+"""The environment of a sweep: files in the current folder, and variables of launchers and schedulers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where there is no compiler, layers run in plain torch and say so; where there is one, it runs once."""
+"""The compiler runs once per source and machine; without one, layers run in plain torch and say so."""
 
 import logging
 import subprocess

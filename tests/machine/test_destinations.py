@@ -1,4 +1,4 @@
-"""Where a result goes is tried before the work that makes it."""
+"""Destinations are tried before the work whose result goes there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is read is a file: a pipe would wait for ever, a device never end."""
+"""Only regular files are read: a pipe would block for ever, a device never end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the recipes expect of a host: an environment with hoir and Ray, and a short folder for a node's sockets."""
+"""Hosts for the recipes: an environment with hoir and Ray, and a short folder for a node's sockets."""
 
 from __future__ import annotations
 

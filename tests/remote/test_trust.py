@@ -1,4 +1,4 @@
-"""What a cluster says is not trusted: where credentials go, how much is read and for how long."""
+"""A cluster's answers are not trusted: limits of their size and time, and of where credentials go."""
 
 from __future__ import annotations
 

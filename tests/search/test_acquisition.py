@@ -1,4 +1,4 @@
-"""What points are worth, beside integrals and counting."""
+"""Acquisition functions, compared with numerical integrals and with counting."""
 
 from __future__ import annotations
 

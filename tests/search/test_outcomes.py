@@ -1,4 +1,4 @@
-"""What ended trials say: estimates of stopped ones, failures, bad numbers, and which trials a model is made of."""
+"""Evidence from ended trials: estimates of stopped ones, failures, bad numbers, and the choice of trials for a model."""
 
 from __future__ import annotations
 

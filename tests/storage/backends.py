@@ -1,4 +1,4 @@
-"""What the tests of both backends share: the backends themselves, and impatient ones for faults that never end."""
+"""Both storage backends for tests, and impatient ones for faults that never end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every backend promises, over a folder and over a real S3 server."""
+"""The storage contract, over a folder and over a real S3 server."""
 
 from __future__ import annotations
 

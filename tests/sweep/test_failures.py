@@ -1,4 +1,4 @@
-"""What the driver makes of failures: time-outs, silence, memory, lost machines, and storage that is gone."""
+"""The driver's handling of failures: time-outs, hangs, memory, lost machines, and storage that is gone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is taken out of storage at the end, and limits of memory."""
+"""Objects removed from storage at a sweep's end, and limits of memory."""
 
 from __future__ import annotations
 

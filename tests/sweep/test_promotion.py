@@ -1,4 +1,4 @@
-"""Stopped trials that are taken up again: by hand or by the model, to their end, and never stopped twice."""
+"""Promotion of stopped trials: by hand or by the model, to their end, and never stopped twice."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_stopped_trial_is_continued_to_its_end_and_the_ledger_says_so(storage,
     checkpoint(storage, name, epoch=3)
     records, _ = promoted(list(swept.values()), [name], storage=storage)
     waiting = {r.trial: r for r in Ledger(storage).load()}[name]
-    assert (waiting.state, waiting.reason) == ("PENDING", "taken up again at epoch 3: asked for by hand")
+    assert (waiting.state, waiting.reason) == ("PENDING", "promoted at epoch 3: asked for by hand")
     driver = build_driver(storage, ASHA, records=records)
     run(driver)
     done = driver.records[name]
@@ -70,7 +70,7 @@ def test_the_models_choice_is_recorded_run_to_its_end_and_resumes(storage, monke
         patch.setattr(driver.searcher, "ask", lambda *a, **k: chosen)
         while (record := driver.next()) is not None and record.trial != name:
             driver.started(record.trial)
-    assert driver.records[name].reason == "taken up again at epoch 3: predicted 31.2 ± 0.4 against best 30.9"
+    assert driver.records[name].reason == "promoted at epoch 3: predicted 31.2 ± 0.4 against best 30.9"
     for each in sorted(driver.running):
         driver.interrupted(each, reason="test")
     again = build_driver(storage, ASHA, records=Ledger(storage).load())

@@ -1,4 +1,4 @@
-"""What follows a failed attempt, decided from the record, the failure and the sweep's policy alone."""
+"""The retry policy: a pure function of the record, the failure and the sweep's policy."""
 
 from __future__ import annotations
 

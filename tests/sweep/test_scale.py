@@ -1,4 +1,4 @@
-"""What is kept as trials come equals what all of them say; what the sampler is fed stays bounded and the same."""
+"""Incremental state equals that computed from all trials; the sampler's evidence stays bounded."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class MoAsha(CurvesOnly):
         row = row or {}
         fronts = self._rungs.setdefault(rung, Fronts())
         losses = tuple(loss_of(row.get(m.name, math.nan), m) for m in self._metrics)
-        # The ends of a front are worth their time even where only one trial of several would go on.
+        # The ends of a front are worth their time even where only one trial of several would continue.
         is_best_in_one = any(loss < least for loss, least in zip(losses, fronts.least or losses, strict=True))
         place = fronts.add(trial, losses)
         keep = max(1, len(fronts) // self._spec.eta)

@@ -58,7 +58,7 @@ def _obstacle(record: TrialRecord | None, *, has_checkpoint: bool) -> str | None
     if record is None:
         return "no such trial in this sweep; `hoir trials` lists them"
     if record.state == "FINISHED":
-        return "it finished; only a trial that was stopped early (PRUNED) can be taken up again"
+        return "it finished; only a trial that was stopped early (PRUNED) can be resumed"
     if record.failed:
         return f"it failed ({record.state}: {record.reason}); only a trial that was stopped early (PRUNED) can be"
     if not record.ended:

@@ -149,7 +149,7 @@ def load(config: TextToImageConfig) -> TaskData:
 
 
 def _notes(album: Album, *, config: TextToImageData) -> tuple[str, ...]:
-    """What of the captions the network cannot tell."""
+    """Notes on captions that the network cannot distinguish."""
     first_of: dict[bytes, str] = {}
     same = [
         f"the captions {quoted(first)} and {quoted(caption)} have the same embedding: one picture is drawn for both"

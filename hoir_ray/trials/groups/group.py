@@ -136,7 +136,7 @@ def work(attempt: Attempt, mailbox: Any) -> None:
 
 
 class _Fit:
-    """`trainer.fit()` in a thread of its own, while the trial's thread waits for messages."""
+    """`trainer.fit()` in a separate thread, while the trial's thread waits for messages."""
 
     def __init__(self, trainer: TorchTrainer) -> None:
         self.error: BaseException | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 Text = str  # a message as JSON, which this process need not understand
-Answer = tuple[bool, str | None]  # whether to go on, and why it had better be elsewhere
+Answer = tuple[bool, str | None]  # whether to continue, and why elsewhere if not here
 GO_HOME: Answer = (False, None)
 
 
@@ -34,7 +34,7 @@ class Mailbox:
         return message
 
     async def answer(self, reason: str | None) -> None:
-        """Let the worker whose message was taken go on; `reason` is why it had better do so elsewhere."""
+        """Let the worker whose message was taken continue; `reason` is why it is to resume elsewhere."""
         if self._unanswered is not None:
             self._unanswered.set_result((True, reason))
             self._unanswered = None

@@ -1,4 +1,4 @@
-"""What is drawn around a target: where, how densely, never the target itself, the same whatever the batch."""
+"""Sampling around a target: where, how densely, never the target itself, the same whatever the batch."""
 
 from __future__ import annotations
 
