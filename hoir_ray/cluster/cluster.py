@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from hoir_ray.cluster.local_ray import local_ray, stop_ray
+from hoir_ray.cluster.patches import quiet_raylets
 from hoir_ray.cluster.paths import without_driver_paths
 from hoir_ray.cluster.watch import Health, remote_look
 from hoir_ray.errors import RequestError
@@ -117,10 +118,7 @@ def connect(address: str | None = None) -> Iterator[Cluster]:
         RequestError: If there is no cluster at the address.
     """
     prepare_environment()
-    with local_ray() if address is None else _joined(address) as health:
-        import ray
-
-        ray._private.worker.print_to_stdstream = _say_nothing  # what raylets notice; no setting turns it off
+    with quiet_raylets(), local_ray() if address is None else _joined(address) as health:
         yield Cluster(_look, health=health)
 
 
@@ -168,10 +166,6 @@ def _why_not(address: str, error: Exception) -> str:
         f"--address {address}: {text}. Either no Ray cluster answers there, or it refuses this process's token: "
         "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH, a file, must be those of its machines"
     )
-
-
-def _say_nothing(data: dict[str, str], ignore_prefix: bool) -> None:
-    """Discard what Ray would print."""
 
 
 def prepare_environment() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import functools
 import logging
 import os
 import secrets
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from hoir_ray.cluster import reaper
+from hoir_ray.cluster.patches import few_processes, separate_process_groups
 from hoir_ray.cluster.paths import without_current_folder, without_driver_paths
 from hoir_ray.cluster.watch import Health, local_look
 from hoir_ray.errors import RequestError, WorkError
@@ -66,7 +66,7 @@ def _start(folder: Path) -> None:
     Config.initialize("")
     AuthenticationTokenLoader.instance().reset_cache()
     try:
-        with _own_process_group(), few_processes():
+        with separate_process_groups(), few_processes():
             ray.init(
                 address="local",
                 include_dashboard=False,
@@ -89,24 +89,6 @@ def _strain(folder: Path) -> str:
     if free < _MIN_FREE_BYTES:
         return f", whose {folder.parent.parent} is full ({size(free)} free; TMPDIR names another place)"
     return f", which is overloaded (load {load:.0f} on {num_cpus} CPUs)" if load > _MAX_LOAD * num_cpus else ""
-
-
-@contextmanager
-def few_processes() -> Iterator[None]:
-    """Ray starts without what serves a dashboard, an autoscaler and logs on the driver's terminal.
-
-    Two processes are left out and two are as in an installation without `ray[default]`. There are no settings for it,
-    and together they take the processor as long as a trial's own process does.
-    """
-    from ray._private import parameter, utils
-
-    params, error = parameter.RayParams, utils.get_dashboard_dependency_error
-    parameter.RayParams = functools.partial(params, include_log_monitor=False, no_monitor=True)  # type: ignore[misc, assignment, arg-type]
-    utils.get_dashboard_dependency_error = lambda: ImportError("there is no dashboard")
-    try:
-        yield
-    finally:
-        parameter.RayParams, utils.get_dashboard_dependency_error = params, error  # type: ignore[misc]
 
 
 def refuse_spaces() -> None:
@@ -141,19 +123,6 @@ def stop_ray(health: Health) -> None:
     thread.join(_STOP_DEAD_S)
     if thread.is_alive():  # nor wait for it again at the end of the process
         atexit.unregister(ray._private.worker.shutdown)
-
-
-@contextmanager
-def _own_process_group() -> Iterator[None]:
-    """Start Ray's processes in groups of their own; Ctrl-C, and what `timeout` sends to ours, is for the driver."""
-    from ray._private import services
-
-    popen = services.ConsolePopen
-    services.ConsolePopen = functools.partial(popen, process_group=0)  # type: ignore[assignment,misc]
-    try:
-        yield
-    finally:
-        services.ConsolePopen = popen  # type: ignore[misc]
 
 
 def _settings(home: Path) -> dict[str, str | None]:

@@ -16,6 +16,7 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from hoir_ray.cluster.cluster import Cluster
+from hoir_ray.cluster.patches import no_callback_statistics
 from hoir_ray.cluster.placement import release_orphans
 from hoir_ray.cluster.preemption import LOOK_EVERY_S
 from hoir_ray.results.record import TrialRecord
@@ -220,6 +221,5 @@ def run_tune(driver: Driver, cluster: Cluster, *, attempt: Callable[[TrialRecord
                 failure_config=tune.FailureConfig(max_failures=0),
             ),
         )
-        # It counts callbacks for usage statistics, which are off, and imports W&B, MLflow and Comet for that.
-        ray.air._internal.usage.tag_callbacks = lambda callbacks: False
-        tuner.fit()
+        with no_callback_statistics():
+            tuner.fit()

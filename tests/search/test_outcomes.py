@@ -1,4 +1,4 @@
-"""Evidence from ended trials: estimates of stopped ones, failures, bad numbers, and the choice of trials for a model."""
+"""Evidence from ended trials: estimates of stopped ones, failures, bad numbers, and what a model is made of."""
 
 from __future__ import annotations
 
