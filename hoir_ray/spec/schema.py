@@ -254,7 +254,12 @@ class SweepSpec(Config):
         return MetricSpec(name="val_loss") if is_size else first
 
     @property
+    def named_metrics(self) -> frozenset[str]:
+        """Metrics that the objectives and constraints name."""
+        named = frozenset(m.name for m in self.metrics)
+        return named.union(*(parse_condition(text).names for text in self.constraints))
+
+    @property
     def measures_stored_form(self) -> bool:
         """Return whether a metric or a constraint is of the stored form, which then has to be made."""
-        named = {m.name for m in self.metrics}.union(*(parse_condition(text).names for text in self.constraints))
-        return bool(named & STAND_INS.keys())
+        return bool(self.named_metrics & STAND_INS.keys())

@@ -71,6 +71,7 @@ class Task(Generic[C]):
         metrics: Names of everything that is known of a validated epoch, the training loop's own included.
         score: (prediction, target, data) over the whole validation split -> metrics, among them `val_loss`.
         measure: (network, data) -> further metrics, of what the network draws and not of its predictions; may be none.
+        unmeasured: Those of `metrics` that a config does not measure.
         pictures: (network, data) -> name -> (H, W, 3) in [0, 1], to watch training by; must have `preview`.
         render_options: The flags of `hoir render` that this task understands, with their defaults.
         render: (network, config, facts, options) -> frames (num_frames, H, W, 3) in [0, 1], from a pack alone.
@@ -100,6 +101,7 @@ class Task(Generic[C]):
     colours: Callable[[nn.Module, C, Any, Tensor], Tensor] | None = None
     upstream: UpstreamProgram[C] | None = None
     measure: Callable[[nn.Module, TaskData], dict[str, float]] = lambda network, data: {}
+    unmeasured: Callable[[C], frozenset[str]] = lambda config: frozenset()
     upgrade: Callable[[dict[str, Any]], dict[str, Any]] = lambda config: config
 
 

@@ -93,3 +93,30 @@ def test_its_record_has_its_size_and_seed(built):
     assert (record.trial, record.number, record.seed) == ("t0007", 7, 5)
     assert record.parameters == point(4)
     assert record.num_parameters == candidate.num_parameters
+
+
+GENERATOR = """\
+name: drawn
+task: random_interpolation
+data: {folder: sample:photos, size: 32}
+metric: {name: val_patch_distance, goal: minimize}
+parameters:
+  data.sampler: {values: [%s]}
+budget: {max_trials: 4}
+"""
+
+
+def generator_plan(samplers: str):
+    document = parse_document(GENERATOR % samplers, name="s.yaml")
+    return plan_sweep(build_spec(document), document)
+
+
+def test_a_point_without_the_metric_that_trials_are_compared_by_is_refused():
+    plan = generator_plan("nearest, radial")
+    assert plan.refuse({"data.sampler": "nearest"}) is None
+    assert plan.refuse({"data.sampler": "radial"}) == "val_patch_distance: not measured with these settings"
+
+
+def test_a_sweep_by_a_metric_that_no_point_measures_is_refused():
+    with pytest.raises(SpecError, match=r"val_patch_distance: not measured with any .* \(s\.yaml:4\)"):
+        generator_plan("uniform, radial")

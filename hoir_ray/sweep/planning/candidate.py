@@ -35,7 +35,7 @@ class Candidate:
     """A point of the space as a trial: its config, its size, and why it is refused.
 
     Attributes:
-        refusal: The constraint that the config alone breaks, in words; None for a point that may be tried.
+        refusal: Why the config alone rules it out, such as a constraint; None for a point that may be tried.
     """
 
     config: TaskConfig

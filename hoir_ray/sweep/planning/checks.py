@@ -21,7 +21,7 @@ from hoir_ray.spec.stored import stored_metrics_of
 from hoir_ray.sweep.planning.candidate import NetworkSize, static_metrics, trial_config
 from hoir_ray.sweep.planning.feasibility import feasible_sizes
 from hoir_ray.tasks import load_task
-from hoir_ray.tasks.contract import Task
+from hoir_ray.tasks.contract import Task, TaskConfig
 from hoir_ray.trackers import tracker_names
 
 MAX_CORNERS = 2_000
@@ -56,6 +56,24 @@ def check_metrics(spec: SweepSpec, task: Task[Any], document: Document | None) -
         except Exception as error:
             place = f" ({document.place('constraints')})" if document else ""
             raise SpecError(f"constraints: {error}{place}") from None
+
+
+def unmeasured_metrics(spec: SweepSpec, task: Task[Any], config: TaskConfig) -> list[str]:
+    """Metrics that the sweep compares trials by and a trial of this config would not have, in order."""
+    rule = config.training.early_stopping
+    needed = spec.named_metrics | ({rule.metric} if rule is not None else set())
+    return sorted(needed & task.unmeasured(config))
+
+
+def check_measured(spec: SweepSpec, task: Task[Any], space: Space, document: Document | None) -> None:
+    """Refuse a sweep by a metric that no trial would have."""
+    missing: list[str] = []
+    for point in _probes(space):
+        missing = unmeasured_metrics(spec, task, trial_config(spec, task, point))
+        if not missing:
+            return
+    place = f" ({document.place('metric')})" if document else ""
+    raise SpecError(f"metric: {', '.join(missing)}: not measured with any of the settings of this sweep{place}")
 
 
 def check_trackers(spec: SweepSpec, document: Document | None) -> None:

@@ -18,10 +18,12 @@ from hoir_ray.spec.space import MAX_GRID, Space, build_space
 from hoir_ray.sweep.planning.candidate import KNOWN_BEFORE, Candidate, NetworkSize, static_metrics, trial_config
 from hoir_ray.sweep.planning.checks import (
     check_feasible,
+    check_measured,
     check_metrics,
     check_trackers,
     known_task,
     sizes_of,
+    unmeasured_metrics,
     warnings_of,
 )
 from hoir_ray.tasks import load_task
@@ -89,10 +91,12 @@ class Plan:
         return max(searched) if searched else self.config(self.smallest.point).training.max_epochs
 
     def refuse(self, point: Mapping[str, Scalar]) -> str | None:
-        """Return the constraint that the config of `point` alone breaks, in words, or None."""
+        """Return why the config of `point` alone rules it out, such as the constraint that it breaks, or None."""
         return self.candidate(point).refusal
 
     def _refusal(self, config: TaskConfig) -> str | None:
+        if missing := unmeasured_metrics(self.spec, self.task, config):
+            return f"{', '.join(missing)}: not measured with these settings"
         for condition in map(parse_condition, self.spec.constraints):
             if not condition.names <= KNOWN_BEFORE:
                 continue
@@ -124,6 +128,7 @@ def plan_sweep(spec: SweepSpec, document: Document | None = None) -> Plan:
     check_trackers(spec, document)
     space = build_space(spec, task.config, document)
     smallest, largest = sizes_of(spec, task, space, document)
+    check_measured(spec, task, space, document)
     feasible = check_feasible(spec, smallest, largest, document)
     grid_size = count_grid(space) if spec.method == "grid" else None
     if grid_size is not None and grid_size > MAX_GRID:

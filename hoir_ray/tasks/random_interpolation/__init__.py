@@ -9,6 +9,9 @@ from hoir_ray.tasks.random_interpolation.config import (
     RenderOptions,
 )
 
+# Of what is drawn coarse to fine, which only the sampler `nearest` learns.
+_DRAWN = frozenset({"val_patch_distance", "val_reconstruction_psnr_db"})
+
 TASK = Task(
     name="random_interpolation",
     summary="a pixel from random others around it, learned from a folder, to draw pictures from noise or from pictures",
@@ -17,9 +20,10 @@ TASK = Task(
     data=deferred(__name__, "data:load"),
     network=deferred(__name__, "network:build_network"),
     num_parameters=deferred(__name__, "network:num_parameters"),
-    metrics=TRAINING_METRICS | {"val_loss", "val_psnr_db", "val_patch_distance", "val_reconstruction_psnr_db"},
+    metrics=TRAINING_METRICS | {"val_loss", "val_psnr_db"} | _DRAWN,
     score=deferred(__name__, "data:score"),
     measure=deferred(__name__, "quality:measure"),
+    unmeasured=lambda config: frozenset() if config.data.sampler == "nearest" else _DRAWN,
     pictures=deferred(__name__, "render:pictures"),
     render_options=RenderOptions,
     render=deferred(__name__, "render:render"),
