@@ -74,7 +74,12 @@ def sweep(
     # Typed again, --add-trials would add once more, so there is no hint then; what is promoted is in the ledger.
     typed = None if add_trials else typed_command("sweep", file, settings, address=address, max_ship=max_ship)
     command = os.environ.get("HOIR_COMMAND") or typed
-    print_outcome(opened, stop_reason=driver.stop_reason, command=command, is_saved=not driver.storage_problem)
+    print_outcome(
+        opened,
+        stop_reason=driver.stop_reason,
+        command=None if driver.has_reached_goal else command,
+        is_saved=not driver.storage_problem,
+    )
     if driver.storage_problem:
         from hoir_ray.results.unsaved import UNSAVED
 

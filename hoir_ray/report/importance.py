@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from hoir_ray.results.record import TrialRecord
+from hoir_ray.spec.metric import MetricSpec
 from hoir_ray.spec.parameters import Scalar
-from hoir_ray.spec.schema import MetricSpec, SweepSpec
+from hoir_ray.spec.schema import SweepSpec
 
 MIN_TRIALS = 8
 NUM_GROUPS = 4

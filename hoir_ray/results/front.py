@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from hoir_ray.results.metrics import metrics_of
 from hoir_ray.results.ranking import broken_constraint, ranked
 from hoir_ray.results.record import TrialRecord
-from hoir_ray.spec.schema import MetricSpec, SweepSpec
+from hoir_ray.spec.metric import MetricSpec
+from hoir_ray.spec.schema import SweepSpec
 
 
 def pareto_front(leaders: Sequence[TrialRecord], *, metrics: Sequence[MetricSpec]) -> list[TrialRecord]:

@@ -17,6 +17,17 @@ def broken_constraint(record: TrialRecord, spec: SweepSpec) -> str | None:
     return next((text for text in spec.constraints if not parse_condition(text).holds(metrics)), None)
 
 
+def nearest_miss(records: Iterable[TrialRecord], *, spec: SweepSpec) -> TrialRecord | None:
+    """The finished trial that breaks the sweep's constraints by the least, for when none meets them."""
+    finished = [r for r in records if r.state == "FINISHED" and not r.is_replicate and r.best is not None]
+    conditions = [parse_condition(text) for text in spec.constraints]
+
+    def distance(record: TrialRecord) -> tuple[float, int]:
+        return sum(c.violation(metrics_of(record)) for c in conditions), record.number
+
+    return min(finished, key=distance, default=None)
+
+
 def ranked(records: Iterable[TrialRecord], *, spec: SweepSpec, where: Condition | None = None) -> list[TrialRecord]:
     """Finished, feasible trials, best first; equals in the order they were created.
 

@@ -9,8 +9,8 @@ from typing import Literal
 from pydantic import AliasChoices, ConfigDict, Field
 
 from hoir_ray.config import Config
+from hoir_ray.spec.metric import MetricSpec
 from hoir_ray.spec.parameters import Scalar
-from hoir_ray.spec.schema import MetricSpec
 
 State = Literal["PENDING", "RUNNING", "FINISHED", "PRUNED", "FAILED", "TIMEOUT", "OOM"]
 

@@ -9,7 +9,7 @@ from typing import Any
 from hoir_ray.machine.files import to_json
 from hoir_ray.results.front import knee, pareto_front
 from hoir_ray.results.metrics import metrics_of
-from hoir_ray.results.ranking import broken_constraint, ranked
+from hoir_ray.results.ranking import broken_constraint, nearest_miss, ranked
 from hoir_ray.results.record import TrialRecord
 from hoir_ray.results.seeds import Spread, spreads, ties
 from hoir_ray.spec.schema import SweepSpec
@@ -51,12 +51,14 @@ def write_summary(storage: Storage, spec: SweepSpec, records: Sequence[TrialReco
 
     leaders = ranked(records, spec=spec)
     front = pareto_front(leaders, metrics=spec.metrics) if len(spec.metrics) > 1 else []
+    miss = nearest_miss(records, spec=spec) if not leaders else None
     bend = knee(front, metrics=spec.metrics)
     seeds = {m.name: spreads(records, metric=m.name) for m in spec.metrics}
     summary = {
         "sweep": spec.name,
         "metrics": [m.model_dump() for m in spec.metrics],
         "best": _leader(leaders[0], seeds) if leaders else None,
+        "nearest_miss": _leader(miss, seeds) if miss else None,
         "not_told_apart_from_best": ties(leaders, records, metric=spec.metric.name),
         "pareto": [_leader(r, seeds) for r in front],
         "knee": bend.trial if bend else None,

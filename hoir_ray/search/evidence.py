@@ -13,8 +13,9 @@ from hoir_ray.results.front import leaders, losses_of
 from hoir_ray.results.metrics import metrics_of
 from hoir_ray.results.record import TrialRecord
 from hoir_ray.spec.conditions import parse_condition
+from hoir_ray.spec.metric import MetricSpec
 from hoir_ray.spec.parameters import Scalar
-from hoir_ray.spec.schema import MetricSpec, SweepSpec
+from hoir_ray.spec.schema import SweepSpec
 from hoir_ray.spec.space import Dimension, Space
 
 STATES = {"FINISHED": TrialState.COMPLETE, "PRUNED": TrialState.PRUNED}

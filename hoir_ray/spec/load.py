@@ -14,6 +14,7 @@ from hoir_ray.errors import SpecError
 from hoir_ray.spec.document import Document, dump_document, load_document, parse_document
 from hoir_ray.spec.early_terminate import AshaSpec, MedianSpec
 from hoir_ray.spec.schema import Budget, Failures, ReplicateTop, Resources, StorageSpec, SweepSpec
+from hoir_ray.spec.target import Target
 
 
 def load_spec(path: Path | str, *, overrides: Sequence[str] = ()) -> tuple[SweepSpec, Document]:
@@ -98,6 +99,7 @@ _KNOWN = [
     *(f"failures.{k}" for k in Failures.model_fields),
     *(f"storage.{k}" for k in StorageSpec.model_fields),
     *(f"replicate_top.{k}" for k in ReplicateTop.model_fields),
+    *(f"target.{k}" for k in Target.model_fields),
     *(f"warm_start.{k}" for k in ("from", "top_k", "mode")),
     *(f"early_terminate.{k}" for k in AshaSpec.model_fields | MedianSpec.model_fields),
 ]

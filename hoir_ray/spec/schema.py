@@ -13,8 +13,10 @@ from hoir_ray.errors import RequestError
 from hoir_ray.machine.addresses import check_bucket_uri, check_web_address
 from hoir_ray.spec.conditions import parse_condition
 from hoir_ray.spec.early_terminate import EarlyTerminate, MoAshaSpec, NoStopSpec
+from hoir_ray.spec.metric import MetricSpec
 from hoir_ray.spec.parameters import ParameterCase
 from hoir_ray.spec.stored import SIZES, STAND_INS
+from hoir_ray.spec.target import Target, with_target
 from hoir_ray.spec.units import Duration, Size
 
 BucketUri = Annotated[str, AfterValidator(lambda uri: _checked(check_bucket_uri, uri))]
@@ -28,21 +30,6 @@ def _checked(check: Callable[..., str], address: str) -> str:
         return check(address, source="address")
     except RequestError as error:
         raise ValueError(str(error).removeprefix("address: ").partition(", got ")[0]) from None
-
-
-class MetricSpec(Config):
-    """A metric to search by, and whether more or less of it is better."""
-
-    name: str
-    goal: Literal["minimize", "maximize"] = "minimize"
-
-    def loss(self, value: float) -> float:
-        """Turn a value, NaN included, into one of which less is better; a loss into its value again."""
-        return -value if self.goal == "maximize" else value
-
-    def better(self, a: float, b: float) -> bool:
-        """Return whether `a` is better than `b`; NaN is never, and nothing is better than NaN."""
-        return self.loss(a) < self.loss(b)
 
 
 class Resources(Config):
@@ -77,11 +64,26 @@ class Resources(Config):
         return self
 
 
+def _condition(text: str) -> str:
+    try:
+        return parse_condition(text).text
+    except RequestError as error:
+        raise ValueError(str(error)) from None
+
+
+ConditionText = Annotated[str, AfterValidator(_condition)]
+
+
 class Budget(Config):
-    """Budget of the sweep: a number of trials, a time, or both; the first that is reached ends it."""
+    """Budget of the sweep: a number of trials, a time, or both; the first that is reached ends it.
+
+    Attributes:
+        stop_at: A condition such as `val_psnr_db >= 30`; the first finished trial that meets it ends the sweep.
+    """
 
     max_trials: int | None = Field(default=None, ge=1, le=1_000_000)
     wall_clock: Duration | None = None
+    stop_at: ConditionText | None = None
 
     @model_validator(mode="after")
     def _some_end(self) -> Budget:
@@ -144,6 +146,7 @@ class SweepSpec(Config):
     """A sweep, as its YAML says it.
 
     Attributes:
+        target: Stands for an objective and a constraint: see `Target`.
         start_from: What is tried first: `default` (the package's portfolio for the task), `none`, portfolio files, or
             earlier sweeps, whose best points are taken. Unless given, `default` where `method` learns.
         inputs: Files and folders of `data` that were copied into storage: path as in `data` -> where they are. Written
@@ -157,7 +160,8 @@ class SweepSpec(Config):
     data: dict[str, Any] = {}
     method: Literal["bayes", "tpe", "random", "grid", "nsga2", "gp"] = "bayes"
     metrics: tuple[MetricSpec, ...] = Field(min_length=1)
-    constraints: tuple[str, ...] = ()
+    constraints: tuple[ConditionText, ...] = ()
+    target: Target | None = None
     parameters: dict[str, tuple[ParameterCase, ...]] = Field(min_length=1)
     early_terminate: EarlyTerminate = Field(default=NoStopSpec(), discriminator="type")
     replicate_top: ReplicateTop | None = None
@@ -172,6 +176,11 @@ class SweepSpec(Config):
     trackers: dict[str, dict[str, Any]] = {"tensorboard": {}, "jsonl": {}}
     seed: int = Field(default=0, ge=0, lt=2**32)
     provenance: dict[str, str] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _target_is_an_objective(cls, sweep: object) -> object:
+        return with_target(sweep) if isinstance(sweep, Mapping) and sweep.get("target") is not None else sweep
 
     @field_validator("name")
     @classmethod
@@ -218,16 +227,6 @@ class SweepSpec(Config):
             return parameters
         return {path: case if isinstance(case, (list, tuple)) else (case,) for path, case in parameters.items()}
 
-    @field_validator("constraints")
-    @classmethod
-    def _constraints_parse(cls, constraints: tuple[str, ...]) -> tuple[str, ...]:
-        for text in constraints:
-            try:
-                parse_condition(text)
-            except Exception as error:
-                raise ValueError(str(error)) from None
-        return constraints
-
     @property
     def starts(self) -> tuple[str, ...]:
         """Sources that `start_from` names, empty for none."""
@@ -249,15 +248,19 @@ class SweepSpec(Config):
     @property
     def epoch_metric(self) -> MetricSpec:
         """The metric by which epochs of one trial are compared; the stored size's stand-in is the same for all."""
-        first = self.epoch_metrics[0]
-        is_size = first.name in SIZES and first is not self.metrics[0]
-        return MetricSpec(name="val_loss") if is_size else first
+        return MetricSpec(name="val_loss") if self.epoch_metrics[0].name in SIZES else self.epoch_metrics[0]
+
+    @property
+    def searches_size(self) -> bool:
+        """True where a size alone is the objective, so that a small network may be worse than others."""
+        return len(self.metrics) == 1 and self.epoch_metrics[0].name in SIZES
 
     @property
     def named_metrics(self) -> frozenset[str]:
-        """Metrics that the objectives and constraints name."""
+        """Metrics that the objectives, the constraints and `stop_at` name."""
+        conditions = [*self.constraints, *([self.budget.stop_at] if self.budget.stop_at else [])]
         named = frozenset(m.name for m in self.metrics)
-        return named.union(*(parse_condition(text).names for text in self.constraints))
+        return named.union(*(parse_condition(text).names for text in conditions))
 
     @property
     def measures_stored_form(self) -> bool:

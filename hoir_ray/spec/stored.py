@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 # The metric of an epoch that says most about each, and how it is read. A task that has the one has the other.
 STAND_INS = {
     "stored_psnr_db": ("val_psnr_db", "maximize"),
@@ -11,6 +13,22 @@ STAND_INS = {
 }
 # The same in every epoch of a trial, so no epoch is best by them.
 SIZES = frozenset({"num_parameters", "bits_per_pixel"})
+
+
+def stand_in(metric: str) -> str:
+    """The metric of an epoch that stands for `metric`, which for others than the stored form's is itself."""
+    return STAND_INS[metric][0] if metric in STAND_INS else metric
+
+
+def with_stand_ins(row: Mapping[str, float]) -> dict[str, float]:
+    """An epoch's metrics with those of the stored form, as they were measured or as what stands for them."""
+    return {**early(row), **row}
+
+
+def early(row: Mapping[str, float]) -> dict[str, float]:
+    """An epoch's metrics as they were before the stored form was measured, with what stands for it."""
+    known = {name: row[epoch_metric] for name, (epoch_metric, _) in STAND_INS.items() if epoch_metric in row}
+    return {**row, **known}
 
 
 def stored_metrics_of(epoch_metrics: frozenset[str]) -> frozenset[str]:

@@ -12,7 +12,7 @@ from hoir_ray.results.ledger import key_of
 from hoir_ray.results.record import MODELS, TrialRecord, trial_of
 from hoir_ray.results.summary import write_summary
 from hoir_ray.results.unsaved import keep_records
-from hoir_ray.spec.schema import MetricSpec
+from hoir_ray.spec.metric import MetricSpec
 from hoir_ray.storage import BackgroundUploader, Storage, StoredObject
 from hoir_ray.sweep.driving.driver import Driver
 from hoir_ray.trials.checkpoints import newest_complete

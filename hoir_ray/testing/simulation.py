@@ -54,6 +54,7 @@ class Simulation:
         slots: Trials at a time.
         clock: The driver's own, where its timeouts and pauses are to follow the simulated time.
         publish: Puts a finished trial's model into storage.
+        stored: Metrics of a finished trial's stored form.
     """
 
     def __init__(
@@ -65,8 +66,10 @@ class Simulation:
         slots: int = 1,
         clock: Clock | None = None,
         publish: Callable[[TrialRecord], None] = lambda record: None,
+        stored: Callable[[TrialRecord], Mapping[str, float]] = lambda record: {},
     ) -> None:
         self._driver, self._row, self._epoch_s, self._publish = driver, row, epoch_s, publish
+        self._stored = stored
         self._slots, self._clock = slots, clock or Clock()
         self._due: list[tuple[float, int, str]] = []  # time, order of coming, trial
         self._order, self._num_epochs = itertools.count(), 0
@@ -113,4 +116,5 @@ class Simulation:
             self._train(record)
             return
         self._publish(record)
-        driver.succeeded(name, reason=f"trained {epoch} epochs", model=f"models/{name}")
+        stored = self._stored(driver.records[name])
+        driver.succeeded(name, reason=f"trained {epoch} epochs", model=f"models/{name}", stored=stored)

@@ -12,7 +12,7 @@ from hoir_ray.results.ranking import ranked
 from hoir_ray.results.record import ENDED, TrialRecord
 from hoir_ray.results.summary import BEST
 from hoir_ray.search.optuna_searcher import OptunaSearcher
-from hoir_ray.spec.schema import MetricSpec
+from hoir_ray.spec.metric import MetricSpec
 from hoir_ray.storage import Storage
 from hoir_ray.storage.s3 import S3Backend
 from hoir_ray.sweep.finish import unreferenced

@@ -16,7 +16,7 @@ from hoir_ray.results.summary import write_summary
 from hoir_ray.results.sweep_results import SPEC, SweepResults, open_sweep
 from hoir_ray.spec.document import parse_document
 from hoir_ray.spec.load import build_spec
-from hoir_ray.spec.schema import MetricSpec
+from hoir_ray.spec.metric import MetricSpec
 from hoir_ray.storage import Storage, open_storage
 
 TEXT = """\

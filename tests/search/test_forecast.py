@@ -13,7 +13,7 @@ from hoir_ray.search.stopping import build_rule
 from hoir_ray.spec.document import parse_document
 from hoir_ray.spec.early_terminate import ForecastSpec
 from hoir_ray.spec.load import build_spec
-from hoir_ray.spec.schema import MetricSpec
+from hoir_ray.spec.metric import MetricSpec
 from hoir_ray.storage import open_storage
 from hoir_ray.sweep.planning.plan import plan_sweep
 from hoir_ray.sweep.resume import refuse_other_spec, with_first_rung

@@ -28,7 +28,7 @@ def record(number, curve, *, state="FINISHED", **more):
 
 
 def trace(*args, **more) -> Trace:
-    found = trace_of(record(*args, **more), quantities=QUANTITIES, facts={})
+    found = trace_of(record(*args, **more), quantities=QUANTITIES, leading=QUALITY.metric, facts={})
     assert found is not None
     return found
 
@@ -74,7 +74,8 @@ def test_failed_trials_are_as_bad_as_the_worst_and_lost_machines_say_nothing():
     found = outcomes([*good, failed], np.zeros((6, 1)), quantities=QUANTITIES)[0]
     assert found.values[5] == found.values[:5].max()
     assert found.variances[5] > 0
-    assert trace_of(record(7, [], state="FAILED", num_preemptions=3), quantities=QUANTITIES, facts={}) is None
+    lost = record(7, [], state="FAILED", num_preemptions=3)
+    assert trace_of(lost, quantities=QUANTITIES, leading=QUALITY.metric, facts={}) is None
 
 
 def test_a_curve_of_nan_is_a_failure():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hoir_ray.search.stopping import build_rule
 from hoir_ray.spec.early_terminate import AshaSpec, MedianSpec, NoStopSpec
-from hoir_ray.spec.schema import MetricSpec
+from hoir_ray.spec.metric import MetricSpec
 
 MAX = (MetricSpec(name="m", goal="maximize"),)
 MIN = (MetricSpec(name="m", goal="minimize"),)

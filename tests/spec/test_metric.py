@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from hoir_ray.spec.schema import MetricSpec
+from hoir_ray.spec.metric import MetricSpec
 
 MAX, MIN = MetricSpec(name="m", goal="maximize"), MetricSpec(name="m", goal="minimize")
 

@@ -7,7 +7,7 @@ import sys
 from datetime import UTC, datetime
 
 from hoir_ray.results.record import TrialRecord
-from hoir_ray.spec.schema import MetricSpec
+from hoir_ray.spec.metric import MetricSpec
 from hoir_ray.storage import StoredObject
 from hoir_ray.sweep.finish import MAX_CONTINUED, unreferenced
 

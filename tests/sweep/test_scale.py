@@ -13,7 +13,7 @@ from hoir_ray.search.evidence import representative_subset
 from hoir_ray.search.stopping import build_rule
 from hoir_ray.search.tpe import ConditionalTPE
 from hoir_ray.spec.early_terminate import AshaSpec, MedianSpec
-from hoir_ray.spec.schema import MetricSpec
+from hoir_ray.spec.metric import MetricSpec
 from hoir_ray.storage import open_storage
 from hoir_ray.testing.example import TEXT, build_driver, run
 

@@ -16,7 +16,7 @@ from hoir_ray.search.stopping import build_rule
 from hoir_ray.search.stopping.mo_asha import Fronts
 from hoir_ray.spec.conditions import parse_condition
 from hoir_ray.spec.early_terminate import MoAshaSpec
-from hoir_ray.spec.schema import MetricSpec
+from hoir_ray.spec.metric import MetricSpec
 from hoir_ray.storage import Storage, open_storage
 from hoir_ray.sweep.driving.driver import Driver
 from hoir_ray.sweep.front_packs import FrontPacks

@@ -91,7 +91,7 @@ def test_the_best_epoch_is_by_the_stand_in(storage: Storage) -> None:
         ("stored_ssim", ("val_ssim", "maximize")),
         ("stored_bytes", ("val_loss", "minimize")),
         ("stored_bits_per_pixel", ("val_loss", "minimize")),
-        ("num_parameters", ("num_parameters", "maximize")),
+        ("num_parameters", ("val_loss", "minimize")),
         ("val_ssim", ("val_ssim", "maximize")),
     ],
 )

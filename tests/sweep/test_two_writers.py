@@ -15,7 +15,7 @@ import pytest
 
 from hoir_ray.results.ledger import Creation, Ledger
 from hoir_ray.results.record import TrialRecord, trial_of
-from hoir_ray.spec.schema import MetricSpec
+from hoir_ray.spec.metric import MetricSpec
 from hoir_ray.storage import BackgroundUploader, MissingObjectError, Storage, acquire_lock, open_storage
 from hoir_ray.sweep.finish import unreferenced
 from hoir_ray.testing.example import build_driver, run

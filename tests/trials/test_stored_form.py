@@ -15,7 +15,7 @@ from hoir_ray.results.ledger import Ledger
 from hoir_ray.results.pull import STORED, pull
 from hoir_ray.results.record import TrialRecord, picture_of
 from hoir_ray.results.sweep_results import SPEC, open_sweep
-from hoir_ray.spec.schema import MetricSpec
+from hoir_ray.spec.metric import MetricSpec
 from hoir_ray.storage import open_storage
 from hoir_ray.sweep.finish import unreferenced
 from hoir_ray.trials.attempt import Attempt

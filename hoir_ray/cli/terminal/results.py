@@ -77,6 +77,8 @@ def print_outcome(opened: SweepResults, *, stop_reason: str | None, command: str
     if leaders:
         _print_leaders(opened, leaders[:5])
         console.print()
+    else:
+        _print_nearest_miss(opened)
     summary = ", ".join(f"{n} {state.lower()}" for state, n in sorted(counts.items())) or "no trials"
     console.print(styled((opened.spec.name, "bold"), f": {len(opened.records)} trials: {summary}"))
     causes = Counter(r.reason for r in opened.records if r.failed)
@@ -95,6 +97,24 @@ def print_outcome(opened: SweepResults, *, stop_reason: str | None, command: str
     if not Path(f"{name}-model").exists():
         console.print(f"next: hoir pull {sweep_address(opened)} --to {name}-model")
         console.print(f"then: hoir render {name}-model --out {name}.png")
+
+
+def _print_nearest_miss(opened: SweepResults) -> None:
+    """Name the trial that came nearest to the constraints, where none meets them."""
+    from hoir_ray.results.metrics import metrics_of
+    from hoir_ray.results.ranking import nearest_miss
+    from hoir_ray.spec.conditions import parse_condition
+
+    spec = opened.spec
+    miss = nearest_miss(opened.records, spec=spec)
+    if miss is None:
+        return
+    metrics = metrics_of(miss)
+    broken = [c for c in map(parse_condition, spec.constraints) if not c.holds(metrics)]
+    names = dict.fromkeys([*(n for c in broken for n in sorted(c.names)), spec.metric.name])
+    shown = ", ".join(f"{n} {wording.number(metrics[n])}" for n in names if n in metrics)
+    missed = " and ".join(c.text for c in broken)
+    console.print(styled((f"no trial meets {missed}; the nearest is {miss.trial} with {shown}", "yellow")))
 
 
 def print_story(record: TrialRecord, spec: SweepSpec, *, as_json: bool) -> None:

@@ -21,7 +21,7 @@ from hoir_ray.results.ranking import broken_constraint
 from hoir_ray.results.record import TrialRecord
 from hoir_ray.results.seeds import spreads
 from hoir_ray.results.sweep_results import SweepResults
-from hoir_ray.spec.schema import MetricSpec
+from hoir_ray.spec.metric import MetricSpec
 
 SIZE = MetricSpec(name="num_parameters", goal="minimize")
 

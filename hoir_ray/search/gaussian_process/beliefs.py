@@ -56,7 +56,8 @@ class Beliefs:
         ]
         losses = np.column_stack([o.values for o in self.outcomes])
         finished = np.array([t.state == "finished" for t in traces])
-        feasible = ~(losses[:, self._num_metrics :] > 0).any(1)
+        # A margin that was never measured, as of the stored form of a stopped trial, meets nothing.
+        feasible = (losses[:, self._num_metrics :] <= 0).all(1)
         self._losses = losses[finished & feasible, : self._num_metrics]
         self._any_feasible = bool(feasible.any())
         self._every = losses[:, : self._num_metrics]

@@ -12,7 +12,9 @@ from jaxtyping import Float
 from hoir_ray.results.record import TrialRecord
 from hoir_ray.search.ridge import learned_change
 from hoir_ray.spec.conditions import Condition, parse_condition
-from hoir_ray.spec.schema import MetricSpec, SweepSpec
+from hoir_ray.spec.metric import MetricSpec
+from hoir_ray.spec.schema import SweepSpec
+from hoir_ray.spec.stored import SIZES, stand_in, with_stand_ins
 
 Row = Mapping[str, float]
 Values = Float[np.ndarray, " n"]
@@ -32,25 +34,36 @@ class Quantity:
         is_metric: Otherwise it is a constraint, met where the value is not above zero.
         is_known: Without training, and so never estimated.
         read: (a row of metrics) -> value, NaN where it is not known.
+        is_size: Training does not change it, but for how many bits its weights need.
+        is_relative: Ratios of its values are what matters.
     """
 
     name: str
     is_metric: bool
     is_known: bool
     read: Callable[[Row], float]
+    is_size: bool = False
+    is_relative: bool = False
 
 
 def quantities_of(spec: SweepSpec, *, known: frozenset[str]) -> list[Quantity]:
     """Metrics first, then the constraints that `known` facts alone do not decide."""
     conditions = [parse_condition(text) for text in spec.constraints]
-    return [_of_metric(m, is_known=m.name in known) for m in spec.metrics] + [
+    relative = spec.searches_size
+    return [_of_metric(m, is_known=m.name in known, is_relative=relative) for m in spec.metrics] + [
         _of_condition(c) for c in conditions if not c.names <= known
     ]
 
 
-def _of_metric(metric: MetricSpec, *, is_known: bool) -> Quantity:
-    sign = -1.0 if metric.goal == "maximize" else 1.0
-    return Quantity(metric.name, True, is_known, lambda row: sign * row.get(metric.name, math.nan))
+def _of_metric(metric: MetricSpec, *, is_known: bool, is_relative: bool) -> Quantity:
+    return Quantity(
+        metric.name,
+        is_metric=True,
+        is_known=is_known,
+        read=lambda row: metric.loss(row.get(metric.name, math.nan)),
+        is_size=stand_in(metric.name) in SIZES,
+        is_relative=is_relative,
+    )
 
 
 def _of_condition(condition: Condition) -> Quantity:
@@ -76,21 +89,27 @@ class Trace:
         return int(np.searchsorted(self.epochs, epoch, side="right")) - 1
 
 
-def trace_of(record: TrialRecord, *, quantities: Sequence[Quantity], facts: Row) -> Trace | None:
-    """The trial as the model knows it; None where it says nothing about its point, such as a lost machine."""
+def trace_of(record: TrialRecord, *, quantities: Sequence[Quantity], leading: MetricSpec, facts: Row) -> Trace | None:
+    """The trial as the model knows it; None where it says nothing about its point, such as a lost machine.
+
+    Args:
+        leading: The metric by which an epoch is the best so far. Until the stored form is measured, at that epoch,
+            its metrics are those that stand for them; how far they are off is learned with what training still gains.
+    """
     state = {"FINISHED": "finished", "PRUNED": "stopped"}.get(record.state, "failed")
     if state == "failed" and not record.num_failures:
         return None
-    epochs, values, best = [], [], None
+    epochs, values = [], []
+    best: tuple[float, list[float]] | None = None
     curve = record.curve or ((record.best,) if record.best else ())
     for row in curve:
-        known = {**facts, **row}
-        first = quantities[0].read(known)
-        if math.isfinite(first) and (best is None or first < best[0]):
-            best = [first, *(q.read(known) for q in quantities[1:])]
+        loss = leading.loss(row.get(leading.name, math.nan))
+        if math.isfinite(loss) and (best is None or loss < best[0]):
+            known = {**facts, **with_stand_ins(row)}
+            best = loss, [q.read(known) for q in quantities]
         if best is not None:
             epochs.append(float(row.get("epoch", 1)))
-            values.append(best)
+            values.append(best[1])
     usable = state if values else "failed"
     return Trace(np.array(epochs), np.array(values).reshape(len(values), len(quantities)), usable)
 
@@ -126,13 +145,13 @@ def outcomes(
 ) -> list[Outcomes]:
     """The ends of all trials, quantity by quantity, for points `inputs` (n, d)."""
     measured = np.concatenate([np.empty((0, len(quantities))), *(t.values for t in traces)])
-    warps = [_warp(measured[:, k], is_metric=q.is_metric) for k, q in enumerate(quantities)]
+    warps = [_warp(measured[:, k], q) for k, q in enumerate(quantities)]
     nothing = np.full((0, len(quantities)), math.nan)
     warped = [np.column_stack([w(t.values[:, k]) for k, w in enumerate(warps)]) for t in traces]
     curves = [nothing if t.state == "failed" else v for t, v in zip(traces, warped, strict=True)]
     ends = np.array([c[-1] if len(c) else np.full(len(quantities), math.nan) for c in curves])
     variances = np.zeros_like(ends)
-    _estimate_stopped(traces, curves, inputs, ends, variances)
+    _estimate_stopped(traces, curves, inputs, ends, variances, improves=not quantities[0].is_size)
     found = []
     for column, quantity in enumerate(quantities):
         values, noise = ends[:, column], variances[:, column]
@@ -142,12 +161,13 @@ def outcomes(
     return found
 
 
-def _warp(values: Values, *, is_metric: bool) -> Warp:
+def _warp(values: Values, quantity: Quantity) -> Warp:
     known = values[np.isfinite(values)]
     if not len(known) or not known.any():
         return Warp(1.0, log=False)
     least, most = float(known.min()), float(np.abs(known).max())
-    return Warp(most, log=is_metric and least > 0 and math.log(most) - math.log(least) > LOG_SPAN)
+    spans_orders = least > 0 and (quantity.is_relative or math.log(most) - math.log(least) > LOG_SPAN)
+    return Warp(most, log=quantity.is_metric and spans_orders)
 
 
 def _clipped(values: Values) -> Values:
@@ -175,8 +195,14 @@ def _estimate_stopped(
     inputs: Float[np.ndarray, "n d"],
     ends: Float[np.ndarray, "n q"],
     variances: Float[np.ndarray, "n q"],
+    *,
+    improves: bool,
 ) -> None:
-    """Add what trials that ended gained on from where each stopped one was, and how sure that is."""
+    """Add what trials that ended gained on from where each stopped one was, and how sure that is.
+
+    Args:
+        improves: Whether training makes the first quantity better, and never worse.
+    """
     by_epoch: dict[float, list[int]] = {}
     for number, trace in enumerate(traces):
         if trace.state == "stopped":
@@ -187,7 +213,7 @@ def _estimate_stopped(
         places = {i: traces[i].place(epoch) for i in whole}
         teachers = [i for i, place in places.items() if place >= 0]
         if len(teachers) < MIN_FINISHED:
-            ends[stopped, 0] -= PRIOR_GAIN * unit[0]
+            ends[stopped, 0] -= PRIOR_GAIN * unit[0] if improves else 0.0
             variances[stopped] = (PRIOR_DEVIATION * unit) ** 2
             continue
         before = np.array([curves[i][places[i]] for i in teachers])
@@ -197,7 +223,7 @@ def _estimate_stopped(
                 (ends[teachers, column] - before[:, column]) / scale,
                 np.column_stack([inputs[stopped], ends[stopped, column] / scale]),
             )
-            ends[stopped, column] += scale * (np.minimum(gains, 0.0) if column == 0 else gains)
+            ends[stopped, column] += scale * (np.minimum(gains, 0.0) if column == 0 and improves else gains)
             variances[stopped, column] = (scale * max(deviation, LEAST_DEVIATION)) ** 2
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from hoir_ray.search.gaussian_process.beliefs import Asked, Beliefs
 from hoir_ray.search.gaussian_process.outcomes import Trace
-from hoir_ray.spec.schema import MetricSpec
+from hoir_ray.spec.metric import MetricSpec
 
 HOPE = 1.28  # standard deviations by which an end may surprise: one in ten does so by more
 

@@ -125,7 +125,8 @@ class GaussianProcessSearcher:
     def _learn(self) -> None:
         """Read the trials that ended since the last question."""
         for number, record in self._waiting:
-            trace = trace_of(record, quantities=self._quantities, facts=self._facts(record.parameters))
+            facts, leading = self._facts(record.parameters), self._spec.epoch_metric
+            trace = trace_of(record, quantities=self._quantities, leading=leading, facts=facts)
             if trace is not None:
                 self._known.add(number, point=record.parameters, trace=trace, num_metrics=self._num_metrics)
         self._waiting.clear()

@@ -6,7 +6,7 @@ import bisect
 
 from hoir_ray.search.stopping.rule import CurvesOnly, Row, loss_of
 from hoir_ray.spec.early_terminate import AshaSpec
-from hoir_ray.spec.schema import MetricSpec
+from hoir_ray.spec.metric import MetricSpec
 
 
 class Asha(CurvesOnly):

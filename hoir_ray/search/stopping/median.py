@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from hoir_ray.search.stopping.rule import CurvesOnly, Row, loss_of
 from hoir_ray.spec.early_terminate import MedianSpec
-from hoir_ray.spec.schema import MetricSpec
+from hoir_ray.spec.metric import MetricSpec
 
 
 class MedianStop(CurvesOnly):

@@ -10,7 +10,7 @@ from hoir_ray.results.front import beats
 from hoir_ray.search.stopping.asha import rung_at
 from hoir_ray.search.stopping.rule import CurvesOnly, Row, loss_of
 from hoir_ray.spec.early_terminate import AshaSpec
-from hoir_ray.spec.schema import MetricSpec
+from hoir_ray.spec.metric import MetricSpec
 
 
 class MoAsha(CurvesOnly):

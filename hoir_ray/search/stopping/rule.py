@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Protocol
 
-from hoir_ray.spec.schema import MetricSpec
+from hoir_ray.spec.metric import MetricSpec
 
 Row = Mapping[str, float]
 
@@ -20,14 +20,18 @@ class StoppingRule(Protocol):
             row: All metrics of the epoch, for a rule that looks at several.
         """
 
-    def finished(self, trial: str) -> None:
-        """Take in that the trial trained to its own end."""
+    def finished(self, trial: str, *, row: Row | None = None) -> None:
+        """Take in that the trial trained to its own end.
+
+        Args:
+            row: All metrics of its best epoch, those of the stored form among them.
+        """
 
 
 class CurvesOnly:
     """A rule that compares trials epoch by epoch, whichever of them finish."""
 
-    def finished(self, trial: str) -> None:
+    def finished(self, trial: str, *, row: Row | None = None) -> None:
         pass
 
 

@@ -11,13 +11,14 @@ from hoir_ray.results.ledger import Ledger
 from hoir_ray.results.record import State, TrialRecord, now, picture_of
 from hoir_ray.search.gaussian_process.promotion import Promotion
 from hoir_ray.search.searcher import build_searcher
-from hoir_ray.search.stopping import build_rule
+from hoir_ray.search.stopping import rule_of
 from hoir_ray.search.warm_start import WarmStartData
 from hoir_ray.spec.parameters import Scalar
 from hoir_ray.spec.schema import SweepSpec
 from hoir_ray.spec.space import Space
 from hoir_ray.sweep.driving import retries
 from hoir_ray.sweep.driving.board import Board
+from hoir_ray.sweep.driving.goal import Goal
 from hoir_ray.sweep.driving.promotion import Promotable, promoted
 from hoir_ray.sweep.driving.proposals import Proposals
 from hoir_ray.sweep.driving.running import Running
@@ -43,6 +44,7 @@ class Driver:
         checks: Called again and again; they stop the driver for what it cannot see itself.
         stop_reason: Why the sweep stops; None while it does not.
         exit_code: What stopping asks for; 0 for a budget that is used up.
+        has_reached_goal: Whether it stops because it has what it was for; resuming it finds nothing to do.
         storage_problem: What could not be written to storage or read from it, once that has happened.
     """
 
@@ -62,7 +64,7 @@ class Driver:
         self.board = Board(spec, ledger=ledger, records=records)
         self.checks: list[Callable[[], None]] = []
         self.stop_reason: str | None = None
-        self.exit_code, self.storage_problem = 0, ""
+        self.exit_code, self.storage_problem, self.has_reached_goal = 0, "", False
         ended = [r for r in self.records.values() if r.ended]
         self.searcher = build_searcher(
             spec,
@@ -71,23 +73,26 @@ class Driver:
             warm_start=warm_start or WarmStartData(),
             facts=lambda point: {"num_parameters": float(candidate(point).num_parameters)},
         )
-        self.rule = build_rule(spec.early_terminate, metrics=(spec.epoch_metric, *spec.epoch_metrics[1:]))
+        self.rule = rule_of(spec)
         self._promotable = Promotable(self.records[n] for n in resumable if n in self.records)
         self._waiting: dict[str, float] = {}  # trial -> not before
         self._running: dict[str, Running] = {}
         self._moved_at = self._looked_at = -math.inf
         self.proposals = Proposals(spec, self.board, self.searcher, candidate=candidate)
+        self._goal = Goal(spec)
         self._began_at = clock()
         self._recall()
 
     def _recall(self) -> None:
         """Bring the stopping rule to where it was, and queue the trials that have not ended."""
+        for record in sorted((r for r in self.records.values() if r.ended), key=lambda r: r.ended_at or ""):
+            self._look_at_goal(record)
         for record in self.records.values():
             for row in record.curve:
                 if self.spec.epoch_metric.name in row:
                     self._decide(record, row)
             if record.state == "FINISHED" and not record.is_replicate:
-                self.rule.finished(record.trial)
+                self.rule.finished(record.trial, row=record.best)
             if not record.ended:
                 if not record.is_replicate:
                     self.searcher.reopen(record)
@@ -288,9 +293,15 @@ class Driver:
         self._promotable.end(record)
         self.searcher.tell(record)
         if state == "FINISHED" and not record.is_replicate:
-            self.rule.finished(record.trial)
+            self.rule.finished(record.trial, row=record.best)
         self.board.end(record)
+        self._look_at_goal(record)
         return reason
+
+    def _look_at_goal(self, record: TrialRecord) -> None:
+        if not self.has_reached_goal and (reason := self._goal.reached(record)) is not None:
+            self.has_reached_goal = True
+            self.stop(reason)
 
     def _forget(self, name: str) -> None:
         self._running.pop(name, None)

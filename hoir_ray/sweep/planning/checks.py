@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hoir_ray.config import nearest
-from hoir_ray.errors import SpecError
+from hoir_ray.errors import RequestError, SpecError
 from hoir_ray.networks.resolve import unused_fields
 from hoir_ray.spec.conditions import STATIC_METRICS, parse_condition
 from hoir_ray.spec.document import Document
@@ -50,12 +50,16 @@ def check_metrics(spec: SweepSpec, task: Task[Any], document: Document | None) -
                 f"metric: task '{task.name}' has no metric '{metric.name}'.{nearest(metric.name, known)} "
                 f"Known: {', '.join(sorted(known))}{place}"
             )
-    for text in spec.constraints:
+    conditions: list[tuple[str, list[str]]] = [(text, ["constraints"]) for text in spec.constraints]
+    if spec.budget.stop_at is not None:
+        conditions.append((spec.budget.stop_at, ["budget", "stop_at"]))
+    for text, given in conditions:
         try:
             parse_condition(text, known=known)
-        except Exception as error:
-            place = f" ({document.place('constraints')})" if document else ""
-            raise SpecError(f"constraints: {error}{place}") from None
+        except RequestError as error:
+            path = ["target"] if spec.target is not None and text == spec.target.constraint else given
+            place = f" ({document.place(*path)})" if document else ""
+            raise SpecError(f"{'.'.join(path)}: {error}{place}") from None
 
 
 def unmeasured_metrics(spec: SweepSpec, task: Task[Any], config: TaskConfig) -> list[str]:
@@ -74,6 +78,17 @@ def check_measured(spec: SweepSpec, task: Task[Any], space: Space, document: Doc
             return
     place = f" ({document.place('metric')})" if document else ""
     raise SpecError(f"metric: {', '.join(missing)}: not measured with any of the settings of this sweep{place}")
+
+
+def check_stopping(spec: SweepSpec, document: Document | None) -> None:
+    """Refuse a rule that would stop what a target asks for."""
+    rule = spec.early_terminate.type
+    if spec.target is not None and spec.searches_size and rule not in ("forecast", "none"):
+        place = f" ({document.place('early_terminate')})" if document else ""
+        raise SpecError(
+            f"early_terminate: {rule} compares trials by {spec.epoch_metric.name} and would stop the small networks "
+            f"that {spec.target.constraint} leaves; forecast stops those that cannot reach it{place}"
+        )
 
 
 def check_trackers(spec: SweepSpec, document: Document | None) -> None:
@@ -153,6 +168,11 @@ def warnings_of(
     grid_size: int | None,
 ) -> Iterator[str]:
     yield from _resource_warnings(spec.resources)
+    if spec.searches_size and spec.early_terminate.type not in ("forecast", "none"):
+        yield (
+            f"early_terminate: {spec.early_terminate.type} compares trials by {spec.epoch_metric.name} and may stop "
+            "the small networks that are searched; forecast does not"
+        )
     if spec.method == "gp":
         yield "method: 'gp' is now what 'bayes' is; it was Optuna's, which drew all parameters with a 'when' at random"
     unused: set[str] = set()

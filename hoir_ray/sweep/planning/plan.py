@@ -20,6 +20,7 @@ from hoir_ray.sweep.planning.checks import (
     check_feasible,
     check_measured,
     check_metrics,
+    check_stopping,
     check_trackers,
     known_task,
     sizes_of,
@@ -125,6 +126,7 @@ def plan_sweep(spec: SweepSpec, document: Document | None = None) -> Plan:
         found = tuple(str((document.base / s).absolute()) if file else s for s, file in starts)
         spec = spec.model_copy(update={"start_from": found})
     check_metrics(spec, task, document)
+    check_stopping(spec, document)
     check_trackers(spec, document)
     space = build_space(spec, task.config, document)
     smallest, largest = sizes_of(spec, task, space, document)
