@@ -60,7 +60,9 @@ def print_plan(
     rows = {
         "sweep": f"{spec.name}, task {spec.task}",
         "search": f"{spec.method}: {goals}",
-        **({"target": f"{spec.target.constraint}, with the best {spec.metric.name}"} if spec.target is not None else {}),
+        **(
+            {"target": f"{spec.target.constraint}, with the best {spec.metric.name}"} if spec.target is not None else {}
+        ),
         "searched": ", ".join(map(wording.short_name, searched)),
         "networks": f"{plan.smallest.num_parameters:,} to {plan.largest.num_parameters:,} parameters"
         + (f"; the constraints leave {plan.feasible[0]:,} to {plan.feasible[1]:,}" if spec.constraints else ""),
