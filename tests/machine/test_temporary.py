@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -45,8 +44,8 @@ def make_one() -> None:
 def test_what_a_killed_process_left_is_removed_and_what_a_living_one_holds_is_not(place: Path) -> None:
     living, kept = hold()
     killed, left = hold()
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
+    killed.kill()
+    killed.communicate()
     assert (left / "checkpoint").exists()
     make_one()
     assert not left.exists()
