@@ -6,6 +6,7 @@ import functools
 import os
 import stat
 import tempfile
+from hoir_ray.machine.temporary import folder_until_exit
 from pathlib import Path
 
 
@@ -62,4 +63,4 @@ def make_private(folder: Path) -> bool:
 @functools.cache
 def _temporary_folder() -> Path:
     folder = Path(tempfile.gettempdir()) / f"hoir_ray-{os.getuid()}"
-    return folder if make_private(folder) else Path(tempfile.mkdtemp(prefix="hoir_ray-"))
+    return folder if make_private(folder) else folder_until_exit("cache")

@@ -7,13 +7,13 @@ import hashlib
 import json
 import shlex
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import hoir_ray
+from hoir_ray.machine.temporary import temporary_folder
 from hoir_ray.errors import RequestError, StorageError, WorkError
 from hoir_ray.machine.addresses import s3_endpoint
 from hoir_ray.machine.processes import user_and_host
@@ -180,7 +180,7 @@ def _check_from_here(root: Storage, spec: SweepSpec, *, needed: bool, say: Calla
 def _staged(sweep: dict[str, Any]) -> Iterator[Path]:
     """A folder with this very code and the sweep, and nothing beside them."""
     package = Path(hoir_ray.__file__).parent
-    with tempfile.TemporaryDirectory(prefix="hoir-submit-") as temp:
+    with temporary_folder("submit") as temp:
         folder = Path(temp, "sweep")
         ignored = shutil.ignore_patterns("__pycache__", "*.pyc", "*.so", ".*")
         shutil.copytree(package, folder / package.name, ignore=ignored)
