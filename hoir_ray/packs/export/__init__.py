@@ -10,7 +10,7 @@ from hoir_ray.errors import RequestError, StorageError
 from hoir_ray.machine.files import reason, try_destination
 from hoir_ray.packs.pack import Pack
 
-FORMATS = {"html": "html", "upstream": "upstream"}
+FORMATS = {"html": "html", "onnx": "onnx", "torch": "program", "upstream": "upstream"}
 
 
 def export(pack: Pack, *, kind: str, out: Path) -> str:
