@@ -110,7 +110,7 @@ class CaptionedPixels(nn.Module):
         position: Float[Tensor, "batch axes"],
     ) -> Float[Tensor, "batch 3"]:
         dictionary = spread(dictionary)
-        if len(caption) < len(dictionary):
+        if caption.shape[0] < dictionary.shape[0]:  # `len` would fix the batch of an exported network
             described = self.caption_layer(dictionary[caption])
         else:
             described = torch.index_select(self.caption_layer(dictionary), 0, caption)
