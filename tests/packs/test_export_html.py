@@ -201,9 +201,11 @@ def test_without_webgl2_it_draws_in_plain_javascript(hoir: Any, watched: Any, pa
     file = pack.folder.with_name("no-webgl.html")
     hoir("export", pack.folder, "--format", "html", "--out", file)
     page = watched(width=300, height=240)
-    page.page.add_init_script("HTMLCanvasElement.prototype.getContext = (get => function (kind, ...more) {"
-                              " return kind === 'webgl2' ? null : get.call(this, kind, ...more); })"
-                              "(HTMLCanvasElement.prototype.getContext)")
+    page.page.add_init_script(
+        "HTMLCanvasElement.prototype.getContext = (get => function (kind, ...more) {"
+        " return kind === 'webgl2' ? null : get.call(this, kind, ...more); })"
+        "(HTMLCanvasElement.prototype.getContext)"
+    )
     page.open(f"{file.as_uri()}#webgl2")
     assert page.page.get_attribute("html", "data-engine") == "javascript"
     assert np.abs(drawn(page.page, WIDTH, HEIGHT) - rendered(pack)).max() <= 1

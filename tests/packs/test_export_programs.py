@@ -103,7 +103,10 @@ def test_torch_loads_the_program_without_this_package(
     hoir: Any, tmp_path: Path, network: dict[str, Any], name: str
 ) -> None:
     pack = made_pack(tmp_path / "pack", network, name=name)
-    assert "torch.export.load('network.pt2')" in hoir("export", pack.folder, "--format", "torch", "--out", "network.pt2").out
+    assert (
+        "torch.export.load('network.pt2')"
+        in hoir("export", pack.folder, "--format", "torch", "--out", "network.pt2").out
+    )
     inputs = inputs_of(pack, 23)
     np.savez(tmp_path / "inputs.npz", **{key: x.numpy() for key, x in inputs.items()})
     ran = subprocess.run(
@@ -112,6 +115,7 @@ def test_torch_loads_the_program_without_this_package(
         capture_output=True,
         text=True,
         timeout=200,
+        check=False,
     )
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.strip() == name

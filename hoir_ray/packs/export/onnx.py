@@ -52,7 +52,9 @@ def write(pack: Pack, out: Path) -> str:
     onnx.checker.check_model(model)
     with replacing(out) as file:
         file.write(model.SerializeToString())
-    taken = ", ".join(f"{name} [{'batch' if name == names[-1] else 1}, {x.shape[1]}]" for name, x in plain.inputs.items())
+    taken = ", ".join(
+        f"{name} [{'batch' if name == names[-1] else 1}, {x.shape[1]}]" for name, x in plain.inputs.items()
+    )
     return f"opset {OPSET}; {taken} -> output [batch, {model.graph.output[0].type.tensor_type.shape.dim[1].dim_value}]"
 
 

@@ -28,5 +28,7 @@ def write(pack: Pack, out: Path) -> str:
     torch.export.save(program, buffer, extra_files={ABOUT: plain.about})
     with replacing(out) as file:
         file.write(buffer.getvalue())
-    taken = ", ".join(f"{name} [{'batch' if name == names[-1] else 1}, {x.shape[1]}]" for name, x in plain.inputs.items())
+    taken = ", ".join(
+        f"{name} [{'batch' if name == names[-1] else 1}, {x.shape[1]}]" for name, x in plain.inputs.items()
+    )
     return f"network = torch.export.load({out.name!r}).module(); takes {taken}"
