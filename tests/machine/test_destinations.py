@@ -34,7 +34,7 @@ def test_what_can_be_written_leaves_no_trace(taken):
 
 
 def test_nothing_is_trained_for_a_place_that_cannot_be(taken, monkeypatch):
-    monkeypatch.setattr(training, "train", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(training, "fit", lambda *_, **__: pytest.fail("trained"))
     with pytest.raises(RequestError, match="is a file where a folder is needed"):
         training.train_pack("image", [], to=taken / "file" / "pack", trackers=[], show=lambda *_: None)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from hoir_ray.errors import DataError
 from hoir_ray.packs.train import train_pack
@@ -25,7 +25,8 @@ def names(folder: Path) -> list[str]:
 
 
 def test_everything_that_pillow_opens_is_taken(tmp_path: Path) -> None:
-    kinds = ["a.jpg", "b.webp", "c.TIF", "d.jfif", "e.gif", "f.bmp", "g.avif", "h.qoi", "i.ppm", "nameless", "j.dat"]
+    kinds = ["a.jpg", "b.webp", "c.TIF", "d.jfif", "e.gif", "f.bmp", "h.qoi", "i.ppm", "nameless", "j.dat"]
+    kinds[:0] = ["g.avif"] if features.check("avif") else []  # which not every Pillow is built with
     for name in kinds[:-1]:
         save(tmp_path / name)
     save(tmp_path / "nameless").rename(tmp_path / "j.dat")
@@ -35,7 +36,7 @@ def test_everything_that_pillow_opens_is_taken(tmp_path: Path) -> None:
     found = find_pictures(str(tmp_path))
     assert sorted(Path(p).name for p in found.paths) == sorted(kinds)
     assert found.describe("here") == (
-        "here: 11 pictures are taken; 2 other files are no pictures that Pillow opens (1 .mpg, 1 .txt)"
+        f"here: {len(kinds)} pictures are taken; 2 other files are no pictures that Pillow opens (1 .mpg, 1 .txt)"
     )
 
 
