@@ -6,8 +6,9 @@ import functools
 import os
 import stat
 import tempfile
-from hoir_ray.machine.temporary import folder_until_exit
 from pathlib import Path
+
+from hoir_ray.machine.temporary import folder_until_exit
 
 
 def cache_folder() -> Path:

@@ -13,8 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from hoir_ray.machine.temporary import temporary_folder
 from hoir_ray.machine.cache import cache_folder, is_private
+from hoir_ray.machine.temporary import temporary_folder
 
 logger = logging.getLogger(__name__)
 

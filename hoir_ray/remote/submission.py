@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import hoir_ray
-from hoir_ray.machine.temporary import temporary_folder
 from hoir_ray.errors import RequestError, StorageError, WorkError
 from hoir_ray.machine.addresses import s3_endpoint
 from hoir_ray.machine.processes import user_and_host
+from hoir_ray.machine.temporary import temporary_folder
 from hoir_ray.remote.access import check_versions
 from hoir_ray.remote.jobs import (
     ENDPOINT,

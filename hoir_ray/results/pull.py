@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
-from hoir_ray.machine.temporary import temporary_folder
 from hoir_ray.errors import RequestError
 from hoir_ray.machine.files import try_destination
+from hoir_ray.machine.temporary import temporary_folder
 from hoir_ray.results.record import TrialRecord
 from hoir_ray.results.sweep_results import SweepResults
 from hoir_ray.storage import MissingObjectError

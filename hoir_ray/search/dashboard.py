@@ -14,9 +14,9 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 import optuna
 from optuna.storages.journal import JournalFileBackend
 
-from hoir_ray.machine.temporary import temporary_folder
 from hoir_ray.errors import RequestError
 from hoir_ray.machine.loopback import ADDRESS, IDLE_S, is_own_name
+from hoir_ray.machine.temporary import temporary_folder
 from hoir_ray.results.sweep_results import SweepResults
 from hoir_ray.search.evidence import past_trial
 from hoir_ray.spec.space import build_space

@@ -14,10 +14,10 @@ from ray.tune import Callback, Stopper
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
-from hoir_ray.machine.temporary import temporary_folder
 from hoir_ray.cluster.cluster import Cluster
 from hoir_ray.cluster.placement import release_orphans
 from hoir_ray.cluster.preemption import LOOK_EVERY_S
+from hoir_ray.machine.temporary import temporary_folder
 from hoir_ray.results.record import TrialRecord
 from hoir_ray.sweep.driving.driver import Driver
 from hoir_ray.trials.attempt import Attempt

@@ -12,10 +12,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from hoir_ray.machine.temporary import temporary_folder
 from hoir_ray.config import map_paths
 from hoir_ray.errors import DataError, RequestError, SpecError
 from hoir_ray.machine.files import files_below, open_regular
+from hoir_ray.machine.temporary import temporary_folder
 from hoir_ray.spec.document import Document
 from hoir_ray.spec.schema import SweepSpec
 from hoir_ray.storage import Storage

@@ -14,10 +14,10 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from hoir_ray.machine.temporary import temporary_folder
 from hoir_ray.config import map_paths
 from hoir_ray.errors import PackError
 from hoir_ray.machine.cache import cache_folder
+from hoir_ray.machine.temporary import temporary_folder
 from hoir_ray.storage import Storage
 from hoir_ray.storage.manifest import MANIFEST
 from hoir_ray.tasks.contract import TaskConfig

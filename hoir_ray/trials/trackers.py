@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from hoir_ray.machine.temporary import temporary_folder
 from hoir_ray.errors import HoirError
+from hoir_ray.machine.temporary import temporary_folder
 from hoir_ray.results.front import pareto_front
 from hoir_ray.results.ranking import ranked
 from hoir_ray.results.record import TrialRecord

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import torch
 
-from hoir_ray.machine.temporary import temporary_folder
 from hoir_ray.errors import StorageError
+from hoir_ray.machine.temporary import temporary_folder
 from hoir_ray.packs.quantization.form import Form
 from hoir_ray.packs.quantization.metrics import stored_metrics
 from hoir_ray.storage import BackgroundUploader, Storage, open_storage

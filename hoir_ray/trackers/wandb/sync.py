@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from hoir_ray.machine.temporary import temporary_folder
 from hoir_ray.errors import RequestError, WorkError
 from hoir_ray.machine.processes import user_and_host
+from hoir_ray.machine.temporary import temporary_folder
 from hoir_ray.storage import Storage, acquire_lock
 from hoir_ray.trackers.wandb.access import find_access, forget
 from hoir_ray.trackers.wandb.config import Config
