@@ -64,6 +64,11 @@ def mean_over_seeds(mean: float, deviation: float, *, num_seeds: int) -> str:
     return f"{number(mean)}{shown} ({num_seeds})"
 
 
+def counts_by_state(counts: Mapping[str, int]) -> str:
+    """`12 finished, 3 pruned`: trials by state, most first."""
+    return ", ".join(f"{n} {state.lower()}" for state, n in sorted(counts.items(), key=lambda item: -item[1]) if n)
+
+
 def size(num_bytes: int) -> str:
     """`800 kB`, `1.2 MB` or `20 GB`."""
     for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):

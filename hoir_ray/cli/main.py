@@ -34,6 +34,7 @@ app = typer.Typer(
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Sweeps": (sweeps.init, sweeps.sweep, sweeps.validate, sweeps.learn),
     "Results": (
+        results.sweeps,
         results.trials,
         results.best,
         results.explain,

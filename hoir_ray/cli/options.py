@@ -16,6 +16,9 @@ SweepPlace = Annotated[
     str,
     typer.Argument(metavar="SWEEP", help="A name under ./hoir-runs, a folder, or an s3:// URI.", show_default=False),
 ]
+StorageRootPlace = Annotated[
+    str, typer.Argument(metavar="[STORAGE]", help="A folder of sweeps, or s3://bucket/prefix.")
+]
 PackFolder = Annotated[
     Path, typer.Argument(metavar="PACK", help="A model pack's folder, or its .hoir file.", show_default=False)
 ]

@@ -112,18 +112,30 @@ class Ledger:
             StorageError: If storage cannot be read.
             RequestError: As said under `to_resume`.
         """
+        records, problems = self.read()
+        self._say(problems, {key_of(r): r for r in records}, to_resume=to_resume)
+        return records
+
+    def read(self, *, num_readers: int = 32) -> tuple[list[TrialRecord], dict[str, RecordError]]:
+        """Read all records, by number, and what is wrong with objects that are none, by key.
+
+        Args:
+            num_readers: How many objects are read at a time.
+
+        Raises:
+            StorageError: If storage cannot be read.
+        """
         sizes = {o.key: o.size_bytes for o in self._storage.list(LEDGER)}
         records, settled = self._load_snapshot() if SNAPSHOT in sizes else ({}, {})
         keys = [key for key, size in sizes.items() if is_record(key) and settled.get(key) != size]
         problems: dict[str, RecordError] = {}
-        with ThreadPoolExecutor(32) as pool:
+        with ThreadPoolExecutor(num_readers) as pool:
             for key, record in zip(keys, pool.map(self._read, keys), strict=True):
                 if isinstance(record, RecordError):
                     problems[key] = record
                 elif record is not None and (key not in records or progress(record) >= progress(records[key])):
                     records[key] = record
-        self._say(problems, records, to_resume=to_resume)
-        return sorted(records.values(), key=lambda r: r.number)
+        return sorted(records.values(), key=lambda r: r.number), problems
 
     def _say(self, problems: Mapping[str, RecordError], records: Mapping[str, TrialRecord], *, to_resume: bool) -> None:
         newer = [problem for problem in problems.values() if problem.is_newer]

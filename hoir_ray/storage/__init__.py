@@ -9,12 +9,13 @@ from hoir_ray.storage.check import check_storage
 from hoir_ray.storage.contract import MissingObjectError, StoredObject
 from hoir_ray.storage.keys import check_folder
 from hoir_ray.storage.local import LocalBackend
-from hoir_ray.storage.lock import Lock, LockedError, acquire_lock
+from hoir_ray.storage.lock import Lease, Lock, LockedError, acquire_lock, read_lease
 from hoir_ray.storage.store import Storage
 from hoir_ray.storage.uploader import BackgroundUploader
 
 __all__ = [
     "BackgroundUploader",
+    "Lease",
     "Lock",
     "LockedError",
     "MissingObjectError",
@@ -23,6 +24,7 @@ __all__ = [
     "acquire_lock",
     "check_storage",
     "open_storage",
+    "read_lease",
 ]
 
 

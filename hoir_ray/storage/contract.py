@@ -60,6 +60,9 @@ class Backend(Protocol):
     def list(self, folder: str) -> list[StoredObject]:
         """List everything below `folder` ("" for all), sorted by key."""
 
+    def folders(self) -> list[str]:
+        """List the names of the folders that lie directly here, sorted, without a look into them."""
+
     def delete(self, key: str) -> None:
         """Delete one object; not an error when there is none."""
 

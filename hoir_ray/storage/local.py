@@ -79,6 +79,11 @@ class LocalBackend:
                     found.append(StoredObject(key=key, size_bytes=status.st_size, modified=modified, etag=None))
             return sorted(found, key=lambda o: o.key)
 
+    def folders(self) -> list[str]:
+        with self._explained("list", ""), contextlib.suppress(FileNotFoundError), os.scandir(self.root) as entries:
+            return sorted(e.name for e in entries if not e.name.startswith(RESERVED) and e.is_dir())
+        return []
+
     def delete(self, key: str) -> None:
         with self._explained("delete", key), contextlib.suppress(FileNotFoundError):
             self._path(key).unlink()

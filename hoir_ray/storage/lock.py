@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 import uuid
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -32,6 +33,35 @@ _log = logging.getLogger(__name__)
 
 class LockedError(RequestError):
     """Somebody else is running this sweep."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lease:
+    """What the lock of a sweep says of whoever runs it, or ran it last.
+
+    Attributes:
+        is_held: Whether it runs now, as far as can be told without waiting: a lease that is over by this machine's
+            clock counts as none, where `acquire_lock` would watch for its renewal.
+        left_s: Until the lease ends, in seconds; None where it is not held or has no end.
+    """
+
+    owner: str
+    host: str
+    since: str
+    is_held: bool
+    left_s: float | None
+
+
+def read_lease(storage: Storage) -> Lease | None:
+    """Read the lock of a sweep without waiting; None where nobody ever ran it."""
+    try:
+        found = _parse(storage.get(LOCK))
+    except MissingObjectError:
+        return None
+    is_held = _is_held_by_clock(found)
+    left_s = found["expires"] - time.time() if is_held is True and "expires" in found else None
+    texts = {name: str(found.get(name, "")) for name in ("owner", "host", "since")}
+    return Lease(**texts, is_held=is_held is True, left_s=left_s)
 
 
 def acquire_lock(
@@ -191,15 +221,22 @@ def _claim(*, owner: str, lease_s: float) -> dict[str, Any]:
 
 
 def _is_held(found: dict[str, Any], *, storage: Storage, etag: str) -> bool:
+    known = _is_held_by_clock(found)
+    if known is not None:
+        return known
+    return _is_renewed(storage, etag=etag, within_s=_CREDIBLE * found.get("lease_s", LEASE_S) / 3)
+
+
+def _is_held_by_clock(found: dict[str, Any]) -> bool | None:
+    """Return whether a lock is held; None where its lease is over, or incredibly long, by a clock that may be wrong."""
     if found.get("released"):
         return False
     if found.get("machine") is not None and found["machine"] == _machine():
         return not _is_dead(found)
-    lease_s = found.get("lease_s", LEASE_S)
     left_s = found.get("expires", time.time()) - time.time()
-    if "expires" not in found or 0 <= left_s <= _CREDIBLE * lease_s:
+    if "expires" not in found or 0 <= left_s <= _CREDIBLE * found.get("lease_s", LEASE_S):
         return True
-    return _is_renewed(storage, etag=etag, within_s=_CREDIBLE * lease_s / 3)
+    return None
 
 
 def _is_dead(found: dict[str, Any]) -> bool:

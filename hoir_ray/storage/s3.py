@@ -139,6 +139,15 @@ class S3Backend:
                     found.append(StoredObject(key=key, size_bytes=item["Size"], modified=modified, etag=etag))
         return sorted(found, key=lambda o: o.key)
 
+    def folders(self) -> list[str]:
+        below = self._below("")
+        with self._explained("list", "", permission="s3:ListBucket"):
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=below, Delimiter="/"
+            )
+            found = (o["Prefix"] for page in pages for o in page.get("CommonPrefixes", []))
+            return sorted(name for p in found if (name := p[len(below) :].removesuffix("/")))
+
     def delete(self, key: str) -> None:
         with self._explained("delete", key, permission="s3:DeleteObject"):
             self._client.delete_object(**self._at(key))

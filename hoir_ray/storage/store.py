@@ -70,6 +70,10 @@ class Storage:
         """List everything below the folder `prefix`, sorted by key; empty when there is nothing."""
         return self.backend.list(check_folder(prefix))
 
+    def folders(self) -> list[str]:
+        """List the names of the folders that lie directly here, sorted; they need not be safe names."""
+        return self.backend.folders()
+
     def delete(self, key: str) -> None:
         """Delete one object; not an error when there is none."""
         self.backend.delete(check_key(key))

@@ -1,0 +1,62 @@
+"""The table of a storage root's sweeps."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from hoir_ray import wording
+from hoir_ray.cli.terminal.console import console, print_json, print_table, styled
+
+if TYPE_CHECKING:
+    from hoir_ray.results.storage_root import SweepEntry
+
+_STYLES = {"running": "cyan", "stopped": "yellow", "finished": "green"}
+
+
+def print_sweeps(entries: Sequence[SweepEntry], *, storage: str, as_json: bool) -> None:
+    """Print a row for each sweep, and below them why some cannot be read."""
+    if as_json:
+        print_json([entry.as_dict() for entry in entries])
+        return
+    if not entries:
+        console.print(f"no sweep in {storage}; 'hoir sweep SWEEP.yaml' starts one")
+        return
+    rows: list[Sequence[str | Text]] = [
+        [
+            entry.name,
+            entry.task or "-",
+            Text(entry.state, style=_STYLES.get(entry.state, "red")),
+            wording.counts_by_state(entry.trials) or "-",
+            "-" if entry.best is None else f"{wording.number(entry.best)} {entry.metric}",
+            wording.size(entry.size_bytes),
+            _by(entry),
+            _local(entry.started_at),
+            _local(entry.changed_at),
+        ]
+        for entry in entries
+    ]
+    print_table(["sweep", "task", "state", "trials", "best", "size", "by", "started", "changed"], rows)
+    for entry in entries:
+        for line in entry.problem.splitlines():
+            console.print(styled((f"{entry.name}: {line}", "red" if entry.state in ("broken", "newer") else "dim")))
+    place = "" if storage == "hoir-runs" else f"{storage.rstrip('/')}/"
+    console.print(f"\nnext: hoir best {shlex.quote(place + entries[0].name)}")
+
+
+def _by(entry: SweepEntry) -> str:
+    if entry.host and not entry.owner.endswith(f"@{entry.host}"):
+        return f"{entry.owner} on {entry.host}"
+    return entry.owner or "-"
+
+
+def _local(moment: str | None) -> str:
+    """A moment as the clock of this machine shows it."""
+    try:
+        return datetime.fromisoformat(moment or "").astimezone().strftime("%Y-%m-%d %H:%M")
+    except ValueError:
+        return "-"
