@@ -14,6 +14,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from hoir_ray import wording
+from hoir_ray.errors import RequestError
+from hoir_ray.packs.export.html import page_of
 from hoir_ray.packs.load import load as load_pack
 from hoir_ray.packs.pack import PREVIEW, Pack
 from hoir_ray.packs.render import read_options
@@ -66,9 +68,20 @@ class Representation(nn.Module):
         return drawn.getvalue()
 
     def _repr_html_(self) -> str:
-        encoded = "data:image/png;base64," + base64.b64encode(self._repr_png_()).decode()
+        """The zoomable picture where the network represents one, else the preview; with the metrics below."""
         rows = {"task": self.pack.task.name, **{k: wording.number(v) for k, v in self.pack.metrics.items()}}
-        return f'<img alt="what the network draws" src="{encoded}"><br>{html_table(rows)}'
+        try:
+            page = page_of(self.pack)
+        except RequestError:
+            return self._preview() + html_table(rows)
+        return (
+            f'<iframe title="the picture, drawn by its network" sandbox="allow-scripts allow-downloads" '
+            f'style="width: 100%; height: 32rem; border: 0" srcdoc="{html.escape(page)}"></iframe>{html_table(rows)}'
+        )
+
+    def _preview(self) -> str:
+        encoded = "data:image/png;base64," + base64.b64encode(self._repr_png_()).decode()
+        return f'<img alt="what the network draws" src="{encoded}"><br>'
 
 
 def load(pack: str | Path) -> Representation:

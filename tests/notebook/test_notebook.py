@@ -17,6 +17,7 @@ from hoir_ray.errors import PackError, RequestError, SpecError
 from hoir_ray.packs.pack import write_pack
 from hoir_ray.report.charts import CHARTS
 from hoir_ray.tasks import load_task
+from tests.packs.test_export_html import made_pack
 from tests.report.made import made_sweep
 
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "notebook.ipynb"
@@ -130,3 +131,11 @@ def test_the_example_notebook_runs(tmp_path, monkeypatch):
     shown = [output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", [])]
     assert any("image/png" in data for data in shown)
     assert any("application/vnd.plotly.v1+json" in data for data in shown)
+
+
+def test_a_network_shows_its_zoomable_picture(tmp_path):
+    made_pack(tmp_path / "pack", {"layer_type": "continuous"})
+    shown = hoir_ray.load(tmp_path / "pack")._repr_html_()
+    assert 'sandbox="allow-scripts allow-downloads"' in shown
+    assert "WebGLNetwork" in shown
+    assert "<script" not in shown  # all of the page is inside the attribute
