@@ -27,7 +27,7 @@ import optuna
 from landscape import MAX_EPOCHS, Landscape, Point, landscape_of, noise_between  # type: ignore[import-not-found]  # the file beside this one
 from record_curves import CURVES  # type: ignore[import-not-found]
 
-from hoir_ray.search.warm_start import preview_warm_start
+from hoir_ray.search.warm_start import gather_warm_start
 from hoir_ray.spec.load import build_spec
 from hoir_ray.spec.space import Dimension, Space
 from hoir_ray.sweep.driving.driver import Driver
@@ -70,7 +70,7 @@ class Ours:
             space=plan.space,
             ledger=NoLedger(),
             candidate=plan.candidate,
-            warm_start=preview_warm_start(plan.spec, plan.space, document=document, refuse=plan.refuse),
+            warm_start=gather_warm_start(plan.spec, plan.space, document=document, refuse=plan.refuse),
         )
 
     def ask(self) -> tuple[str, Point] | None:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-pytest_plugins = ["tests.servers.fixtures", "tests.command"]
+pytest_plugins = ["tests.servers.fixtures", "tests.command", "tests.chromium"]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

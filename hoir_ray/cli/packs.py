@@ -146,10 +146,18 @@ def import_checkpoint(
 
 def export(
     pack: PackFolder,
-    kind: Annotated[str, typer.Option("--format", metavar="FORMAT", help="upstream", show_default=False)],
+    kind: Annotated[
+        str, typer.Option("--format", metavar="FORMAT", help="html, onnx, torch or upstream.", show_default=False)
+    ],
     out: Annotated[Path, typer.Option("--out", help="The file to write.", show_default=False)],
 ) -> None:
-    """Write a model pack in another program's format.
+    """Write a model pack in another program's format: hoir export best --format html --out best.html.
+
+    html: one page that holds the network and draws its picture at any zoom, in any browser, without a server.
+
+    onnx: for onnxruntime and whatever else reads it (opset 18, a batch of any size).
+
+    torch: for torch alone, by torch.export.load.
 
     upstream: a state dict that high-order-layers-torch's HighOrderMLP loads (.pt, or .safetensors).
     """

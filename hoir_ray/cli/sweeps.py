@@ -109,7 +109,7 @@ def validate(
     as_json: AsJson = False,
 ) -> None:
     """Check a sweep YAML without starting anything: paths, types, ranges, conditions, network sizes."""
-    from hoir_ray.search.warm_start import preview_warm_start
+    from hoir_ray.search.warm_start import gather_warm_start
     from hoir_ray.spec.load import load_spec
     from hoir_ray.sweep.planning.plan import plan_sweep
     from hoir_ray.tasks.inputs import find_inputs
@@ -117,7 +117,7 @@ def validate(
     spec, document = load_spec(file, overrides=settings or [])
     plan = plan_sweep(spec, document)
     find_inputs(plan.spec, plan.task, document, max_bytes=sys.maxsize)  # a missing one is named now, not by a trial
-    warm_start = preview_warm_start(plan.spec, plan.space, document=document, refuse=plan.refuse)
+    warm_start = gather_warm_start(plan.spec, plan.space, document=document, refuse=plan.refuse)
     measured = None
     if build:
         progress("loading the data and building two networks")

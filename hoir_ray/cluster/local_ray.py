@@ -9,7 +9,6 @@ import secrets
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from hoir_ray.cluster import reaper
+from hoir_ray.cluster.leftovers import remove_leftovers
 from hoir_ray.cluster.patches import few_processes, separate_process_groups
 from hoir_ray.cluster.paths import without_current_folder, without_driver_paths
 from hoir_ray.cluster.watch import Health, local_look
 from hoir_ray.errors import RequestError, WorkError
 from hoir_ray.machine.interrupt import NATIVE_THREAD
+from hoir_ray.machine.temporary import RAY, temporary_folder, temporary_place
 from hoir_ray.wording import size
 
 _OURS = frozenset(
@@ -37,22 +38,26 @@ _MAX_FOLDER = 40  # Ray's socket names add 66 characters, and the system takes 1
 def local_ray() -> Iterator[Health]:
     """Ray for the time of the block. Its processes and files end with this process, even if it is killed."""
     refuse_spaces()
-    home = Path(tempfile.mkdtemp(prefix="hoir-ray-", dir=_temporary_folder()))  # mode 0700: Ray opens its own to all
-    command = [sys.executable, "-S", "-E", reaper.__file__, str(home)]
-    guard = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603
-    try:
-        (home / "work").mkdir()
-        with _environment(_settings(home)):
-            health = Health(local_look(_processes))
-            try:
-                health.call(lambda: _start(home / "ray"))
-                yield health
-            finally:
-                stop_ray(health)
-                health.close()
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
-        guard.communicate()
+    place = temporary_place()
+    remove_leftovers(place)
+    # The folder is open to this user alone, Ray opens its own to all.
+    with temporary_folder(RAY, within=place) as home, _short_name(home) as short:
+        links = [] if short == home else [str(short.parent)]
+        command = [sys.executable, "-S", "-E", reaper.__file__, str(home), *links]
+        guard = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603
+        try:
+            (home / "work").mkdir()
+            with _environment(_settings(home)):
+                health = Health(local_look(_processes))
+                try:
+                    health.call(lambda: _start(short / "ray"))
+                    yield health
+                finally:
+                    stop_ray(health)
+                    health.close()
+        finally:
+            shutil.rmtree(home, ignore_errors=True)
+            guard.communicate()
 
 
 def _start(folder: Path) -> None:
@@ -167,7 +172,25 @@ def _set(settings: Mapping[str, str | None]) -> None:
             os.environ[name] = value
 
 
-def _temporary_folder() -> Path:
-    folder = Path(tempfile.gettempdir())
-    fits = len(str(folder)) + 22 <= _MAX_FOLDER and not any(c.isspace() for c in str(folder))
-    return folder if fits else Path("/tmp")  # noqa: S108
+@contextmanager
+def _short_name(home: Path) -> Iterator[Path]:
+    """A path of the folder that Ray can use, of which it makes names of sockets and splits its commands at spaces.
+
+    Raises:
+        RequestError: If TMPDIR names a place whose path is too long, and there is no other to name it in.
+    """
+    if _fits(home):
+        yield home
+        return
+    places = [Path(p) for p in ("/tmp", os.environ.get("XDG_RUNTIME_DIR"), "/var/tmp", "/dev/shm") if p]  # noqa: S108
+    for place in (p for p in places if os.access(p, os.W_OK | os.X_OK)):
+        with temporary_folder("link", within=place) as folder:
+            (folder / "h").symlink_to(home)
+            if _fits(folder / "h"):
+                yield folder / "h"
+                return
+    raise RequestError(f"TMPDIR={home.parent}: is too long a path for Ray's sockets; name one of 18 characters or less")
+
+
+def _fits(home: Path) -> bool:
+    return len(str(home / "ray")) <= _MAX_FOLDER and not any(c.isspace() for c in str(home))

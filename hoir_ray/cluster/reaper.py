@@ -16,20 +16,26 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
-def main(home: str) -> None:
+def main(home: str, *links: str) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the driver's end is what counts
         signal.signal(number, signal.SIG_IGN)
     driver = os.getppid()
     sys.stdin.read()
+    end_users(home, but=driver)
+    for folder in (home, *links):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def end_users(home: str, *, but: int | None = None) -> None:
+    """Kill what uses the folder, and what that has started meanwhile."""
     for _ in range(50):
-        pids = [pid for pid in users_of(home) if pid != driver]
+        pids = [pid for pid in users_of(home) if pid != but]
         for pid in pids:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
         if not pids:
             break
         time.sleep(0.1)
-    shutil.rmtree(home, ignore_errors=True)
 
 
 def users_of(home: str) -> Iterator[int]:
@@ -37,10 +43,12 @@ def users_of(home: str) -> Iterator[int]:
     for process in Path("/proc").iterdir():
         if process.name.isdigit() and int(process.name) != os.getpid():
             with contextlib.suppress(OSError):
+                if process.stat().st_uid != os.getuid():
+                    continue
                 files = [os.readlink(link) for link in (process / "fd").iterdir()]  # noqa: PTH115  # sockets too
                 if any(file.startswith(f"{home}/") for file in files):
                     yield int(process.name)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

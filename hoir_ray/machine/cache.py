@@ -8,6 +8,8 @@ import stat
 import tempfile
 from pathlib import Path
 
+from hoir_ray.machine.temporary import folder_until_exit
+
 
 def cache_folder() -> Path:
     """`~/.cache/hoir_ray`; where there is no home to write to, a temporary folder of this user.
@@ -62,4 +64,4 @@ def make_private(folder: Path) -> bool:
 @functools.cache
 def _temporary_folder() -> Path:
     folder = Path(tempfile.gettempdir()) / f"hoir_ray-{os.getuid()}"
-    return folder if make_private(folder) else Path(tempfile.mkdtemp(prefix="hoir_ray-"))
+    return folder if make_private(folder) else folder_until_exit("cache")

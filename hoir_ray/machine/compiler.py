@@ -11,10 +11,10 @@ import platform
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from hoir_ray.machine.cache import cache_folder, is_private
+from hoir_ray.machine.temporary import temporary_folder
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ def _warn(reason: str) -> None:
 
 def _compile(command: list[str], target: Path, *, test: tuple[str, ...]) -> None:
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+    with temporary_folder("compile", within=target.parent) as folder:
         made = Path(folder) / target.name
         subprocess.run(  # noqa: S603 - the compiler found on PATH, over a file of this package
             [*command, "-o", str(made)], check=True, capture_output=True, text=True, timeout=COMPILE_TIMEOUT_S

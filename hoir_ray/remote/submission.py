@@ -7,7 +7,6 @@ import hashlib
 import json
 import shlex
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import hoir_ray
 from hoir_ray.errors import RequestError, StorageError, WorkError
 from hoir_ray.machine.addresses import s3_endpoint
 from hoir_ray.machine.processes import user_and_host
+from hoir_ray.machine.temporary import temporary_folder
 from hoir_ray.remote.access import check_versions
 from hoir_ray.remote.jobs import (
     ENDPOINT,
@@ -33,7 +33,7 @@ from hoir_ray.remote.jobs import (
 from hoir_ray.remote.survey import FIND_PYTHON, check_cluster
 from hoir_ray.results.sweep_results import locate_sweep, read_spec
 from hoir_ray.spec.document import Document, dump_document
-from hoir_ray.spec.schema import SweepSpec
+from hoir_ray.spec.schema import Start, SweepSpec
 from hoir_ray.storage import Storage, check_storage, open_storage
 from hoir_ray.sweep.planning.plan import Plan
 from hoir_ray.sweep.resume import CHANGEABLE, COMMIT, refuse_other_spec, resolved
@@ -124,23 +124,24 @@ def for_cluster(spec: SweepSpec) -> SweepSpec:
     if storage.uri.startswith("s3://") and storage.endpoint_url is None:
         changes["endpoint_url"] = s3_endpoint()
     update: dict[str, Any] = {"storage": storage.model_copy(update=changes), "provenance": None}
-    if spec.warm_start is not None:
-        source = locate_sweep(spec.warm_start.source, endpoint_url=changes.get("endpoint_url")).uri
-        update["warm_start"] = spec.warm_start.model_copy(update={"source": source})
     if spec.start_from is not None:
         update["start_from"] = tuple(_start_there(s, endpoint_url=changes.get("endpoint_url")) for s in spec.start_from)
     return spec.model_copy(update=update)
 
 
-def _start_there(source: str, *, endpoint_url: str | None) -> str:
+def _start_there(start: Start, *, endpoint_url: str | None) -> Start:
     """An entry of `start_from` as it is found from the cluster.
 
     Raises:
         RequestError: If it is a file on this machine.
     """
-    if source.endswith((".yaml", ".yml")):
-        raise RequestError(f"start_from: {source} is a file on this machine; a submitted sweep starts from sweeps")
-    return source if source in ("default", "none") else locate_sweep(source, endpoint_url=endpoint_url).uri
+    if start.is_file:
+        raise RequestError(
+            f"start_from: {start.source} is a file on this machine; a submitted sweep starts from sweeps"
+        )
+    if not start.is_sweep:
+        return start
+    return start.model_copy(update={"source": locate_sweep(start.source, endpoint_url=endpoint_url).uri})
 
 
 def _running(jobs: Sequence[SweepJob], spec: SweepSpec) -> Submitted | None:
@@ -180,7 +181,7 @@ def _check_from_here(root: Storage, spec: SweepSpec, *, needed: bool, say: Calla
 def _staged(sweep: dict[str, Any]) -> Iterator[Path]:
     """A folder with this very code and the sweep, and nothing beside them."""
     package = Path(hoir_ray.__file__).parent
-    with tempfile.TemporaryDirectory(prefix="hoir-submit-") as temp:
+    with temporary_folder("submit") as temp:
         folder = Path(temp, "sweep")
         ignored = shutil.ignore_patterns("__pycache__", "*.pyc", "*.so", ".*")
         shutil.copytree(package, folder / package.name, ignore=ignored)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from pathlib import Path
 
 from hoir_ray.errors import RequestError
 from hoir_ray.machine.files import try_destination
+from hoir_ray.machine.temporary import temporary_folder
 from hoir_ray.results.record import TrialRecord
 from hoir_ray.results.sweep_results import SweepResults
 from hoir_ray.storage import MissingObjectError
@@ -32,13 +31,10 @@ def pull(sweep: SweepResults, *, to: Path, trial: str | None = None) -> TrialRec
         return record
     try_destination(to, is_folder=True, source="--to")
     to.parent.mkdir(parents=True, exist_ok=True)
-    temp = Path(tempfile.mkdtemp(dir=to.parent, prefix=f".{to.name}-"))
-    try:
+    with temporary_folder("pull", within=to.parent) as temp:
         sweep.storage.get_folder(record.model, temp)
         temp.chmod(0o755)
         temp.replace(to)
-    finally:
-        shutil.rmtree(temp, ignore_errors=True)
     return record
 
 

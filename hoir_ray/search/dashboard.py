@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 import warnings
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from hoir_ray.errors import RequestError
 from hoir_ray.machine.loopback import ADDRESS, IDLE_S, is_own_name
+from hoir_ray.machine.temporary import temporary_folder
 from hoir_ray.results.sweep_results import SweepResults
 from hoir_ray.search.evidence import past_trial
 from hoir_ray.spec.space import build_space
@@ -66,8 +66,8 @@ def serve_dashboard(
             "optuna-dashboard is not installed; 'pip install hoir-ray[dashboard]' brings it, "
             "and 'hoir report' needs nothing more"
         ) from None
-    with tempfile.TemporaryDirectory(prefix="hoir-dashboard-") as folder:
-        study = export_study(sweep, Path(folder, "study.log"))
+    with temporary_folder("dashboard") as folder:
+        study = export_study(sweep, folder / "study.log")
         application: Any = wsgi(study._storage)
         try:
             server = make_server(ADDRESS, port, _read_only(application), server_class=_Threaded, handler_class=_Quiet)

@@ -12,12 +12,13 @@ from hoir_ray.machine.files import to_json
 from hoir_ray.results.record import TrialRecord
 from hoir_ray.results.sweep_results import SweepResults, open_sweep
 from hoir_ray.search.portfolio.document import load_portfolio, shipped_portfolio
-from hoir_ray.search.portfolio.start import start_points
+from hoir_ray.search.portfolio.start import start_points, unknown_paths
 from hoir_ray.spec.document import Document
+from hoir_ray.spec.load import OLD_START
 from hoir_ray.spec.parameters import Scalar
-from hoir_ray.spec.schema import SweepSpec, WarmStart
+from hoir_ray.spec.schema import Start, SweepSpec
 from hoir_ray.spec.space import Dimension, Space
-from hoir_ray.storage import MissingObjectError, Storage, open_storage
+from hoir_ray.storage import MissingObjectError, Storage
 
 FILE = "warm_start.json"
 Refusal = Callable[[dict[str, Scalar]], str | None]
@@ -39,6 +40,13 @@ class WarmStartData:
     left_out: tuple[str, ...] = field(default=(), compare=False)
     sources: tuple[str, ...] = ()
 
+    @property
+    def summary(self) -> str:
+        """What is taken, in words."""
+        evidence = f", {len(self.observed)} results as evidence" if self.observed else ""
+        points = "1 point" if len(self.points) == 1 else f"{len(self.points)} points"
+        return f"{points} of {', '.join(self.sources)} tried first{evidence}"
+
 
 def load_warm_start(
     spec: SweepSpec,
@@ -58,59 +66,60 @@ def load_warm_start(
     Raises:
         SpecError: If there is no such portfolio or sweep, it is of another task, or it has no finished trial.
     """
-    if spec.warm_start is None and not spec.starts:
+    if not spec.starts:
         return WarmStartData()
     try:
         return _from_json(own.get(FILE))
     except MissingObjectError:
         pass
-    if spec.warm_start is None and has_begun:
-        return WarmStartData()
-    return _gathered(spec, space, refuse=refuse, document=document)
+    return WarmStartData() if has_begun else gather_warm_start(spec, space, refuse=refuse, document=document)
 
 
-def preview_warm_start(
-    spec: SweepSpec, space: Space, *, document: Document, refuse: Refusal = lambda point: None
+def gather_warm_start(
+    spec: SweepSpec, space: Space, *, refuse: Refusal = lambda point: None, document: Document | None = None
 ) -> WarmStartData:
-    """Return the warm-start data a sweep would begin with; storage is read only where an earlier sweep is named."""
-    if spec.warm_start is None:
-        return _gathered(spec, space, refuse=refuse, document=document)
-    root = open_storage(spec.storage.uri, endpoint_url=spec.storage.endpoint_url)
-    return load_warm_start(spec, space, own=root.child(spec.name), document=document)
+    """Read everything that `start_from` names, as a sweep does when it begins.
 
-
-def _gathered(spec: SweepSpec, space: Space, *, refuse: Refusal, document: Document | None) -> WarmStartData:
-    """The points of everything that `start_from` names, or the data that `warm_start` asks for."""
-    key, where = ("warm_start", "from") if spec.warm_start else ("start_from", "")
-    place = f" ({document.place(key, where) if where else document.place(key)})" if document else ""
+    Raises:
+        SpecError: If there is no such portfolio or sweep, it is of another task, or it has no finished trial.
+    """
     found: list[WarmStartData] = []
-    try:
-        if spec.warm_start is not None:
-            earlier = open_sweep(spec.warm_start.source, endpoint_url=spec.storage.endpoint_url)
-            return warm_start_from(earlier, spec, space, wanted=spec.warm_start)
-        found += [_start(source, spec, space, refuse=refuse) for source in spec.starts]
-    except RequestError as error:
-        raise SpecError(f"{key}{'.' if where else ''}{where}: {error}{place}") from None
+    for number, start in enumerate(spec.starts):
+        try:
+            found.append(_points_of(start, spec, space, refuse=refuse))
+        except RequestError as error:
+            place = f" ({document.place(*_keys(document, number))})" if document else ""
+            raise SpecError(f"start_from: {error}{place}") from None
     points = {repr(sorted(p.items())): p for data in found for p in data.points}
     return WarmStartData(
         points=tuple(points.values()),
+        observed=tuple(record for data in found for record in data.observed),
         left_out=tuple(line for data in found for line in data.left_out),
         sources=tuple(name for data in found for name in data.sources),
     )
 
 
-def _start(source: str, spec: SweepSpec, space: Space, *, refuse: Refusal) -> WarmStartData:
-    if source != "default" and not source.endswith((".yaml", ".yml")):
-        earlier = open_sweep(source, endpoint_url=spec.storage.endpoint_url)
-        return warm_start_from(earlier, spec, space, wanted=WarmStart(source=source))
-    shipped = source == "default"
-    portfolio = shipped_portfolio(spec.task) if shipped else load_portfolio(Path(source), task=spec.task)
+def _keys(document: Document, number: int) -> tuple[str, ...]:
+    return ("start_from", str(number)) if ("start_from",) in document.lines else (OLD_START, "from")
+
+
+def _points_of(start: Start, spec: SweepSpec, space: Space, *, refuse: Refusal) -> WarmStartData:
+    if start.is_sweep:
+        return warm_start_from(
+            open_sweep(start.source, endpoint_url=spec.storage.endpoint_url), spec, space, start=start
+        )
+    portfolio = load_portfolio(Path(start.source)) if start.is_file else shipped_portfolio(spec.task)
     if portfolio is None:
         return WarmStartData()
+    name = start.source if start.is_file else "the default portfolio"
+    if portfolio.task != spec.task:
+        line = f"{name} is a portfolio for task '{portfolio.task}', and this sweep is of '{spec.task}'"
+        return WarmStartData(left_out=(line,))
     sizes = any(m.name == "num_parameters" for m in spec.metrics)
-    name = "the default portfolio" if shipped else source
-    start = start_points(portfolio, space, refuse=refuse, name=name, several_sizes=sizes)
-    return WarmStartData(start.points, left_out=start.left_out, sources=(name,) if start.points else ())
+    found = start_points(portfolio, space, refuse=refuse, name=name, count=start.top_k, several_sizes=sizes)
+    unknown = unknown_paths(portfolio, space) if start.is_file and found.points else ()
+    lines = tuple(f"{name}: {path} is not searched here" for path in unknown)
+    return WarmStartData(found.points, left_out=found.left_out + lines, sources=(name,) if found.points else ())
 
 
 def save_warm_start(warm_start: WarmStartData, storage: Storage) -> None:
@@ -130,14 +139,14 @@ def save_warm_start(warm_start: WarmStartData, storage: Storage) -> None:
         )
 
 
-def warm_start_from(source: SweepResults, spec: SweepSpec, space: Space, *, wanted: WarmStart) -> WarmStartData:
+def warm_start_from(source: SweepResults, spec: SweepSpec, space: Space, *, start: Start) -> WarmStartData:
     """The best points of `source` as far as they fit `space`, and its results as far as they can be compared."""
     if source.spec.task != spec.task:
         raise SpecError(
             f"sweep '{source.spec.name}' is of task '{source.spec.task}', this one of '{spec.task}'; "
             "only sweeps of one task can learn from each other"
         )
-    leaders = (source.front() if len(source.spec.metrics) > 1 else source.leaderboard())[: wanted.top_k]
+    leaders = (source.front() if len(source.spec.metrics) > 1 else source.leaderboard())[: start.top_k]
     if not leaders:
         raise SpecError(f"sweep '{source.spec.name}' has no finished trial to start from")
     points, left_out = [], dict[str, None]()
@@ -147,14 +156,14 @@ def warm_start_from(source: SweepResults, spec: SweepSpec, space: Space, *, want
         if point:
             points.append(point)
     observed: list[TrialRecord] = []
-    if wanted.mode == "observe":
+    if start.mode == "observe":
         obstacles = list(_obstacles(source.spec, spec))
         left_out.update(dict.fromkeys(obstacles))
         observed = [] if obstacles else _comparable(source, space)
         others = sum(r.is_evidence for r in source.records) - len(observed)
         if others and not obstacles:
             left_out[f"{others} of its trials are no evidence here: their points lie outside this sweep's space"] = None
-    return WarmStartData(tuple(points), tuple(observed), tuple(left_out), sources=(wanted.source,))
+    return WarmStartData(tuple(points), tuple(observed), tuple(left_out), sources=(start.source,))
 
 
 def _comparable(source: SweepResults, space: Space) -> list[TrialRecord]:

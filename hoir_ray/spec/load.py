@@ -16,6 +16,8 @@ from hoir_ray.spec.early_terminate import AshaSpec, MedianSpec
 from hoir_ray.spec.schema import Budget, Failures, ReplicateTop, Resources, StorageSpec, SweepSpec
 from hoir_ray.spec.target import Target
 
+OLD_START = "warm_start"  # how specs of earlier versions say `start_from` with one sweep
+
 
 def load_spec(path: Path | str, *, overrides: Sequence[str] = ()) -> tuple[SweepSpec, Document]:
     """A sweep YAML, with `a.b=c` overrides, as a spec, and the document to name places in it.
@@ -34,13 +36,20 @@ def build_spec(document: Document) -> SweepSpec:
         if "metrics" in data:
             raise SpecError(f"metric: give either 'metric' or 'metrics', not both ({document.place('metric')})")
         data["metrics"] = [data.pop("metric")]
+    if (earlier := data.pop(OLD_START, None)) is not None:
+        if data.get("start_from") is not None:
+            raise SpecError(
+                f"{OLD_START}: give either 'start_from' or '{OLD_START}', its old name, not both "
+                f"({document.place(OLD_START)})"
+            )
+        data["start_from"] = [earlier]
     try:
         return SweepSpec.model_validate(data)
     except ValidationError as error:
         lines = []
         findings = explain(error, known=_KNOWN)
         for path, complaint in findings:
-            if path == "metrics" and any(p.startswith("metrics.") for p, _ in findings):
+            if path in ("metrics", "start_from") and any(p.startswith(f"{path}.") for p, _ in findings):
                 continue
             keys = tuple(_document_keys(path, document))
             shown = ".".join(keys) or "sweep"
@@ -63,7 +72,7 @@ def override(document: Document, overrides: Sequence[str]) -> Document:
             data.setdefault("parameters", {})[".".join(keys[1:])] = (
                 value if isinstance(value, dict) else {"value": value}
             )
-        elif keys[0] in SweepSpec.model_fields or keys[0] == "metric":
+        elif keys[0] in SweepSpec.model_fields or keys[0] in ("metric", OLD_START):
             node = data
             for key in keys[:-1]:
                 node = node.setdefault(key, {})
@@ -100,7 +109,6 @@ _KNOWN = [
     *(f"storage.{k}" for k in StorageSpec.model_fields),
     *(f"replicate_top.{k}" for k in ReplicateTop.model_fields),
     *(f"target.{k}" for k in Target.model_fields),
-    *(f"warm_start.{k}" for k in ("from", "top_k", "mode")),
     *(f"early_terminate.{k}" for k in AshaSpec.model_fields | MedianSpec.model_fields),
 ]
 
@@ -109,6 +117,8 @@ def _document_keys(path: str, document: Document) -> list[str]:
     """The keys under which a schema path stands in the document: parameters have dots inside, single cases no index."""
     if path.startswith("metrics.0") and ("metric",) in document.lines:
         return ["metric", *path.split(".")[2:]]
+    if path.startswith("start_from.0") and ("start_from", "0") not in document.lines:
+        return [OLD_START if (OLD_START,) in document.lines else "start_from", *path.split(".")[2:]]
     if path.startswith("parameters."):
         rest = path.removeprefix("parameters.")
         for name in sorted(document.data.get("parameters") or {}, key=len, reverse=True):

@@ -6,7 +6,15 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from hoir_ray.config import Config
 from hoir_ray.errors import RequestError
@@ -121,14 +129,46 @@ class ReplicateTop(Config):
     num_seeds: int = Field(default=3, ge=1, le=100)
 
 
-class WarmStart(Config):
-    """An earlier sweep to learn from: its best points are tried first; `observe` also tells the sampler its results."""
+class Start(Config):
+    """One source of points to try first.
+
+    Attributes:
+        source: `default` (the package's portfolio for the task), `none`, a portfolio's YAML file, or an earlier sweep:
+            its name, folder or `s3://` URI. Alone it needs no mapping: `start_from: default`. Several are a list.
+        top_k: How many of its points are tried, the best first.
+        mode: `observe` also gives the results of an earlier sweep to the sampler.
+    """
 
     model_config = ConfigDict(serialize_by_alias=True, validate_by_name=True, validate_by_alias=True)
 
     source: BucketUri = Field(alias="from", min_length=1)
     top_k: int = Field(default=8, ge=1, le=1000)
     mode: Literal["enqueue", "observe"] = "enqueue"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_its_name(cls, start: object) -> object:
+        return {"from": start} if isinstance(start, str) else start
+
+    @model_validator(mode="after")
+    def _only_sweeps_have_results(self) -> Start:
+        if self.mode == "observe" and not self.is_sweep:
+            raise ValueError(f"mode observe takes the results of an earlier sweep; {self.source} has none, use enqueue")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _as_its_name(self, serialize: SerializerFunctionWrapHandler) -> Any:
+        return self.source if (self.top_k, self.mode) == (8, "enqueue") else serialize(self)
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is the file of a portfolio."""
+        return self.source.endswith((".yaml", ".yml"))
+
+    @property
+    def is_sweep(self) -> bool:
+        """Whether it is an earlier sweep."""
+        return self.source not in ("default", "none") and not self.is_file
 
 
 class StorageSpec(Config):
@@ -147,8 +187,7 @@ class SweepSpec(Config):
 
     Attributes:
         target: Stands for an objective and a constraint: see `Target`.
-        start_from: What is tried first: `default` (the package's portfolio for the task), `none`, portfolio files, or
-            earlier sweeps, whose best points are taken. Unless given, `default` where `method` learns.
+        start_from: What is tried first. Unless given, `default` where `method` learns.
         inputs: Files and folders of `data` that were copied into storage: path as in `data` -> where they are. Written
             by the program, when trials are to run where the path does not exist.
         contents: Files and folders of `data` -> fingerprint of what is in them. Written by the program, so that a sweep
@@ -165,8 +204,7 @@ class SweepSpec(Config):
     parameters: dict[str, tuple[ParameterCase, ...]] = Field(min_length=1)
     early_terminate: EarlyTerminate = Field(default=NoStopSpec(), discriminator="type")
     replicate_top: ReplicateTop | None = None
-    warm_start: WarmStart | None = None
-    start_from: tuple[str, ...] | None = Field(default=None, min_length=1, max_length=100)
+    start_from: tuple[Start, ...] | None = Field(default=None, min_length=1, max_length=100)
     inputs: dict[str, InputKey] = {}
     contents: dict[str, str] = {}
     resources: Resources = Resources()
@@ -201,23 +239,15 @@ class SweepSpec(Config):
     @field_validator("start_from", mode="before")
     @classmethod
     def _one_start_is_a_list(cls, start: object) -> object:
-        return (start,) if isinstance(start, str) else start
+        return (start,) if isinstance(start, (str, Mapping, Start)) else start
 
     @model_validator(mode="after")
     def _starts_once(self) -> SweepSpec:
-        if self.start_from is not None:
-            if self.warm_start is not None:
-                raise ValueError("start_from: give either 'start_from' or 'warm_start', not both")
-            if self.method == "grid" and self.start_from != ("none",):
-                raise ValueError("start_from: a grid tries every point anyway; use another method")
-            if "none" in self.start_from and len(self.start_from) > 1:
-                raise ValueError(f"start_from: 'none' stands alone, got {', '.join(self.start_from)}")
-        return self
-
-    @model_validator(mode="after")
-    def _grid_starts_cold(self) -> SweepSpec:
-        if self.warm_start is not None and self.method == "grid":
-            raise ValueError("warm_start: a grid tries every point anyway; use another method")
+        sources = [start.source for start in self.start_from or ()]
+        if self.method == "grid" and sources and sources != ["none"]:
+            raise ValueError("start_from: a grid tries every point anyway; use another method")
+        if "none" in sources and len(sources) > 1:
+            raise ValueError(f"start_from: 'none' stands alone, got {', '.join(sources)}")
         return self
 
     @field_validator("parameters", mode="before")
@@ -228,11 +258,11 @@ class SweepSpec(Config):
         return {path: case if isinstance(case, (list, tuple)) else (case,) for path, case in parameters.items()}
 
     @property
-    def starts(self) -> tuple[str, ...]:
-        """Sources that `start_from` names, empty for none."""
-        if self.start_from is not None:
-            return () if self.start_from == ("none",) else self.start_from
-        return ("default",) if self.warm_start is None and self.method in ("bayes", "gp", "tpe") else ()
+    def starts(self) -> tuple[Start, ...]:
+        """What is tried first; empty for nothing."""
+        if self.start_from is None:
+            return (Start(source="default"),) if self.method in ("bayes", "gp", "tpe") else ()
+        return tuple(start for start in self.start_from if start.source != "none")
 
     @property
     def metric(self) -> MetricSpec:

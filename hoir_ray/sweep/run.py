@@ -146,7 +146,9 @@ def _prepare(plan: Plan, spec: SweepSpec, root: Storage, *, has_begun: bool) -> 
         _log.warning("%s", note)
     warm_start = load_warm_start(spec, plan.space, own=storage, refuse=plan.refuse, has_begun=has_begun)
     for line in warm_start.left_out:
-        _log.warning("what the sweep starts from: %s", line)
+        _log.warning("start_from: %s", line)
+    if warm_start.sources:
+        _log.warning("start_from: %s", warm_start.summary)
     save_warm_start(warm_start, storage)
     storage.put(SPEC, dump_document(resolved(spec, notes=notes)).encode())
     return warm_start, notes

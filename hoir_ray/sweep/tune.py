@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from hoir_ray.cluster.cluster import Cluster
 from hoir_ray.cluster.patches import no_callback_statistics
 from hoir_ray.cluster.placement import release_orphans
 from hoir_ray.cluster.preemption import LOOK_EVERY_S
+from hoir_ray.machine.temporary import temporary_folder
 from hoir_ray.results.record import TrialRecord
 from hoir_ray.sweep.driving.driver import Driver
 from hoir_ray.trials.attempt import Attempt
@@ -201,7 +201,7 @@ def run_tune(driver: Driver, cluster: Cluster, *, attempt: Callable[[TrialRecord
     # Tune starts one process after the other for a searcher that is not its own; a thousand would take hours.
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(min(cluster.slots(resources), MAX_STARTING))
     searcher = TuneSearcher(driver, slots=lambda: cluster.slots(resources), attempt=attempt)
-    with tempfile.TemporaryDirectory(prefix="hoir-tune-", dir=os.environ.get("TMPDIR")) as scratch:
+    with temporary_folder("tune") as scratch:
         tuner = tune.Tuner(
             tune.with_resources(run_trial, resources_of(resources)),
             tune_config=tune.TuneConfig(
@@ -214,7 +214,7 @@ def run_tune(driver: Driver, cluster: Cluster, *, attempt: Callable[[TrialRecord
             ),
             run_config=tune.RunConfig(
                 name="tune",
-                storage_path=scratch,
+                storage_path=str(scratch),
                 verbose=0,
                 stop=TuneStopper(driver),
                 callbacks=[TuneCallback(driver, searcher)],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from pydantic import BaseModel
 from hoir_ray.config import map_paths
 from hoir_ray.errors import DataError, RequestError, SpecError
 from hoir_ray.machine.files import files_below, open_regular
+from hoir_ray.machine.temporary import temporary_folder
 from hoir_ray.spec.document import Document
 from hoir_ray.spec.schema import SweepSpec
 from hoir_ray.storage import Storage
@@ -141,7 +141,7 @@ def ship_inputs(inputs: Mapping[str, HashedInput], root: Storage, *, show: Show)
         if root.exists(f"{prefix}/{MANIFEST}"):
             continue
         show(f"storing {each.input.path.name}", 0, each.input.size_bytes)
-        with tempfile.TemporaryDirectory(prefix="hoir-inputs-") as temp:
+        with temporary_folder("inputs") as temp:
             for name, file in each.input.files.items():
                 link = Path(temp, name)
                 link.parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,6 @@ import fcntl
 import hashlib
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ from pydantic import BaseModel
 from hoir_ray.config import map_paths
 from hoir_ray.errors import PackError
 from hoir_ray.machine.cache import cache_folder
+from hoir_ray.machine.temporary import temporary_folder
 from hoir_ray.storage import Storage
 from hoir_ray.storage.manifest import MANIFEST
 from hoir_ray.tasks.contract import TaskConfig
@@ -52,14 +52,11 @@ def fetch(key: str, root: Storage) -> Path:
     with _alone(cache / f"{digest}.lock"):
         if not (folder / MANIFEST).is_file():
             _remove_unused(cache)
-            temp = Path(tempfile.mkdtemp(prefix=f".{digest[:8]}-", dir=cache))
-            try:
+            with temporary_folder("input", within=cache) as temp:
                 root.get_folder(f"{INPUTS}/{digest}", temp)
                 if hashlib.sha256((temp / MANIFEST).read_bytes()).hexdigest() != digest:
                     raise PackError(f"{root.describe()}: '{INPUTS}/{digest}' is not what its name says")
                 temp.replace(folder)
-            finally:
-                shutil.rmtree(temp, ignore_errors=True)
         os.utime(folder)
     return folder / name
 

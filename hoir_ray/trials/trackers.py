@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-import tempfile
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from hoir_ray.errors import HoirError
+from hoir_ray.machine.temporary import temporary_folder
 from hoir_ray.results.front import pareto_front
 from hoir_ray.results.ranking import ranked
 from hoir_ray.results.record import TrialRecord
@@ -77,8 +77,8 @@ def summarize(spec: SweepSpec, storage: Storage, records: Sequence[TrialRecord])
     from hoir_ray.trackers.wandb import Config, summary_run
 
     leaders = ranked(records, spec=spec)
-    with tempfile.TemporaryDirectory(prefix="hoir-summary-") as temp:
-        folder = Path(temp) if storage.folder is None else storage.folder / TRACKERS
+    with temporary_folder("summary") as temp:
+        folder = temp if storage.folder is None else storage.folder / TRACKERS
         summary_run(
             Config.model_validate(spec.trackers["wandb"]),
             directory=folder,

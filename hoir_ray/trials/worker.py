@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import torch
 from torch import nn
 
 from hoir_ray.errors import StorageError
+from hoir_ray.machine.temporary import temporary_folder
 from hoir_ray.packs.quantization.form import Form
 from hoir_ray.packs.quantization.metrics import stored_metrics
 from hoir_ray.storage import BackgroundUploader, Storage, open_storage
@@ -77,11 +77,10 @@ def train_worker(attempt: Attempt, report: Report, *, worker: Worker = SINGLE) -
     is_first = worker.rank == 0
     preempted: list[str] = []
     with (
-        tempfile.TemporaryDirectory(prefix="hoir-trial-", ignore_cleanup_errors=True) as temp,
+        temporary_folder("trial") as work,
         _uploads(storage) as uploader,
         memory_limit(attempt.memory_limit),
     ):
-        work = Path(temp)
         checkpoints = Checkpoints(storage, trial=attempt.trial, attempt=attempt.attempt)
         resumed = _resume(checkpoints, work / CHECKPOINT, worker)
         curve = list(resumed.curve)

@@ -21,10 +21,11 @@ from hoir_ray.search.portfolio.document import (
     shipped_portfolio,
 )
 from hoir_ray.search.portfolio.learn import SourceSweep, chosen_greedily, learn_portfolio
-from hoir_ray.search.portfolio.start import MAX_POINTS, snapped, start_points
-from hoir_ray.search.warm_start import load_warm_start, preview_warm_start, save_warm_start
+from hoir_ray.search.portfolio.start import snapped, start_points, unknown_paths
+from hoir_ray.search.warm_start import gather_warm_start, load_warm_start, save_warm_start
 from hoir_ray.spec.document import parse_document
 from hoir_ray.spec.load import build_spec
+from hoir_ray.spec.schema import Start
 from hoir_ray.spec.space import Space, build_space
 from hoir_ray.storage import open_storage
 from hoir_ray.sweep.planning.plan import plan_sweep
@@ -44,7 +45,8 @@ SPACE = Space(
 
 
 def portfolio_of(*configurations, **more) -> Portfolio:
-    return Portfolio(task="none", metric="loss", bands=(Band(configurations=configurations),), **more)
+    more = {"task": "none", **more}
+    return Portfolio(metric="loss", bands=(Band(configurations=configurations),), **more)
 
 
 # -- learning -------------------------------------------------------------------------------------------------------
@@ -126,6 +128,18 @@ def test_what_a_space_does_not_allow_is_said(configuration, why):
     assert why in snapped(configuration, SPACE)
 
 
+def test_a_setting_of_the_network_stands_for_those_of_its_layers_where_they_allow_it():
+    types = (
+        choice("network.input.layer_type", "continuous", "fourier"),
+        choice("network.output.layer_type", "linear", "relu"),
+    )
+    space = Space((*types, number("network.hidden.num_nodes", 2, 9, step=1, is_int=True)))
+    configuration = {"network.layer_type": "fourier", "network.num_nodes": 31, "network.input.layer_type": "continuous"}
+    assert snapped(configuration, space) == {"network.input.layer_type": "continuous", "network.hidden.num_nodes": 9}
+    portfolio = portfolio_of(configuration, {"network.hidden.width": 3})
+    assert unknown_paths(portfolio, space) == ("network.hidden.width",)
+
+
 @given(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1))
 def test_a_snapped_point_is_one_of_the_space(one, other):
     wide = Space(
@@ -148,7 +162,6 @@ def test_the_first_that_fit_are_taken_and_refused_ones_are_not():
     portfolio = portfolio_of(*({"kind": "a", "width": w, "batch": 16, "parts": 3} for w in range(8, 33)))
     start = start_points(portfolio, SPACE, refuse=lambda p: "odd" if p["width"] % 2 else None, name="p")
     assert [p["width"] for p in start.points] == [8, 10, 12, 14, 16, 18, 20, 22]
-    assert len(start.points) == MAX_POINTS
     assert start.left_out == ()
 
 
@@ -178,7 +191,7 @@ def test_a_portfolio_is_read_as_it_was_written(tmp_path):
     portfolio = portfolio_of({"a.b": 1, "c": 0.25, "d": "x", "e": True}, sources=("s",))
     path = tmp_path / "p.yaml"
     path.write_text(dump_portfolio(portfolio))
-    assert load_portfolio(path, task="none") == portfolio
+    assert load_portfolio(path) == portfolio
 
 
 @pytest.mark.parametrize(
@@ -188,17 +201,16 @@ def test_a_portfolio_is_read_as_it_was_written(tmp_path):
         ("task: none\nmetric: m\nbands: 3\n", "is no portfolio that `hoir learn` wrote: bands"),
         ("task: none\nmetric: m\nbands: [{configurations: [{}]}]\n", "is no portfolio"),
         ("task: none\nmetric: m\nbands: [{configurations: [{a: [1]}]}]\n", "is no portfolio"),
-        ("task: image\nmetric: m\nbands: [{configurations: []}]\n", "for task 'image', and this sweep is of 'none'"),
         ("task: [\n", "p.yaml"),
         ("- 1\n", "p.yaml"),
         ("", "p.yaml"),
     ],
 )
-def test_a_file_that_is_no_portfolio_of_this_task_is_one_line(tmp_path, text, complaint):
+def test_a_file_that_is_no_portfolio_is_one_line(tmp_path, text, complaint):
     path = tmp_path / "p.yaml"
     path.write_text(text)
     with pytest.raises(SpecError) as error:
-        load_portfolio(path, task="none")
+        load_portfolio(path)
     assert complaint in str(error.value)
     assert "p.yaml" in str(error.value)
 
@@ -249,6 +261,19 @@ def test_a_file_and_a_sweep_are_tried_first_recorded_and_taken_up_again(tmp_path
     assert tried[1] == taken.points[1]
 
 
+def test_a_portfolio_of_another_task_or_with_unknown_parameters_is_said_and_the_sweep_goes_on(tmp_path):
+    other, odd = tmp_path / "other.yaml", tmp_path / "odd.yaml"
+    other.write_text(dump_portfolio(portfolio_of({"network.hidden.width": 4}, task="image")))
+    odd.write_text(dump_portfolio(portfolio_of({"network.hidden.width": 9, "network.wings": 2})))
+    taken = begun(spec_with(f"start_from: [{other}, {odd}]\n"), tmp_path)
+    assert [p["network.hidden.width"] for p in taken.points] == [9]
+    assert taken.sources == (str(odd),)
+    assert taken.left_out == (
+        f"{other} is a portfolio for task 'image', and this sweep is of 'none'",
+        f"{odd}: network.wings is not searched here",
+    )
+
+
 def test_a_sweep_that_began_cold_stays_so(tmp_path):
     file = tmp_path / "p.yaml"
     file.write_text(dump_portfolio(portfolio_of({"network.hidden.width": 41})))
@@ -263,7 +288,6 @@ def test_a_sweep_that_began_cold_stays_so(tmp_path):
         ("start_from: [none, default]\n", "'none' stands alone"),
         ("start_from: []\n", "start_from"),
         ("method: grid\nstart_from: default\n", "a grid tries every point anyway"),
-        ("start_from: none\nwarm_start: {from: x}\n", "either 'start_from' or 'warm_start'"),
     ],
 )
 def test_a_start_that_means_nothing_is_refused(more, complaint):
@@ -276,11 +300,11 @@ def test_a_start_that_is_not_there_is_one_line_with_its_place(tmp_path, source, 
     document = parse_document(TEXT + f"start_from: {tmp_path}/{source}\n", name="s.yaml")
     spec = build_spec(document)
     with pytest.raises(SpecError, match=rf"^start_from: .*{complaint}.*\(s\.yaml:\d+\)$") as error:
-        preview_warm_start(spec, build_space(spec, TaskConfig), document=document)
+        gather_warm_start(spec, build_space(spec, TaskConfig), document=document)
     assert "\n" not in str(error.value)
 
 
 def test_the_default_is_for_searches_that_learn_and_for_tasks_that_have_one():
-    assert spec_with("").starts == spec_with("method: tpe\n").starts == ("default",)
+    assert spec_with("").starts == spec_with("method: tpe\n").starts == (Start(source="default"),)
     assert spec_with("method: random\n").starts == spec_with("start_from: none\n").starts == ()
     assert shipped_portfolio("none") is None

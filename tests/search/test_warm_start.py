@@ -41,7 +41,7 @@ def warm_start(source: SweepResults, text: str, *, own: Storage | None = None) -
 
 
 def warm(source: SweepResults, *, mode: str = "enqueue", top_k: int = 2) -> str:
-    return f"warm_start: {{from: {source.storage.uri}, top_k: {top_k}, mode: {mode}}}\n"
+    return f"start_from: {{from: {source.storage.uri}, top_k: {top_k}, mode: {mode}}}\n"
 
 
 def test_the_leaders_are_tried_first(source):
@@ -98,12 +98,12 @@ def test_a_sweep_of_another_task_is_refused(source):
 
 
 def test_a_sweep_that_is_not_there_or_has_nothing_is_refused(tmp_path, source):
-    with pytest.raises(SpecError, match=r"warm_start\.from: no sweep at"):
-        warm_start(source, TEXT + f"warm_start: {{from: {tmp_path}/nowhere}}\n")
+    with pytest.raises(SpecError, match=r"start_from: no sweep at"):
+        warm_start(source, TEXT + f"start_from: {tmp_path}/nowhere\n")
     empty = open_storage(str(tmp_path)).child("empty")
     empty.put(SPEC, TEXT.encode())
     with pytest.raises(SpecError, match="has no finished trial to start from"):
-        warm_start(source, TEXT + f"warm_start: {{from: {empty.uri}}}\n")
+        warm_start(source, TEXT + f"start_from: [{empty.uri}]\n")
 
 
 def test_a_sweep_goes_on_from_what_it_took_even_when_the_source_is_gone(source):
@@ -116,14 +116,34 @@ def test_a_sweep_goes_on_from_what_it_took_even_when_the_source_is_gone(source):
     assert again == first
 
 
-def test_the_resolved_yaml_runs_again(source):
-    spec = build_spec(parse_document(TEXT + warm(source), name="s.yaml"))
+@pytest.mark.parametrize("start", ["default", "none", "[default, p.yaml, other]", "{from: other, mode: observe}"])
+def test_the_resolved_yaml_runs_again(start):
+    spec = build_spec(parse_document(TEXT + f"start_from: {start}\n", name="s.yaml"))
     text = dump_document(resolved(spec))
-    assert build_spec(parse_document(text, name="spec.yaml")).warm_start == spec.warm_start
+    assert build_spec(parse_document(text, name="spec.yaml")).start_from == spec.start_from
+
+
+def test_the_old_name_is_the_same_start(source):
+    texts = [TEXT + warm(source, mode=mode).replace("start_from", key)
+             for mode in ("enqueue", "observe") for key in ("start_from", "warm_start")]  # fmt: skip
+    specs = [build_spec(parse_document(text, name="s.yaml")) for text in texts]
+    assert specs[0] == specs[1] != specs[2] == specs[3]
+    assert not any("warm_start" in resolved(spec) for spec in specs)
+    with pytest.raises(SpecError, match=r"^warm_start: give either 'start_from' or 'warm_start'.*\(s\.yaml:\d+\)$"):
+        build_spec(parse_document(texts[1] + "start_from: none\n", name="s.yaml"))
+    with pytest.raises(SpecError, match=r"^warm_start\.top_k: .*\(s\.yaml:\d+\)$"):
+        build_spec(parse_document(TEXT + "warm_start: {from: x, top_k: 0}\n", name="s.yaml"))
+
+
+def test_only_a_sweep_can_be_observed():
+    with pytest.raises(
+        SpecError, match=r"^start_from.*mode observe takes the results of an earlier sweep; default has"
+    ):
+        build_spec(parse_document(TEXT + "start_from: {from: default, mode: observe}\n", name="s.yaml"))
 
 
 def test_a_grid_takes_no_warm_start(source):
-    with pytest.raises(SpecError, match="warm_start"):
+    with pytest.raises(SpecError, match="start_from: a grid tries every point anyway"):
         build_spec(parse_document(TEXT + "method: grid\n" + warm(source), name="s.yaml"))
 
 
@@ -141,30 +161,31 @@ budget: {max_trials: 4}
 def test_validate_says_what_will_be_carried_over_and_what_not(tmp_path, hoir):
     made_sweep(tmp_path / "hoir-runs")
     file = tmp_path / "s.yaml"
-    file.write_text(MADE + "warm_start: {from: made, top_k: 3, mode: observe}\n")
+    file.write_text(MADE + "start_from: {from: made, top_k: 3, mode: observe}\n")
     outcome = hoir("validate", file)
     assert outcome.code == 0
-    assert "points of made tried first, 0 results as evidence" in outcome.out
-    assert "warning: warm_start: network.layer_type is not searched here" in outcome.err
-    assert "warning: warm_start: its results are no evidence here: it was searched by other metrics" in outcome.err
-    facts = json.loads(hoir("validate", file, "--json").out)["warm_start"]
+    assert "1 point of made tried first" in outcome.out
+    assert "warning: start_from: network.layer_type is not searched here" in outcome.err
+    assert "warning: start_from: its results are no evidence here: it was searched by other metrics" in outcome.err
+    facts = json.loads(hoir("validate", file, "--json").out)["start_from"]
     assert facts["observed"] == 0
     assert "network.layer_type is not searched here" in facts["left_out"]
 
 
 @pytest.mark.parametrize(
-    ("task", "source", "complaint"),
+    ("task", "key", "complaint"),
     [
-        ("image", "mad", "no sweep at"),
-        ("neighborhood", "made", "sweep 'made' is of task 'image', this one of 'neighborhood'"),
+        ("image", "start_from: mad", "no sweep at"),
+        ("image", "warm_start: {from: mad}", "no sweep at"),
+        ("neighborhood", "start_from: [made]", "sweep 'made' is of task 'image', this one of 'neighborhood'"),
     ],
 )
-def test_validate_refuses_what_cannot_be_started_from(tmp_path, hoir, task, source, complaint):
+def test_validate_refuses_what_cannot_be_started_from(tmp_path, hoir, task, key, complaint):
     made_sweep(tmp_path / "hoir-runs")
     file = tmp_path / "s.yaml"
     text = MADE if task == "image" else MADE.replace("task: image", f"task: {task}").replace("image: s", "images: s")
-    file.write_text(text + f"warm_start: {{from: {source}}}\n")
+    file.write_text(text + f"{key}\n")
     outcome = hoir("validate", file)
     assert outcome.code == 2
-    assert f"warm_start.from: {complaint}" in outcome.err
+    assert f"start_from: {complaint}" in outcome.err
     assert "s.yaml:8" in outcome.err

@@ -37,9 +37,7 @@ def spec_of(target: str, more: str = "", *, settings: tuple[str, ...] = ()) -> S
         ("stored_bits_per_pixel: 0.3", ("stored_psnr_db", "maximize"), "stored_bits_per_pixel <= 0.3"),
     ],
 )
-def test_a_target_is_an_objective_with_a_constraint(
-    target: str, objective: tuple[str, str], constraint: str
-) -> None:
+def test_a_target_is_an_objective_with_a_constraint(target: str, objective: tuple[str, str], constraint: str) -> None:
     spec = spec_of(target, "constraints: [num_parameters <= 9000]\n")
     assert spec.metrics == (MetricSpec.model_validate(dict(zip(("name", "goal"), objective, strict=True))),)
     assert spec.constraints == ("num_parameters <= 9000", constraint)

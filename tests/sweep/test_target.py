@@ -98,8 +98,11 @@ def test_a_target_ends_once_its_margin_is_reached_and_stays_ended(storage: Stora
         "target.margin is reached: the last 8 trials bettered stored_bytes by less than 0.05 of it",
     )
     assert len(records) < 200
-    assert all(bytes_of(r) >= 0.95 * bytes_of(ranked(records, spec=driver.spec)[0]) for r in records[-8:]
-               if r in ranked(records, spec=driver.spec))
+    assert all(
+        bytes_of(r) >= 0.95 * bytes_of(ranked(records, spec=driver.spec)[0])
+        for r in records[-8:]
+        if r in ranked(records, spec=driver.spec)
+    )
     again = build_driver(storage, text, records=records)
     assert again.has_reached_goal
     assert again.next() is None

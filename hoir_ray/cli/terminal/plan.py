@@ -25,7 +25,6 @@ def print_plan(
 ) -> None:
     """Print a checked sweep: its search, its networks' sizes, its budget."""
     spec = plan.spec
-    key = "warm_start" if spec.warm_start else "start_from"
     facts: dict[str, Any] = {
         "sweep": spec.name,
         "task": spec.task,
@@ -39,7 +38,7 @@ def print_plan(
         "max_trials": spec.budget.max_trials,
         "wall_clock_s": spec.budget.wall_clock,
         "storage": spec.storage.uri,
-        "warm_start": {
+        "start_from": {
             "sources": list(warm_start.sources),
             "points": len(warm_start.points),
             "observed": len(warm_start.observed),
@@ -51,7 +50,7 @@ def print_plan(
     if as_json:
         print_json(facts)
         return
-    warn([*plan.warnings, *(f"{key}: {line}" for line in warm_start.left_out)])
+    warn([*plan.warnings, *(f"start_from: {line}" for line in warm_start.left_out)])
     console.print(styled((f"{file} is a valid sweep", "green")))
     goals = ", ".join(f"{m.goal} {m.name}" for m in spec.metrics)
     budget = [f"{spec.budget.max_trials} trials"] if spec.budget.max_trials else []
@@ -60,7 +59,9 @@ def print_plan(
     rows = {
         "sweep": f"{spec.name}, task {spec.task}",
         "search": f"{spec.method}: {goals}",
-        **({"target": f"{spec.target.constraint}, with the best {spec.metric.name}"} if spec.target is not None else {}),
+        **(
+            {"target": f"{spec.target.constraint}, with the best {spec.metric.name}"} if spec.target is not None else {}
+        ),
         "searched": ", ".join(map(wording.short_name, searched)),
         "networks": f"{plan.smallest.num_parameters:,} to {plan.largest.num_parameters:,} parameters"
         + (f"; the constraints leave {plan.feasible[0]:,} to {plan.feasible[1]:,}" if spec.constraints else ""),
@@ -70,11 +71,7 @@ def print_plan(
     if plan.grid_size is not None:
         rows["grid"] = f"{plan.grid_size:,} points"
     if warm_start.sources:
-        observes = spec.warm_start is not None and spec.warm_start.mode == "observe"
-        evidence = f", {len(warm_start.observed)} results as evidence" if observes else ""
-        rows["starts from"] = (
-            f"{len(warm_start.points)} points of {', '.join(warm_start.sources)} tried first{evidence}"
-        )
+        rows["starts from"] = warm_start.summary
     for name, numbers in (measured or {}).items():
         rows[name] = f"built, {numbers['num_parameters']:,} parameters, first step {numbers['step_ms']:.0f} ms"
     print_pairs(rows)

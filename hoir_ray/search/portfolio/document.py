@@ -45,11 +45,11 @@ class Portfolio(Config):
     bands: tuple[Band, ...] = Field(min_length=1, max_length=100)
 
 
-def load_portfolio(path: Path, *, task: str) -> Portfolio:
-    """Read a portfolio for sweeps of `task`.
+def load_portfolio(path: Path) -> Portfolio:
+    """Read a portfolio.
 
     Raises:
-        SpecError: In one line: if it cannot be read, is of a newer format, or of another task.
+        SpecError: In one line: if it cannot be read or is of a newer format.
     """
     data = load_document(path).data
     version = data.get("format")
@@ -58,21 +58,18 @@ def load_portfolio(path: Path, *, task: str) -> Portfolio:
             f"{path}: is a portfolio of format {version}, this version reads up to {FORMAT}; update hoir-ray"
         )
     try:
-        portfolio = Portfolio.model_validate(data)
+        return Portfolio.model_validate(data)
     except ValidationError as error:
         where, complaint = explain(error, known=list(Portfolio.model_fields))[0]
         raise SpecError(
             f"{path}: is no portfolio that `hoir learn` wrote: {where or 'the file'}: {complaint}"
         ) from None
-    if portfolio.task != task:
-        raise SpecError(f"{path}: is a portfolio for task '{portfolio.task}', and this sweep is of '{task}'")
-    return portfolio
 
 
 def shipped_portfolio(task: str) -> Portfolio | None:
     """The package's own for a task, if there is one."""
     path = SHIPPED / f"{task}.yaml"
-    return load_portfolio(path, task=task) if path.is_file() else None
+    return load_portfolio(path) if path.is_file() else None
 
 
 def dump_portfolio(portfolio: Portfolio) -> str:

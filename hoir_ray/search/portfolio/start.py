@@ -10,7 +10,6 @@ from hoir_ray.search.portfolio.document import Portfolio
 from hoir_ray.spec.parameters import Scalar
 from hoir_ray.spec.space import Dimension, Space
 
-MAX_POINTS = 8
 Point = Mapping[str, Scalar]
 
 
@@ -33,6 +32,7 @@ def start_points(
     *,
     refuse: Callable[[dict[str, Scalar]], str | None],
     name: str,
+    count: int = 8,
     several_sizes: bool = False,
 ) -> StartPoints:
     """The first few configurations that fit, from the band of the largest networks down.
@@ -40,12 +40,13 @@ def start_points(
     Args:
         refuse: Why a whole point cannot be tried, or None.
         name: Of the portfolio, for what is said of it.
+        count: Of points at most.
         several_sizes: Whether small networks are wanted as well, and not only where large ones cannot be tried.
     """
     points: list[Point] = []
     total, misfits = 0, dict[str, None]()
     for configuration in _in_turn(portfolio, several_sizes=several_sizes):
-        if len(points) == MAX_POINTS:
+        if len(points) == count:
             break
         total += 1
         point = snapped(configuration, space)
@@ -72,26 +73,42 @@ def _in_turn(portfolio: Portfolio, *, several_sizes: bool) -> Iterator[dict[str,
                 yield band.configurations[place]
 
 
+def unknown_paths(portfolio: Portfolio, space: Space) -> tuple[str, ...]:
+    """Parameters of the portfolio that the space neither searches nor sets."""
+    known = {path for d in space.dimensions for path in (d.path, general_path(d.path))}
+    named = dict.fromkeys(path for band in portfolio.bands for c in band.configurations for path in c)
+    return tuple(path for path in named if path not in known)
+
+
+def general_path(path: str) -> str:
+    """The whole network's setting behind a layer's: `network.layer_type` for `network.input.layer_type`."""
+    parts = path.split(".")
+    return f"network.{parts[-1]}" if parts[0] == "network" and len(parts) == 3 else path
+
+
 def snapped(configuration: Mapping[str, Scalar], space: Space) -> Point | str:
     """The configuration in a space: numbers moved to the nearest that it has; or why it cannot be in it.
 
-    What the space does not search is left to the sweep, and what only the space searches is left open.
+    What the space does not search is left to the sweep, and what only the space searches is left open. A setting of the
+    whole network stands for those of its layers, as in a config, where they allow it.
     """
     point: dict[str, Scalar] = {}
     for dimension in space.dimensions:
         if dimension.path in point or not dimension.applies(point):
             continue
-        if dimension.path not in configuration:
+        key = next((k for k in (dimension.path, general_path(dimension.path)) if k in configuration), None)
+        if key is None:
             if dimension.choices is not None and len(dimension.choices) == 1:
                 point[dimension.path] = dimension.choices[0]
             continue
-        value = configuration[dimension.path]
-        nearest = _nearest(dimension, value)
-        if nearest is None:
-            return f"{dimension.path}: {value} is not among the values searched here"
+        nearest = _nearest(dimension, configuration[key])
+        if nearest is None and not dimension.holds(None):
+            if key == dimension.path:
+                return f"{dimension.path}: {configuration[key]} is not among the values searched here"
+            continue
         point[dimension.path] = nearest
     searched = {d.path for d in space.dimensions if len(d.corners()) > 1}
-    if not searched & point.keys() & configuration.keys():
+    if not any({path, general_path(path)} & configuration.keys() for path in searched & point.keys()):
         return "it has none of the parameters searched here"
     return point
 

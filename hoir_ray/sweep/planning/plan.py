@@ -121,9 +121,8 @@ def plan_sweep(spec: SweepSpec, document: Document | None = None) -> Plan:
         assert isinstance(data_type, type)
         spec = spec.model_copy(update={"data": absolute_paths(data_type, spec.data, base=base)})
     if spec.start_from is not None and document is not None:
-        is_file = [s.endswith((".yaml", ".yml")) for s in spec.start_from]
-        starts = zip(spec.start_from, is_file, strict=True)
-        found = tuple(str((document.base / s).absolute()) if file else s for s, file in starts)
+        there = {s: str((document.base / s.source).absolute()) for s in spec.start_from if s.is_file}
+        found = tuple(s.model_copy(update={"source": there.get(s, s.source)}) for s in spec.start_from)
         spec = spec.model_copy(update={"start_from": found})
     check_metrics(spec, task, document)
     check_stopping(spec, document)

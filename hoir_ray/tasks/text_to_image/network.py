@@ -58,14 +58,14 @@ class ModulatedPixels(nn.Module):
         caption: Int[Tensor, " batch"],
         position: Float[Tensor, "batch axes"],
     ) -> Float[Tensor, "batch 3"]:
-        code = torch.tanh(self.code(_scaled(dictionary)))
+        code = torch.tanh(self.code(scaled(dictionary)))
         x = position
         for layer, modulation, normalize in zip(self.layers, self.modulations, self.normalizations, strict=True):
             x = normalize(self._modulate(layer(x), torch.index_select(modulation(code), 0, caption)))
         return self.output(x)
 
     def tape_inputs(self, dictionary: Tensor, caption: Tensor, position: Tensor) -> Inputs:
-        return Inputs(rows=position, shared=_scaled(dictionary), picked=caption)
+        return Inputs(rows=position, shared=scaled(dictionary), picked=caption)
 
     def record(self, tape: Tape, inputs: Inputs, *, num_rows: int) -> None:
         x, dictionary = tape.inputs(inputs)
@@ -109,15 +109,15 @@ class CaptionedPixels(nn.Module):
         caption: Int[Tensor, " batch"],
         position: Float[Tensor, "batch axes"],
     ) -> Float[Tensor, "batch 3"]:
-        dictionary = _spread(dictionary)
-        if len(caption) < len(dictionary):
+        dictionary = spread(dictionary)
+        if caption.shape[0] < dictionary.shape[0]:  # `len` would fix the batch of an exported network
             described = self.caption_layer(dictionary[caption])
         else:
             described = torch.index_select(self.caption_layer(dictionary), 0, caption)
         return self.mlp(self.normalization(described + self.position_layer(position)))
 
     def tape_inputs(self, dictionary: Tensor, caption: Tensor, position: Tensor) -> Inputs:
-        return Inputs(rows=position, shared=_spread(dictionary), picked=caption)
+        return Inputs(rows=position, shared=spread(dictionary), picked=caption)
 
     def record(self, tape: Tape, inputs: Inputs, *, num_rows: int) -> None:
         position, dictionary = tape.inputs(inputs)
@@ -131,11 +131,11 @@ class CaptionedPixels(nn.Module):
         tape.run(self.mlp, tape.run(self.normalization, summed))
 
 
-def _scaled(dictionary: Tensor) -> Tensor:
+def scaled(dictionary: Tensor) -> Tensor:
     return CODE_REACH * nn.functional.normalize(dictionary, dim=1)
 
 
-def _spread(dictionary: Tensor) -> Tensor:
+def spread(dictionary: Tensor) -> Tensor:
     """A text model's vectors have length 1, so each number is tiny; at a root mean square of 1 they spread over the
     range in which the layer's lines are drawn."""
     return nn.functional.normalize(dictionary, dim=1) * math.sqrt(dictionary.shape[1])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 # Pillow would load it with the first picture, and where several threads open theirs then, some find no reader.
 from PIL import PngImagePlugin as _PngImagePlugin  # noqa: F401
 
+from hoir_ray.machine.temporary import folder_until_exit
 from hoir_ray.trackers.wandb.access import ask_for_last_step, import_sdk, set_up_sdk
 from hoir_ray.trackers.wandb.journal import Entry, Journal
 
@@ -122,7 +122,7 @@ def _can_be_referred_to(address: str) -> bool:
 @functools.cache
 def _scratch() -> Path:
     """The SDK's folder for this process; nothing in it is needed once a run has ended."""
-    folder = Path(tempfile.mkdtemp(prefix="hoir-wandb-"))
+    folder = folder_until_exit("wandb")
     for name in ("WANDB_CACHE_DIR", "WANDB_DATA_DIR"):
         os.environ.setdefault(name, str(folder))
     return folder

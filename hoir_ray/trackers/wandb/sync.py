@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from hoir_ray.errors import RequestError, WorkError
 from hoir_ray.machine.processes import user_and_host
+from hoir_ray.machine.temporary import temporary_folder
 from hoir_ray.storage import Storage, acquire_lock
 from hoir_ray.trackers.wandb.access import find_access, forget
 from hoir_ray.trackers.wandb.config import Config
@@ -76,12 +76,12 @@ def _sync_stored(storage: Storage) -> int:
         folder = storage.folder / "trackers"
         return sync(folder) if folder.is_dir() else 0
     keys = [o.key for o in storage.list(JOURNALS)]
-    with tempfile.TemporaryDirectory(prefix="hoir-sync-") as temp:
+    with temporary_folder("sync") as temp:
         for key in keys:
-            path = Path(temp) / key
+            path = temp / key
             path.parent.mkdir(parents=True, exist_ok=True)
             storage.get_file(key, path)
-        sent = sync(Path(temp)) if keys else 0
+        sent = sync(temp) if keys else 0
     storage.delete_keys(keys)
     return sent
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +13,7 @@ import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
+from hoir_ray.machine.temporary import temporary_folder
 from hoir_ray.trials.attempt import Attempt
 from hoir_ray.trials.failure import describe, describe_death, lost_touch
 from hoir_ray.trials.groups.mailbox import Mailbox
@@ -46,7 +46,7 @@ def train_group(attempt: Attempt, report: Callable[[Message], str | None]) -> No
     """
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # `report` tells of it, without a process more
     mailbox: Any = ray.remote(num_cpus=0)(Mailbox).remote()
-    with tempfile.TemporaryDirectory(prefix="hoir-group-", ignore_cleanup_errors=True) as scratch:
+    with temporary_folder("group") as scratch:
         trainer = GroupTrainer(
             lambda: work(attempt, mailbox),
             torch_config=NodeTorchConfig(),
@@ -55,7 +55,7 @@ def train_group(attempt: Attempt, report: Callable[[Message], str | None]) -> No
                 use_gpu=attempt.gpus > 0,
                 resources_per_worker={"CPU": attempt.cpus, **({"GPU": attempt.gpus} if attempt.gpus else {})},
             ),
-            run_config=RunConfig(name="group", storage_path=scratch, failure_config=FailureConfig(max_failures=0)),
+            run_config=RunConfig(name="group", storage_path=str(scratch), failure_config=FailureConfig(max_failures=0)),
         )
         fit = _Fit(trainer)
         try:

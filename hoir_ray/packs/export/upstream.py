@@ -1,46 +1,20 @@
-"""A model pack in another program's format: `hoir export`."""
+"""`--format upstream`: a state dict that high-order-layers-torch's HighOrderMLP loads."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import safetensors.torch
 import torch
 
-from hoir_ray.config import nearest
-from hoir_ray.errors import RequestError, StorageError
-from hoir_ray.machine.files import reason, replacing, try_destination
+from hoir_ray.errors import RequestError
+from hoir_ray.machine.files import replacing
 from hoir_ray.networks.mlp import MLP
 from hoir_ray.networks.upstream import to_upstream_state, upstream_arguments
 from hoir_ray.packs.pack import Pack
 
-Writer = Callable[[Pack, Path], str]
 
-
-def export(pack: Pack, *, kind: str, out: Path) -> str:
-    """Write the pack's network to the file `out`.
-
-    Args:
-        kind: One of `FORMATS`.
-
-    Returns:
-        How the file is used, in a line or two.
-
-    Raises:
-        RequestError: If there is no such format, or it has no such network.
-        StorageError: If the file cannot be written.
-    """
-    if kind not in FORMATS:
-        raise RequestError(f"--format {kind}: unknown.{nearest(kind, FORMATS)} Known: {', '.join(FORMATS)}")
-    try_destination(out, source="--out")
-    try:
-        return FORMATS[kind](pack, out)
-    except OSError as error:
-        raise StorageError(f"{out}: could not be written: {reason(error)}") from error
-
-
-def write_upstream(pack: Pack, out: Path) -> str:
+def write(pack: Pack, out: Path) -> str:
     """A state dict for upstream's HighOrderMLP, as torch or, by the file's suffix, as safetensors.
 
     Raises:
@@ -63,6 +37,3 @@ def write_upstream(pack: Pack, out: Path) -> str:
     first = f"model(torch.zeros(1, {network.in_width})); " if normalization == "layer_norm" else ""
     load = f"safetensors.torch.load_file({out.name!r})" if out.suffix == ".safetensors" else f"torch.load({out.name!r})"
     return f"model = HighOrderMLP({', '.join(shape)}); {first}model.load_state_dict({load})"
-
-
-FORMATS: dict[str, Writer] = {"upstream": write_upstream}

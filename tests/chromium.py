@@ -1,4 +1,4 @@
-"""Chromium for the tests that open the report; they are skipped, with the reason, where there is none."""
+"""Chromium for the tests that open a page; they are skipped, with the reason, where there is none."""
 
 from __future__ import annotations
 
