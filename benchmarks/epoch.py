@@ -2,11 +2,14 @@
 
 Both train the network of upstream's README for its newt (40,760 parameters) with Adam on batches of 256, on one
 thread. Upstream's epoch is timed over its first steps and extrapolated, since a whole one takes minutes; it neither
-logs pictures nor validates here. Ours is a whole epoch, once without and once with validation.
+logs pictures nor validates here. Ours is a whole epoch, once without and once with validation, whose parts are then timed
+alone in this thread's CPU time.
 """
 
 import argparse
+import statistics
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,11 +21,19 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from hoir_ray.pictures.load import load_picture
+from hoir_ray.pictures.colours import shown
+from hoir_ray.pictures.quality import ssim
 from hoir_ray.tasks import load_task
+from hoir_ray.tasks.contract import Task
 from hoir_ray.tasks.fit import fit
+from hoir_ray.tasks.image.config import ImageFacts
+from hoir_ray.training.fused import fuse
+from hoir_ray.training.optimizers import build_optimizer
+from hoir_ray.training.predict import predict
 from hoir_ray.training.quiet import quiet_lightning
 
 WARM_UP_STEPS = 20
+ROUNDS = 9
 
 
 def main() -> None:
@@ -31,10 +42,14 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=256)
     parser.add_argument("--steps", type=int, default=100, help="steps over which upstream is timed")
     parser.add_argument("--loader-workers", type=int, default=10, help="upstream's default is 10")
+    parser.add_argument("--quick", action="store_true", help="the parts of a validation alone, without upstream")
     args = parser.parse_args()
     torch.set_num_threads(1)
     num_pixels = load_picture(args.image).shape[:2].numel()
     print(f"{args.image}, {num_pixels:,} pixels, batches of {args.batch_size}, one thread\n")
+    print_validation(args.image, args.batch_size)
+    if args.quick:
+        return
     upstream_s = time_upstream(args.image, args.batch_size, steps=args.steps, num_workers=args.loader_workers)
     train_s, whole_s = time_ours(args.image, args.batch_size)
     print("| | an epoch, s | pixels a second | ratio |\n|---|---|---|---|")
@@ -119,17 +134,59 @@ def time_upstream(image: str, batch_size: int, *, steps: int, num_workers: int) 
 def time_ours(image: str, batch_size: int) -> tuple[float, float]:
     """Seconds of an epoch's steps, and of everything that `train` does for one epoch."""
     task = load_task("image")
-    config = task.config.model_validate(
+    config = config_of(task, image, batch_size)
+    data = task.data(config)
+    start = time.perf_counter()
+    _, outcome = fit(task, config, data)
+    return outcome.metrics["train_time_s"], time.perf_counter() - start
+
+
+def config_of(task: Task[Any], image: str, batch_size: int) -> Any:
+    return task.config.model_validate(
         {
             "data": {"image": image},
             "network": {"input": {"segments": 100}},
             "training": {"max_epochs": 1, "batch_size": batch_size},
         }
     )
-    data = task.data(config)
-    start = time.perf_counter()
-    _, outcome = fit(task, config, data)
-    return outcome.metrics["train_time_s"], time.perf_counter() - start
+
+
+def print_validation(image: str, batch_size: int) -> None:
+    """A table of what a validation consists of, beside the optimizer steps of an epoch."""
+    task = load_task("image")
+    config = config_of(task, image, batch_size)
+    data, network = task.data(config), task.network(config)
+    facts = data.facts
+    assert isinstance(facts, ImageFacts)
+    prediction, target = predict(network, data.val)
+    fit, true = (shown(x).view(facts.height, facts.width, 3) for x in (prediction, target))
+    optimizer = build_optimizer(network.parameters(), config=config.training.optimizer, device=torch.device("cpu"))
+    for parameter in network.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()  # which makes its state
+    steps = fuse(
+        network, data, optimizer=optimizer, config=config.training.optimizer, batch_size=config.training.batch_size
+    )
+    index = torch.randperm(data.train.num_samples)
+    index = index[: len(index) // batch_size * batch_size].view(-1, batch_size)
+    parts: dict[str, Callable[[], object]] = {
+        "prediction": lambda: predict(network, data.val),
+        "SSIM": lambda: ssim(fit, true),
+        "all scores": lambda: task.score(prediction, target, data),
+    }
+    if steps is not None:
+        parts["an epoch's steps"] = lambda: steps.train(index, rates=[1e-5] * len(index))
+    times: dict[str, list[float]] = {name: [] for name in parts}
+    for _ in range(ROUNDS):
+        for name, part in parts.items():
+            start = time.thread_time()
+            part()
+            times[name].append(time.thread_time() - start)
+    whole = statistics.median(times.get("an epoch's steps", [float("nan")]))
+    print("| | ms | of an epoch's steps |\n|---|---|---|")
+    for name, found in times.items():
+        print(f"| {name} | {statistics.median(found) * 1e3:,.1f} | {statistics.median(found) / whole:.3f} |")
+    print()
 
 
 if __name__ == "__main__":

@@ -15,4 +15,4 @@ def from_bytes(pixels: UInt8[Tensor, "*shape"] | Float[Tensor, "*shape"]) -> Flo
 
 def shown(colours: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Map colours in [-1, 1] to [0, 1], clipped at black and white."""
-    return ((colours + 1) / 2).clamp(0, 1)
+    return (colours + 1).div_(2).clamp_(0, 1)

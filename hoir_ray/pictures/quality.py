@@ -21,7 +21,7 @@ _SSIM_ROWS, _SSIM_TILE = 256, 64
 
 def mse(prediction: Tensor, target: Tensor) -> float:
     """Mean squared error, summed in float64: a picture has more pixels than float32 has digits."""
-    return float((prediction - target).square().mean(dtype=torch.float64))
+    return float((prediction - target).square_().mean(dtype=torch.float64))
 
 
 def psnr_db(prediction: Tensor, target: Tensor) -> float:

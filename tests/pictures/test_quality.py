@@ -48,7 +48,7 @@ def test_ssim_is_scikit_images_whatever_the_bands(
         data_range=1,
         channel_axis=-1,
     )
-    assert ssim(prediction, target) == pytest.approx(expected, abs=1e-5)
+    assert ssim(prediction, target) == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize(("height", "width"), [(2, 2), (3, 50), (10, 10)])

@@ -77,6 +77,11 @@ class Program:
         return self._tape.parameters
 
     @property
+    def out_width(self) -> int:
+        """Numbers of a sample's output."""
+        return self._tape.ends[1]
+
+    @property
     def row_bytes(self) -> int:
         """Bytes of a sample's own inputs and its target."""
         return sum(self._tape.ends) * self.dtype.itemsize
@@ -131,13 +136,20 @@ class Program:
         )
         return losses
 
-    def predict(self, inputs: Inputs) -> Float[Tensor, "samples out"]:
+    def predict(self, inputs: Inputs, *, outputs: Tensor | None = None) -> Float[Tensor, "samples out"]:
         """Outputs for all rows in order.
+
+        Args:
+            outputs: Contiguous memory that they are written to, instead of a new tensor.
 
         Raises:
             MemoryError: If there is none for the intermediate values.
         """
-        outputs = torch.empty(len(inputs.rows), self._tape.ends[1], dtype=self.dtype)
+        shape = (len(inputs.rows), self.out_width)
+        if outputs is None:
+            outputs = torch.empty(shape, dtype=self.dtype)
+        elif outputs.shape != shape or outputs.dtype != self.dtype or not outputs.is_contiguous():
+            raise ValueError(f"outputs must be contiguous, {self.dtype} {list(shape)}, got {_said(outputs)}")
         self._point([])
         self._run(inputs, num_steps=1, batch=len(outputs), outputs=outputs.data_ptr())
         return outputs
