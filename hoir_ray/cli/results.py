@@ -25,9 +25,7 @@ if TYPE_CHECKING:
     pass
 
 
-def sweeps(
-    storage: StorageRootPlace = "hoir-runs", as_json: AsJson = False, endpoint_url: Endpoint = None
-) -> None:
+def sweeps(storage: StorageRootPlace = "hoir-runs", as_json: AsJson = False, endpoint_url: Endpoint = None) -> None:
     """List the sweeps in a folder or bucket: state, trials, best, size, who ran them and when.
 
     Example: hoir sweeps s3://bucket/sweeps
