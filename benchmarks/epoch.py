@@ -2,8 +2,8 @@
 
 Both train the network of upstream's README for its newt (40,760 parameters) with Adam on batches of 256, on one
 thread. Upstream's epoch is timed over its first steps and extrapolated, since a whole one takes minutes; it neither
-logs pictures nor validates here. Ours is a whole epoch, once without and once with validation, whose parts are then timed
-alone in this thread's CPU time.
+logs pictures nor validates here. Ours is a whole epoch, once without and once with validation, whose parts are then
+timed alone in this thread's CPU time.
 """
 
 import argparse
@@ -20,8 +20,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from hoir_ray.pictures.load import load_picture
 from hoir_ray.pictures.colours import shown
+from hoir_ray.pictures.load import load_picture
 from hoir_ray.pictures.quality import ssim
 from hoir_ray.tasks import load_task
 from hoir_ray.tasks.contract import Task
