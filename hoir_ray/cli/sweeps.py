@@ -24,7 +24,7 @@ from hoir_ray.cli.options import (
 from hoir_ray.cli.terminal.bars import ByteProgress
 from hoir_ray.cli.terminal.console import fail, progress, warn
 from hoir_ray.cli.terminal.plan import print_plan, print_portfolio, print_started
-from hoir_ray.cli.terminal.results import print_outcome
+from hoir_ray.cli.terminal.results import print_beside, print_outcome
 from hoir_ray.errors import RequestError, StorageError
 from hoir_ray.machine.files import reason, replacing
 
@@ -80,6 +80,8 @@ def sweep(
         command=None if driver.has_reached_goal else command,
         is_saved=not driver.storage_problem,
     )
+    if not driver.storage_problem:
+        print_beside(opened, plan)
     if driver.storage_problem:
         from hoir_ray.results.unsaved import UNSAVED
 

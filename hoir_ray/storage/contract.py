@@ -60,7 +60,7 @@ class Backend(Protocol):
     def list(self, folder: str) -> list[StoredObject]:
         """List everything below `folder` ("" for all), sorted by key."""
 
-    def folders(self) -> list[str]:
+    def folders(self) -> Sequence[str]:
         """List the names of the folders that lie directly here, sorted, without a look into them."""
 
     def delete(self, key: str) -> None:

@@ -79,7 +79,7 @@ class LocalBackend:
                     found.append(StoredObject(key=key, size_bytes=status.st_size, modified=modified, etag=None))
             return sorted(found, key=lambda o: o.key)
 
-    def folders(self) -> list[str]:
+    def folders(self) -> Sequence[str]:
         with self._explained("list", ""), contextlib.suppress(FileNotFoundError), os.scandir(self.root) as entries:
             return sorted(e.name for e in entries if not e.name.startswith(RESERVED) and e.is_dir())
         return []

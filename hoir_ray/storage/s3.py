@@ -139,7 +139,7 @@ class S3Backend:
                     found.append(StoredObject(key=key, size_bytes=item["Size"], modified=modified, etag=etag))
         return sorted(found, key=lambda o: o.key)
 
-    def folders(self) -> list[str]:
+    def folders(self) -> Sequence[str]:
         below = self._below("")
         with self._explained("list", "", permission="s3:ListBucket"):
             pages = self._client.get_paginator("list_objects_v2").paginate(

@@ -70,7 +70,7 @@ class Storage:
         """List everything below the folder `prefix`, sorted by key; empty when there is nothing."""
         return self.backend.list(check_folder(prefix))
 
-    def folders(self) -> list[str]:
+    def folders(self) -> Sequence[str]:
         """List the names of the folders that lie directly here, sorted; they need not be safe names."""
         return self.backend.folders()
 

@@ -77,6 +77,8 @@ class Task(Generic[C]):
         render: (network, config, facts, options) -> frames (num_frames, H, W, 3) in [0, 1], from a pack alone.
         num_pixels: Pixels that the config's data is drawn at; None where the network is not of one picture, or where
             that cannot be read here.
+        original: The picture that the config's network is of, at the size that it is trained at, (H, W, 3) bytes; None
+            where it is not of one picture. Raises DataError where that cannot be read.
         panels: Names of the parts of the picture `comparison`, equally wide and PANEL_GAP apart; none if it has none.
         colours: (network, config, facts, positions (x, y) in [-1, 1]) -> red, green and blue in [0, 1], for networks
             that represent one picture; None for others.
@@ -97,6 +99,7 @@ class Task(Generic[C]):
     render_options: type[Config]
     render: Callable[[nn.Module, C, Any, Any], Tensor]
     num_pixels: Callable[[C], int | None] = lambda config: None
+    original: Callable[[C], Tensor] | None = None
     panels: tuple[str, ...] = ()
     colours: Callable[[nn.Module, C, Any, Tensor], Tensor] | None = None
     upstream: UpstreamProgram[C] | None = None

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from hoir_ray.results.sweep_results import SweepResults
     from hoir_ray.spec.conditions import Condition
     from hoir_ray.spec.schema import SweepSpec
-from hoir_ray.cli.terminal.console import console, errors, print_json, print_table, relative_path, styled
+    from hoir_ray.sweep.planning.plan import Plan
+from hoir_ray.cli.terminal.console import console, errors, print_json, print_table, relative_path, styled, warn
 
 
 def print_trials(opened: SweepResults, *, where: Condition | None, as_json: bool) -> None:
@@ -97,6 +98,37 @@ def print_outcome(opened: SweepResults, *, stop_reason: str | None, command: str
     if not Path(f"{name}-model").exists():
         console.print(f"next: hoir pull {sweep_address(opened)} --to {name}-model")
         console.print(f"then: hoir render {name}-model --out {name}.png")
+
+
+def print_beside(opened: SweepResults, plan: Plan) -> None:
+    """What other codecs make of the picture in as many bytes as the best network's file takes, and a sheet of all."""
+    from hoir_ray.errors import HoirError
+    from hoir_ray.results.metrics import metrics_of
+    from hoir_ray.results.pull import STORED
+
+    leaders = opened.leaderboard()
+    if not leaders or leaders[0].model is None or "stored_bytes" not in metrics_of(leaders[0]):
+        return
+    from hoir_ray.packs.beside import SHEET, beside_codecs, publish_sheet
+
+    best = leaders[0]
+    try:
+        content = opened.storage.get(f"{best.model}/{STORED}")
+        found = beside_codecs(content, task=plan.task, config=plan.config(best.parameters))
+        if found is None:
+            return
+        publish_sheet(found, opened.storage)
+    except HoirError as error:  # the picture may be elsewhere by now; the sweep is what counts
+        warn([f"no comparison with other codecs: {error}"])
+        return
+    others = [
+        f"{name} at {len(e.content):,} bytes: {e.psnr_db:.2f} dB" if e else f"{name} has no file that small"
+        for name, e in found.codecs.items()
+    ]
+    console.print(f"{best.trial}: {found.size_bytes:,} bytes, {found.psnr_db:.2f} dB; {'; '.join(others)}")
+    if opened.storage.folder is not None:
+        shown = ", ".join(["original", "network", *(name for name, e in found.codecs.items() if e)])
+        console.print(f"side by side ({shown}): {relative_path(opened.storage.folder / SHEET)}")
 
 
 def _print_nearest_miss(opened: SweepResults) -> None:

@@ -13,6 +13,7 @@ TASK = Task(
     data=deferred(__name__, "data:load"),
     network=deferred(__name__, "network:build_network"),
     num_parameters=deferred(__name__, "network:num_parameters"),
+    original=deferred(__name__, "data:original"),
     num_pixels=deferred(__name__, "data:num_pixels"),
     metrics=TRAINING_METRICS | {"val_loss", "val_psnr_db", "val_ssim", "bits_per_pixel"},
     score=deferred(__name__, "data:score"),

@@ -6,7 +6,7 @@ import functools
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from hoir_ray.errors import DataError
@@ -52,6 +52,15 @@ def load(config: ImageConfig) -> TaskData:
     except OSError:
         return _read(config.data)  # which says what is wrong with the path
     return _load(config.data.model_copy(update={"image": _absolute(source)}), stat.st_mtime_ns, stat.st_size)
+
+
+def original(config: ImageConfig) -> UInt8[Tensor, "height width 3"]:
+    """The picture as it is trained on, shrunk where `max_side` says so.
+
+    Raises:
+        DataError: If it cannot be read.
+    """
+    return load_picture(config.data.image, max_side=config.data.max_side)
 
 
 def num_pixels(config: ImageConfig) -> int | None:
