@@ -38,7 +38,7 @@ def s3_owner(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def s3_bucket(s3_server: SeaweedFS, s3_owner: None) -> str:
     """A fresh bucket."""
-    bucket = f"hoir-{uuid.uuid4().hex[:12]}"
+    bucket = f"hoir-{uuid.uuid4().int % 10**12}"
     s3_server.client().create_bucket(Bucket=bucket)
     return bucket
 
@@ -48,7 +48,7 @@ def s3_folder(s3_server: SeaweedFS, s3_owner: None) -> str:
     """`bucket/prefix` of a fresh prefix in a bucket that tests share, which starts a second faster than a bucket."""
     if "shared" not in [b["Name"] for b in s3_server.client().list_buckets()["Buckets"]]:
         s3_server.client().create_bucket(Bucket="shared")
-    return f"shared/{uuid.uuid4().hex}"
+    return f"shared/{uuid.uuid4().int}"
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ def test_everything_is_there_after_flush(storage: Storage, tmp_path: Path) -> No
 
 def test_only_the_newest_version_is_uploaded(s3_proxy: S3Proxy, s3_folder: str, tmp_path: Path) -> None:
     storage = impatient(s3_proxy, s3_folder)
-    with BackgroundUploader(storage) as uploads, s3_proxy.faulty("slow", match="first", seconds=0.5):
+    with BackgroundUploader(storage) as uploads, s3_proxy.faulty("slow", match="/first$", seconds=0.5):
         put(uploads, "first", b"x")
         for version in range(20):
             path = tmp_path / f"v{version}"
@@ -56,14 +56,14 @@ def test_full_queue_makes_the_caller_wait(s3_proxy: S3Proxy, s3_folder: str) -> 
 
 def test_failure_is_told_once_the_attempts_are_used_up(s3_proxy: S3Proxy, s3_folder: str) -> None:
     uploads = BackgroundUploader(impatient(s3_proxy, s3_folder), attempts=2, backoff_s=0.01)
-    with s3_proxy.faulty("500", match="bad"):
+    with s3_proxy.faulty("500", match="/bad$"):
         put(uploads, "bad", b"x")
         put(uploads, "good", b"x")
         with pytest.raises(StorageError, match="cannot write 'bad'"):
             uploads.flush()
         with pytest.raises(StorageError, match="cannot write 'bad'"):
             uploads.flush()
-    assert len([r for r in s3_proxy.log if "bad" in r.path]) == 4
+    assert len([r for r in s3_proxy.log if r.path.endswith("/bad")]) == 4
     put(uploads, "bad", b"y")
     uploads.close()
     with pytest.raises(StorageError, match="after the uploads were closed"):
