@@ -17,6 +17,7 @@ from hoir_ray.cluster.patches import quiet_raylets
 from hoir_ray.cluster.paths import without_driver_paths
 from hoir_ray.cluster.watch import Health, remote_look
 from hoir_ray.errors import RequestError
+from hoir_ray.machine.native_output import no_native_stderr
 from hoir_ray.spec.schema import Resources
 
 LOOK_EVERY_S = 2.0
@@ -118,7 +119,7 @@ def connect(address: str | None = None) -> Iterator[Cluster]:
         RequestError: If there is no cluster at the address.
     """
     prepare_environment()
-    with quiet_raylets(), local_ray() if address is None else _joined(address) as health:
+    with quiet_raylets(), no_native_stderr(), local_ray() if address is None else _joined(address) as health:
         yield Cluster(_look, health=health)
 
 
