@@ -4,8 +4,9 @@
     python benchmarks/search.py --quick
 
 Every search asks for networks whose learning curves were recorded from real training (`record_curves.py`), or lie
-between recorded ones, four trials at a time, an epoch each in turn. A search that does not get there counts with all
-that it spent. The best that is known was found by a search of its own, longer than any that is compared.
+between recorded ones (of the wide space of thirteen parameters: near them), four trials at a time, an epoch each in
+turn. A search that does not get there counts with all that it spent. The best that is known was found by a search of
+its own, longer than any that is compared.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import numpy as np
 import optuna
 from landscape import MAX_EPOCHS, Landscape, Point, landscape_of, noise_between  # type: ignore[import-not-found]  # the file beside this one
 from record_curves import CURVES  # type: ignore[import-not-found]
+from wide import WideLandscape, is_wide, wide_landscape_of, wide_noise_between  # type: ignore[import-not-found]
 
 from hoir_ray.search.warm_start import gather_warm_start
 from hoir_ray.spec.load import build_spec
@@ -56,7 +58,7 @@ class Ours:
         self,
         seed: int,
         *,
-        landscape: Landscape,
+        landscape: Landscape | WideLandscape,
         trials: int,
         method: str = "bayes",
         stop: str = "asha",
@@ -105,7 +107,13 @@ class OptunaAlone:
     """Ask and tell with a sampler and a pruner of Optuna's own."""
 
     def __init__(
-        self, seed: int, *, landscape: Landscape, trials: int, pruner: optuna.pruners.BasePruner, **options: Any
+        self,
+        seed: int,
+        *,
+        landscape: Landscape | WideLandscape,
+        trials: int,
+        pruner: optuna.pruners.BasePruner,
+        **options: Any,
     ) -> None:
         sampler = optuna.samplers.TPESampler(seed=seed, **options)
         self._study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
@@ -134,7 +142,7 @@ class OptunaAlone:
 class RaySearch:
     """Ray's OptunaSearch and its ASHAScheduler, called as Tune's controller calls them."""
 
-    def __init__(self, seed: int, *, landscape: Landscape, trials: int) -> None:
+    def __init__(self, seed: int, *, landscape: Landscape | WideLandscape, trials: int) -> None:
         from ray.tune.schedulers import ASHAScheduler
         from ray.tune.search.optuna import OptunaSearch
 
@@ -188,7 +196,7 @@ class Outcome:
     ask_ms: float  # of the processor for a point, with what the search learns from its trial's epochs
 
 
-def run(search: Search, landscape: Landscape, *, seed: int) -> Outcome:
+def run(search: Search, landscape: Landscape | WideLandscape, *, seed: int) -> Outcome:
     """Step the trials in turn until the search has no more."""
     active: list[tuple[str, list[float], bool, int]] = []
     trials = epochs = infeasible = 0
@@ -236,11 +244,16 @@ CONTENDERS: dict[str, Callable[..., Search]] = {
 }
 
 
+def landscape_at(name: str, limit: int | None, curves: Path, noise: float) -> Landscape | WideLandscape:
+    """Landscape of a file of either kind."""
+    return wide_landscape_of(limit, curves, noise) if is_wide(curves) else landscape_of(name, limit, curves, noise)
+
+
 def attempt(name: str, space: tuple[Any, ...], seed: int, *, trials: int) -> Outcome:
     warnings.simplefilter("ignore")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.disable(logging.INFO)
-    landscape = landscape_of(*space)
+    landscape = landscape_at(*space)
     return run(CONTENDERS[name](seed, landscape=landscape, trials=trials), landscape, seed=seed)
 
 
@@ -250,7 +263,7 @@ def spread(values: list[float], digits: int) -> str:
 
 def compare(pool: Any, space: tuple[Any, ...], *, seeds: int, trials: int) -> None:
     """Print one table."""
-    landscape = landscape_of(*space)
+    landscape = landscape_at(*space)
     within = f", at most {landscape.limit:,} parameters" if landscape.limit else ""
     shares = " and ".join(f"{landscape.share(s * landscape.best):.2%} reach {s:.0%} of it" for s in SHARES)
     print(f"\n{landscape.curves.stem}, {landscape.name} networks{within}")
@@ -284,11 +297,14 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="2 seeds, 20 trials")
     arguments = parser.parse_args()
     seeds, trials = (2, 20) if arguments.quick else (arguments.seeds, arguments.trials)
-    noise = noise_between(arguments.curves[0], arguments.again) if arguments.again else arguments.noise
+    noise = arguments.noise
+    if arguments.again:
+        between = wide_noise_between if is_wide(arguments.again) else noise_between
+        noise = between(arguments.curves[0], arguments.again)
     with Pool(2) as pool:
         for curves in arguments.curves:
             for limit in (None, CONSTRAINT):
-                for name in ("between", "recorded"):
+                for name in ("nearest recorded",) if is_wide(curves) else ("between", "recorded"):
                     compare(pool, (name, limit, curves, noise), seeds=seeds, trials=trials)
 
 
