@@ -13,10 +13,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
-from record_curves import WIDE, plan_of
+from record_curves import WIDE, plan_of  # type: ignore[import-not-found]  # the file beside this one
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 
@@ -88,23 +89,26 @@ def table(records: Sequence[dict[str, list[float]]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--image", nargs="+", default=["sample:coffee", "sample:cat"], help="files, or sample:NAME")
+    parser.add_argument("--image", nargs="+", default=["sample:coffee", "sample:chelsea"], help="files, or sample:NAME")
     parser.add_argument("--points", type=int, default=60, help="networks for each picture")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="four networks of one picture")
     arguments = parser.parse_args()
     images, count = (arguments.image[:1], 4) if arguments.quick else (arguments.image, arguments.points)
     # The average follows every step: a block is one.
-    training.MIN_BLOCK_STEPS, training.MAX_ROWS = 1, 1
-    from hoir_ray.training import loop
+    blocks = patch.multiple(training, MIN_BLOCK_STEPS=1, MAX_ROWS=1)
+    with blocks, patch("hoir_ray.training.loop.RegressionModule", Averages):
+        compare(images, count, seed=arguments.seed)
 
-    loop.RegressionModule = Averages  # type: ignore[misc]
+
+def compare(images: Sequence[str], count: int, *, seed: int) -> None:
     torch.set_num_threads(1)
     for image in images:
-        plan, generator, records = plan_of(WIDE, image=image), np.random.default_rng(arguments.seed), []
+        plan, generator = plan_of(WIDE, image=image), np.random.default_rng(seed)
+        records = list[dict[str, list[float]]]()
         while len(records) < count:
             try:
-                records.append(curves(plan, random_point(plan.space, generator), arguments.seed))
+                records.append(curves(plan, random_point(plan.space, generator), seed))
             except DivergedError:
                 continue
             print(f"\r{image}: {len(records)} of {count}", end="", flush=True)
