@@ -35,8 +35,8 @@ from hoir_ray.training.config import QuantizationConfig
 from hoir_ray.training.data import TaskData
 from hoir_ray.training.loop import Hooks
 
-# Segments of the input layer and width: 0.1, 0.2 and 0.33 bits per pixel at Kodak's 768 x 512.
-STRUCTURES = {"7.5k": (35, 12), "15k": (56, 16), "26k": (81, 20)}
+# Segments of the input layer and width: 0.1, 0.2, 0.3 and 0.6 bits per pixel at Kodak's 768 x 512.
+STRUCTURES = {"7.5k": (35, 12), "15k": (56, 16), "26k": (81, 20), "48k": (105, 28)}
 SIRENS = {"28x10": (28, 10), "40x10": (40, 10), "49x13": (49, 13)}  # width and number of layers
 BATCH = 1024
 

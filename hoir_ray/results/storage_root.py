@@ -119,8 +119,10 @@ class StorageRoot:
             RequestError: If there is none, naming the nearest, or its spec is not one.
             StorageError: If it cannot be read.
         """
-        storage = self.storage.child(name)
-        known = self._read(name, storage, storage.list())
+        known = None
+        if name not in ("", ".", "..") and not {"/", "\\", "\0"} & set(name):  # or it would lead out of the root
+            storage = self.storage.child(name)
+            known = self._read(name, storage, storage.list())
         if known is None:
             raise RequestError(f"{self.storage.uri} has no sweep '{name}'.{nearest(name, self.storage.folders())}")
         if isinstance(known.results, HoirError):
@@ -208,7 +210,7 @@ def _entry_of(
         best=metrics_of(best)[spec.metric.name] if best else None,
         best_trial=best.trial if best else None,
         started_at=min((r.created_at for r in records if r.created_at), default=None),
-        picture=best.picture_key if best else None,
+        picture=best.picture_key if best and any(o.key == best.picture_key for o in objects) else None,
     )
 
 

@@ -35,7 +35,9 @@ def make(root: Storage, name: str, *, numbers: range = range(1, 7), text: str = 
 
 def test_every_state_is_a_row(root: Storage) -> None:
     make(root, "stopped")
-    make(root, "finished", numbers=range(1, 3)).put("best.json", b"{}")
+    finished_storage = make(root, "finished", numbers=range(1, 3))
+    finished_storage.put("best.json", b"{}")
+    finished_storage.put(made_record(1).picture_key, b"a picture")
     make(root, "broken", text="name: [")
     make(root, "newer", text=SINGLE + "teleport: yes\nprovenance: {hoir-ray: 99.0.0}\n")
     newer_record = make(root, "newer-record", numbers=range(1, 2))
@@ -126,3 +128,11 @@ def test_the_command_prints_a_table_and_json(hoir, tmp_path: Path) -> None:
     assert "broken: " in table
     listed = json.loads(hoir("sweeps", str(folder), "--json").out)
     assert {e["name"]: e["state"] for e in listed} == {"made": "finished", "x[red]y[31m": "stopped", "broken": "broken"}
+
+
+@pytest.mark.parametrize("name", ["..", ".", "", "../inner", "a\\b", "a\0b"])
+def test_a_name_leads_to_nothing_outside(root: Storage, name: str) -> None:
+    make(root, "inner")
+    inner = StorageRoot(root.child("inner"))
+    with pytest.raises(RequestError, match="has no sweep"):
+        inner.open(name)

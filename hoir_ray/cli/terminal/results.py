@@ -151,7 +151,7 @@ def _print_nearest_miss(opened: SweepResults) -> None:
 
 def print_story(record: TrialRecord, spec: SweepSpec, *, as_json: bool) -> None:
     """Print a trial's record as lines of text."""
-    from hoir_ray.cli.terminal.story import tell
+    from hoir_ray.results.story import tell
 
     if as_json:
         print_json(record.model_dump(mode="json"))
@@ -175,6 +175,11 @@ def print_report(out: Path) -> None:
 
 def print_watching(address: str) -> None:
     errors.print(f"the report is at {address} and follows the sweep; Ctrl-C ends it")
+
+
+def print_serving(address: str, *, needs_token: bool) -> None:
+    brings = ", asked for with ?token= and the token" if needs_token else ""
+    errors.print(f"the sweeps are at {address}{brings}; Ctrl-C ends it")
 
 
 def print_dashboard(address: str) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from hoir_ray.cli.terminal.story import tell
 from hoir_ray.results.record import TrialRecord
+from hoir_ray.results.story import tell
 from hoir_ray.spec.document import parse_document
 from hoir_ray.spec.load import build_spec
 from hoir_ray.testing.example import TEXT
