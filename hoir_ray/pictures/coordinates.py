@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hoir_ray.pictures.region import WHOLE, Region
+
 
 def pixel_positions(
     height: int,
@@ -16,6 +18,7 @@ def pixel_positions(
     num_rotations: int = 1,
     rows: slice = slice(None),
     extent: tuple[float, float] | None = None,
+    region: Region = WHOLE,
     device: torch.device | str | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Float[Tensor, "{height}*{width} 2*{num_rotations}"]:
@@ -30,6 +33,7 @@ def pixel_positions(
         rows: The rows of the picture whose pixels are wanted, so that a large one is drawn in strips.
         extent: `extent_of` the picture that a network knows, where it is drawn at another size: a place of the picture
             then has the same position on all axes, whatever the size's shape.
+        region: The part of the picture whose outermost pixels these are.
 
     Returns:
         Unitless positions; columns 2r and 2r + 1 are the axes of rotation r.
@@ -45,8 +49,9 @@ def pixel_positions(
         raise ValueError(f"num_rotations: must be >= 1, got {num_rotations}")
     # In float64 first: rounding differently from one device to another would move pixels over a segment's border.
     right, bottom = extent or extent_of(height, width)
-    y = torch.linspace(-1, 1, height, dtype=torch.float64).mul_(bottom)[rows, None]
-    x = torch.linspace(-1, 1, width, dtype=torch.float64).mul_(right)[None, :]
+    left, top, to_right, to_bottom = region
+    y = torch.linspace(top, to_bottom, height, dtype=torch.float64).mul_(bottom)[rows, None]
+    x = torch.linspace(left, to_right, width, dtype=torch.float64).mul_(right)[None, :]
     positions = torch.empty(len(y), width, 2 * num_rotations, dtype=dtype)
     # In a corner each axis is longest.
     for column, axis in enumerate(rotated_axes(x, y, num_rotations=num_rotations, corner=(right, bottom))):

@@ -11,6 +11,7 @@ from torch import Tensor
 from hoir_ray.errors import RequestError
 from hoir_ray.pictures.coordinates import pixel_positions
 from hoir_ray.pictures.load import MAX_PIXELS
+from hoir_ray.pictures.region import WHOLE, Region
 
 _POSITIONS_AT_A_TIME = 16_384
 
@@ -38,16 +39,20 @@ def draw_in_strips(
     width: int,
     num_rotations: int,
     extent: tuple[float, float] | None = None,
+    region: Region = WHOLE,
+    dtype: torch.dtype = torch.float32,
 ) -> Float[Tensor, "height width 3"]:
     """The colours that a function of positions has over a picture, of which a strip is held at a time beside it.
 
     Args:
-        extent: As `pixel_positions` takes it.
+        extent, region, dtype: As `pixel_positions` takes them.
     """
     picture = torch.empty(height, width, 3)
     num_rows = max(1, _POSITIONS_AT_A_TIME // width)
     for first in range(0, height, num_rows):
         rows = slice(first, first + num_rows)
-        positions = pixel_positions(height, width, num_rotations=num_rotations, rows=rows, extent=extent)
+        positions = pixel_positions(
+            height, width, num_rotations=num_rotations, rows=rows, extent=extent, region=region, dtype=dtype
+        )
         picture[rows] = colours(positions).view(-1, width, 3)
     return picture

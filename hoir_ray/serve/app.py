@@ -25,10 +25,12 @@ from hoir_ray.results.storage_root import StorageRoot
 from hoir_ray.results.story import tell
 from hoir_ray.results.sweep_results import SweepResults
 from hoir_ray.serve.access import SANDBOX
+from hoir_ray.serve.drawing import MAX_DEPTH, TILE, Drawings
 from hoir_ray.serve.feed import Feed, version_of
 from hoir_ray.storage import MissingObjectError
+from hoir_ray.tasks import load_task
 
-STATIC = {"index.js": "text/javascript", "sweep.js": "text/javascript", "style.css": "text/css"}
+STATIC = {"style.css": "text/css", **dict.fromkeys(("index.js", "sweep.js", "view.js"), "text/javascript")}
 MAX_PACK_BYTES = 512 * 2**20  # of a download, which is put together in memory
 
 
@@ -46,6 +48,8 @@ def build_app(root: StorageRoot) -> Starlette:
             Route("/sweeps/{sweep}/trials/{trial}", pages.trial),
             Route("/sweeps/{sweep}/trials/{trial}/picture.png", pages.picture),
             Route("/sweeps/{sweep}/trials/{trial}/pack.zip", pages.pack),
+            Route("/sweeps/{sweep}/trials/{trial}/view", pages.view),
+            Route("/sweeps/{sweep}/trials/{trial}/tiles/{depth:int}/{column:int}/{row:int}.png", pages.tile),
         ],
         exception_handlers={HoirError: _explain},
     )
@@ -61,7 +65,7 @@ class Pages:
     """Answers of the application; Starlette calls each in a thread of its own."""
 
     def __init__(self, feed: Feed) -> None:
-        self.feed = feed
+        self.feed, self.drawings = feed, Drawings()
 
     def index(self, request: Request) -> Response:
         return _page("index.html", storage=self.feed.root.storage.uri)
@@ -106,6 +110,7 @@ class Pages:
             during=during,
             curve=_line(curve),
             ends=[wording.number(curve[i][1]) for i in (0, -1)] if curve else [],
+            has_view=record.model is not None and load_task(opened.spec.task).views is not None,
             has_picture=opened.storage.exists(record.picture_key),
             story="\n".join(tell(record, opened.spec)),
         )
@@ -136,6 +141,24 @@ class Pages:
         attached = {"Content-Disposition": f"attachment; filename*=UTF-8''{name}"}
         return Response(packed.getvalue(), media_type="application/zip", headers=attached)
 
+    def view(self, request: Request) -> Response:
+        opened, record = self._trial(request)
+        drawn = self.drawings.open(opened, record.trial)
+        sizes = {caption: drawn.tile_size(caption) for caption in drawn.views}
+        return _page(
+            "view.html",
+            sweep=request.path_params["sweep"],
+            trial=record.trial,
+            captions=[caption for caption in sizes if caption],
+            about=json.dumps({"sizes": sizes, "max_depth": MAX_DEPTH, "tile": TILE, "captioned": "" not in sizes}),
+        )
+
+    def tile(self, request: Request) -> Response:
+        opened, record = self._trial(request)
+        place = [request.path_params[name] for name in ("depth", "column", "row")]
+        png = self.drawings.open(opened, record.trial).tile(*place, caption=request.query_params.get("caption", ""))
+        return Response(png, media_type="image/png", headers={"Cache-Control": "private, max-age=600"})
+
     def _trial(self, request: Request) -> tuple[SweepResults, TrialRecord]:
         opened = self.feed.sweep(request.path_params["sweep"])
         return opened, opened.trial(request.path_params["trial"])
@@ -160,7 +183,7 @@ def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("hoir_ray.serve", "page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    filters: dict[str, Callable[..., Any]] = {"segment": lambda text: quote(str(text), safe=""), "json": json.dumps}
+    filters: dict[str, Callable[..., Any]] = {"segment": lambda text: quote(str(text), safe="")}
     environment.filters.update(filters)
     return environment
 

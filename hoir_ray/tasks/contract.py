@@ -82,6 +82,8 @@ class Task(Generic[C]):
         panels: Names of the parts of the picture `comparison`, equally wide and PANEL_GAP apart; none if it has none.
         colours: (network, config, facts, positions (x, y) in [-1, 1]) -> red, green and blue in [0, 1], for networks
             that represent one picture; None for others.
+        views: (facts) -> (height, width) in pixels of each picture that `render` draws parts of (`region`), by its
+            `caption`, which is empty for the only one; None where it draws none.
         upstream: Reads networks that upstream's program trained; None where they mean something else.
         upgrade: The config in a pack of an earlier version -> the same in today's words.
     """
@@ -102,6 +104,7 @@ class Task(Generic[C]):
     original: Callable[[C], Tensor] | None = None
     panels: tuple[str, ...] = ()
     colours: Callable[[nn.Module, C, Any, Tensor], Tensor] | None = None
+    views: Callable[[Any], Mapping[str, tuple[int, int]]] | None = None
     upstream: UpstreamProgram[C] | None = None
     measure: Callable[[nn.Module, TaskData], dict[str, float]] = lambda network, data: {}
     unmeasured: Callable[[C], frozenset[str]] = lambda config: frozenset()

@@ -17,7 +17,7 @@ from hoir_ray.errors import PackError, RequestError, SpecError
 from hoir_ray.packs.pack import write_pack
 from hoir_ray.report.charts import CHARTS
 from hoir_ray.tasks import load_task
-from tests.packs.test_export_html import made_pack
+from tests.packs.made import made_pack
 from tests.report.made import made_sweep
 
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "notebook.ipynb"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 from pathlib import Path
@@ -13,48 +12,14 @@ import pytest
 import torch
 
 from hoir_ray.networks.config import LayerType, Normalization
-from hoir_ray.packs.load import load
 from hoir_ray.packs.pack import Pack, write_pack
 from hoir_ray.packs.render import read_options
 from hoir_ray.tasks import load_task
-from hoir_ray.tasks.image.config import ImageFacts
 from hoir_ray.tasks.text_to_image.config import TextToImageFacts
+from tests.packs.made import HEIGHT, WIDTH, made_pack
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # of playwright's own pipe, when it is closed
-HEIGHT, WIDTH = 30, 41
 JUMPING = ("discontinuous", "discontinuous_prod", "switch_discontinuous")
-
-
-def made_pack(folder: Path, network: dict[str, Any], *, rotations: int = 2, name: str = "image") -> Pack:
-    """A pack with random weights, large enough that its picture is not of one colour."""
-    task = load_task(name)
-    data: dict[str, Any] = {"num_rotations": rotations}
-    if name == "text_to_image":
-        data |= {"text_model": "hashing", "embedding_size": 6}
-        vectors = torch.randn(2, 6, generator=torch.Generator().manual_seed(1)).numpy().astype("<f4")
-        facts: Any = TextToImageFacts(
-            captions=("<b>a cat</b>", "a dog"),
-            sizes=("41x30", "20x30"),
-            embeddings_f32_base64=base64.b64encode(vectors.tobytes()).decode(),
-        )
-    else:
-        facts = ImageFacts(height=HEIGHT, width=WIDTH, num_pixels=HEIGHT * WIDTH)
-    config = task.config.model_validate({"network": {"hidden": {"width": 10}, **network}, "data": data})
-    torch.manual_seed(0)
-    trained = task.network(config)
-    with torch.no_grad():
-        for parameter in trained.parameters():
-            parameter.add_(torch.randn_like(parameter) / 4)
-    write_pack(
-        folder,
-        task=task,
-        config=config,
-        facts=facts,
-        state=trained.state_dict(),
-        metrics={"val_loss": 0.5},
-        preview=torch.zeros(8, 8, 3),
-    )
-    return load(folder)
 
 
 def rendered(pack: Pack, **options: Any) -> np.ndarray:

@@ -16,7 +16,7 @@ import torch
 from hoir_ray.networks.config import LayerType, Normalization
 from hoir_ray.packs.export import export
 from hoir_ray.packs.pack import Pack
-from tests.packs.test_export_html import made_pack
+from tests.packs.made import made_pack
 
 ALONE = """
 import json, sys

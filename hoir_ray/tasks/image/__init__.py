@@ -20,6 +20,7 @@ TASK = Task(
     pictures=deferred(__name__, "render:pictures"),
     render_options=RenderOptions,
     render=deferred(__name__, "render:render"),
+    views=deferred(__name__, "render:views"),
     panels=("original", "fit", "error"),
     colours=deferred(__name__, "render:colours"),
     upstream=UpstreamProgram(

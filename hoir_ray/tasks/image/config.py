@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from hoir_ray.config import Config, InputPath
+from hoir_ray.pictures.region import RegionText
 from hoir_ray.tasks.contract import TaskConfig
 from hoir_ray.training.facts import Facts
 
@@ -46,6 +47,8 @@ class RenderOptions(Config):
 
     Attributes:
         size: `<width>x<height>` in pixels; None draws it as large as the one it was trained on.
+        region: `left,top,right,bottom` of the part to draw, each from -1 to 1; None draws the whole picture.
     """
 
     size: str | None = Field(default=None, pattern=r"^[1-9]\d{0,4}x[1-9]\d{0,4}$")
+    region: RegionText | None = None

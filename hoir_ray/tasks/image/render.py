@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from hoir_ray.pictures.colours import shown
 from hoir_ray.pictures.coordinates import extent_of, rotated_axes
+from hoir_ray.pictures.region import WHOLE, Region, parse_region, size_of_region
 from hoir_ray.pictures.strips import check_drawn_size, draw_in_strips
 from hoir_ray.tasks.contract import PANEL_GAP
 from hoir_ray.tasks.image.config import ImageConfig, ImageFacts, RenderOptions
@@ -26,7 +27,8 @@ def render(
     Raises:
         RequestError: If the size asked for has a side shorter than 2 pixels, or more pixels than a picture may have.
     """
-    width, height = _size(facts, options)
+    region = WHOLE if options.region is None else parse_region(options.region)
+    width, height = _size(facts, options, region)
     extent = extent_of(facts.height, facts.width)
     device, dtype = device_and_dtype(network)
 
@@ -35,14 +37,20 @@ def render(
 
     with torch.inference_mode():
         frame = draw_in_strips(
-            colours, height=height, width=width, num_rotations=config.data.num_rotations, extent=extent
+            colours,
+            height=height,
+            width=width,
+            num_rotations=config.data.num_rotations,
+            extent=extent,
+            region=region,
+            dtype=dtype,
         )
     return frame.unsqueeze(0)
 
 
-def _size(facts: ImageFacts, options: RenderOptions) -> tuple[int, int]:
+def _size(facts: ImageFacts, options: RenderOptions, region: Region) -> tuple[int, int]:
     if options.size is None:
-        width, height = facts.width, facts.height
+        height, width = size_of_region(region, height=facts.height, width=facts.width)
     else:
         width, height = map(int, options.size.split("x"))
     check_drawn_size(height, width, source="--size" if options.size else "the pack's facts")
@@ -73,3 +81,8 @@ def colours(
         corner=(right, bottom),
     )
     return shown(network(torch.stack(axes, dim=1)))
+
+
+def views(facts: ImageFacts) -> dict[str, tuple[int, int]]:
+    """Height and width of the picture, which has no caption."""
+    return {"": (facts.height, facts.width)}

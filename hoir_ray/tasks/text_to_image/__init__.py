@@ -18,5 +18,6 @@ TASK = Task(
     pictures=deferred(__name__, "render:pictures"),
     render_options=RenderOptions,
     render=deferred(__name__, "render:render"),
+    views=deferred(__name__, "render:views"),
     upgrade=upgrade,
 )

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from hoir_ray.config import Config, InputPaths
 from hoir_ray.networks.config import LayerConfig, NetworkConfig
+from hoir_ray.pictures.region import RegionText
 from hoir_ray.tasks.contract import TaskConfig
 from hoir_ray.training.facts import Facts
 
@@ -128,6 +129,7 @@ class RenderOptions(Config):
         first: With `last`: draws the way from one caption to the other, both of any text. Written `--from` and `--to`.
         num_frames: Frames of that way, both ends included.
         size: `<width>x<height>` in pixels; None takes the size that the caption's picture had, or 256x256.
+        region: `left,top,right,bottom` of the part to draw, each from -1 to 1; None draws the whole picture.
     """
 
     model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
@@ -137,6 +139,7 @@ class RenderOptions(Config):
     last: str | None = Field(default=None, min_length=1, alias="to")
     num_frames: int = Field(default=9, ge=2, le=10_000)
     size: str | None = Field(default=None, pattern=r"^[1-9]\d{0,4}x[1-9]\d{0,4}$")
+    region: RegionText | None = None
 
     @model_validator(mode="after")
     def _one_thing_to_draw(self) -> RenderOptions:

@@ -14,12 +14,14 @@ from torch import Tensor, nn
 from hoir_ray.errors import RequestError
 from hoir_ray.pictures.colours import shown
 from hoir_ray.pictures.coordinates import extent_of
+from hoir_ray.pictures.region import WHOLE, Region, parse_region, size_of_region
 from hoir_ray.pictures.save import contact_sheet
 from hoir_ray.pictures.strips import check_drawn_size, draw_in_strips
 from hoir_ray.tasks.text_to_image.config import RenderOptions, TextToImageConfig, TextToImageData, TextToImageFacts
 from hoir_ray.tasks.text_to_image.data import Pixels, dictionary_of
 from hoir_ray.tasks.text_to_image.embedding import embed
 from hoir_ray.training.data import TaskData
+from hoir_ray.training.predict import device_and_dtype
 from hoir_ray.wording import quoted
 
 MAX_PREVIEWED = 12
@@ -41,6 +43,9 @@ def render(
     sizes = dict(zip(dictionary, facts.sizes, strict=True))
     captions = [c for c in (options.caption, options.first, options.last) if c is not None] or list(dictionary)
     height, width = _height_and_width(options.size or sizes.get(captions[0], "256x256"))
+    region = WHOLE if options.region is None else parse_region(options.region)
+    if options.size is None:
+        height, width = size_of_region(region, height=height, width=width)
     num_frames = options.num_frames if options.first is not None else len(captions)
     check_drawn_size(height, width, num_frames=num_frames, source="--size" if options.size else "the pack's facts")
     embeddings = [embed_caption(caption, config=config.data, dictionary=dictionary) for caption in captions]
@@ -52,7 +57,15 @@ def render(
         extents = [(right + t * (last_right - right), bottom + t * (last_bottom - bottom)) for t in steps]
     return torch.stack(
         [
-            draw(network, e, height=height, width=width, num_rotations=config.data.num_rotations, extent=extent)
+            draw(
+                network,
+                e,
+                height=height,
+                width=width,
+                num_rotations=config.data.num_rotations,
+                extent=extent,
+                region=region,
+            )
             for e, extent in zip(embeddings, extents, strict=True)
         ]
     )
@@ -135,20 +148,24 @@ def draw(
     width: int,
     num_rotations: int,
     extent: tuple[float, float] | None = None,
+    region: Region = WHOLE,
 ) -> Float[Tensor, "height width 3"]:
     """Draw the picture of an embedding, in [0, 1], on the CPU.
 
     Args:
         extent: Of the caption's picture, where `height` and `width` are not its own.
+        region: The part of it to draw.
     """
-    device = next(network.parameters()).device
-    dictionary = embedding.unsqueeze(0).to(device)
+    device, dtype = device_and_dtype(network)
+    dictionary = embedding.unsqueeze(0).to(device, dtype)
 
     def colours(positions: Tensor) -> Tensor:
         caption = torch.zeros(len(positions), dtype=torch.int64, device=device)
-        return shown(network(dictionary, caption, positions.to(device)).cpu())
+        return shown(network(dictionary, caption, positions.to(device)).float().cpu())
 
-    return draw_in_strips(colours, height=height, width=width, num_rotations=num_rotations, extent=extent)
+    return draw_in_strips(
+        colours, height=height, width=width, num_rotations=num_rotations, extent=extent, region=region, dtype=dtype
+    )
 
 
 def _fit_into_square(picture: Float[Tensor, "height width 3"]) -> Float[Tensor, "side side 3"]:
@@ -161,3 +178,8 @@ def _fit_into_square(picture: Float[Tensor, "height width 3"]) -> Float[Tensor, 
     top, left = (PREVIEW_SIDE - size[0]) // 2, (PREVIEW_SIDE - size[1]) // 2
     square[top : top + size[0], left : left + size[1]] = small.clamp(0, 1)
     return square
+
+
+def views(facts: TextToImageFacts) -> dict[str, tuple[int, int]]:
+    """Height and width of each caption's picture."""
+    return {caption: _height_and_width(size) for caption, size in zip(facts.captions, facts.sizes, strict=True)}
