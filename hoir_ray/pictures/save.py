@@ -49,7 +49,7 @@ def save_picture(frame: Float[Tensor, "height width 3"], path: str | Path) -> No
         StorageError: If the file cannot be written.
     """
     path = _checked_suffix(path, known=_PICTURE_SUFFIXES)
-    picture = _to_pil(frame)
+    picture = to_pil(frame)
     _write_whole(path, lambda part: picture.save(part, quality=95))
 
 
@@ -63,7 +63,7 @@ def save_animation(
         StorageError: If the file cannot be written.
     """
     path = _checked_suffix(path, known=_ANIMATION_SUFFIXES)
-    first, *rest = [_to_pil(frame) for frame in frames]
+    first, *rest = [to_pil(frame) for frame in frames]
     duration_ms = max(1, round(1000 / frames_per_second))
     _write_whole(
         path, lambda part: first.save(part, save_all=True, append_images=rest, duration=duration_ms, loop=0, quality=90)
@@ -87,7 +87,8 @@ def check_suffix(path: Path) -> None:
     _checked_suffix(path, known=tuple(dict.fromkeys((*_PICTURE_SUFFIXES, *_ANIMATION_SUFFIXES))))
 
 
-def _to_pil(frame: Tensor) -> Image.Image:
+def to_pil(frame: Float[Tensor, "height width 3"]) -> Image.Image:
+    """The frame, values in [0, 1], as a picture of bytes."""
     pixels = torch.nan_to_num(frame.detach().float().cpu()).clamp(0, 1)
     return Image.fromarray((pixels * 255).round().to(torch.uint8).numpy())
 
