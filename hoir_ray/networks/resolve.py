@@ -58,6 +58,12 @@ def resolve(config: NetworkConfig) -> tuple[ResolvedLayer, ResolvedLayer, Resolv
     )
 
 
+def has_seams(config: NetworkConfig) -> bool:
+    """True if a layer jumps between its segments, which shows where a picture is drawn larger than it was trained."""
+    layers = zip(resolve(config), (True, config.hidden.num_layers > 0, True), strict=True)
+    return any(layer.layer_type in DISCONTINUOUS and layer.segments > 1 for layer, is_used in layers if is_used)
+
+
 def num_parameters(config: NetworkConfig, *, in_width: int, out_width: int) -> int:
     """Trainable parameters of the network that `build_mlp` builds, without building it."""
     first, hidden, last = resolve(config)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hoir_ray.config import config_paths, nearest
 from hoir_ray.errors import RequestError
 from hoir_ray.packs.pack import Pack
-from hoir_ray.tasks.contract import read_config
+from hoir_ray.tasks.contract import TaskConfig, read_config
 from hoir_ray.training.data import TaskData
 from hoir_ray.training.predict import predict
 
@@ -19,9 +19,14 @@ def measure(pack: Pack, settings: Sequence[str]) -> dict[str, float]:
         RequestError: If a setting is not about data, or the pack does not know its data.
         DataError: If the data cannot be loaded.
     """
-    data = data_of(pack, settings)
+    config = _config_on(pack, settings)
+    data = pack.task.data(config)
     prediction, target = predict(pack.network, data.val)
-    return {**pack.task.score(prediction, target, data), **pack.task.measure(pack.network, data)}
+    return {
+        **pack.task.score(prediction, target, data),
+        **pack.task.measure(pack.network, data),
+        **pack.task.measure_end(pack.network, config, data, True),
+    }
 
 
 def data_of(pack: Pack, settings: Sequence[str]) -> TaskData:
@@ -31,6 +36,11 @@ def data_of(pack: Pack, settings: Sequence[str]) -> TaskData:
         RequestError: If a setting is not about data, or the pack does not know its data.
         DataError: If the data cannot be loaded.
     """
+    data: TaskData = pack.task.data(_config_on(pack, settings))
+    return data
+
+
+def _config_on(pack: Pack, settings: Sequence[str]) -> TaskConfig:
     for text in settings:
         if not text.startswith("data."):
             raise RequestError(f"'{text}': only the data can be another, such as data.image=photo.jpg")
@@ -47,7 +57,6 @@ def data_of(pack: Pack, settings: Sequence[str]) -> TaskData:
         )
     start = {"network": pack.config.network.model_dump(), "training": pack.config.training.model_dump()}
     data_fields = {f"data.{k}": v for k, v in pack.config.model_dump()["data"].items()}
-    config = read_config(
+    return read_config(
         pack.task, settings, start={**start, **{k: v for k, v in data_fields.items() if k not in overridden}}
     )
-    return pack.task.data(config)

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hoir_ray import wording
 from hoir_ray.config import flatten
@@ -20,6 +21,9 @@ from hoir_ray.tasks.contract import read_config
 from hoir_ray.tasks.fit import fit
 from hoir_ray.trackers import build_trackers, check_tracker
 from hoir_ray.training.loop import Epoch, Fit, Hooks
+
+if TYPE_CHECKING:
+    from torch import nn
 
 _SOURCES = ("image", "images", "folder", "files")  # the settings that name what is trained on
 _log = logging.getLogger(__name__)
@@ -67,14 +71,18 @@ def train_pack(
         run=uuid.uuid4().hex,
         parameters=parameters,
     )
-    interrupted = threading.Event()
+    interrupted, at_end = threading.Event(), dict[str, float]()
     with on_interrupt(lambda _: _set_once(interrupted), signals=SIGNALS):
 
         def on_epoch(epoch: Epoch) -> bool:
             show(epoch, config.training.max_epochs)
             return not interrupted.is_set()
 
-        hooks = Hooks(metric="val_loss", goal="minimize", trackers=watchers, on_epoch=on_epoch)
+        def on_end(network: nn.Module) -> dict[str, float]:
+            at_end.update(task.measure_end(network, config, data, False))
+            return at_end
+
+        hooks = Hooks(metric="val_loss", goal="minimize", trackers=watchers, on_epoch=on_epoch, on_end=on_end)
         network, outcome = fit(task, config, data, hooks)
     write_pack(
         folder,
@@ -82,7 +90,7 @@ def train_pack(
         config=config,
         facts=data.facts,
         state=outcome.state,
-        metrics={"epoch": float(outcome.best_epoch), **outcome.best_metrics},
+        metrics={"epoch": float(outcome.best_epoch), **outcome.best_metrics, **at_end},
         preview=task.pictures(network, data)["preview"],
     )
     if interrupted.is_set() and outcome.epochs < config.training.max_epochs and not outcome.stopped_early:

@@ -50,13 +50,42 @@ def pixel_positions(
     # In float64 first: rounding differently from one device to another would move pixels over a segment's border.
     right, bottom = extent or extent_of(height, width)
     left, top, to_right, to_bottom = region
-    y = torch.linspace(top, to_bottom, height, dtype=torch.float64).mul_(bottom)[rows, None]
-    x = torch.linspace(left, to_right, width, dtype=torch.float64).mul_(right)[None, :]
-    positions = torch.empty(len(y), width, 2 * num_rotations, dtype=dtype)
-    # In a corner each axis is longest.
-    for column, axis in enumerate(rotated_axes(x, y, num_rotations=num_rotations, corner=(right, bottom))):
+    y = torch.linspace(top, to_bottom, height, dtype=torch.float64).mul_(bottom)[rows]
+    x = torch.linspace(left, to_right, width, dtype=torch.float64).mul_(right)
+    return _positions(x, y, num_rotations=num_rotations, corner=(right, bottom), dtype=dtype).to(device)
+
+
+def positions_before_shrinking(
+    height: int, width: int, *, shrunk: tuple[int, int], num_rotations: int = 1, rows: slice = slice(None)
+) -> Float[Tensor, "{height}*{width} 2*{num_rotations}"]:
+    """Positions of the pixels of a picture in the network of the smaller one that it was shrunk to.
+
+    Resizing spans the pixels' outer edges, so the first and last pixels lie up to half a small pixel beyond the border
+    of what the network knows; they are taken at the border.
+
+    Args:
+        height, width: Of the picture, in pixels.
+        shrunk: Height and width that it was shrunk to; at least 2.
+        rows: As `pixel_positions` takes it.
+    """
+    right, bottom = extent_of(*shrunk)
+
+    def places(length: int, small: int) -> Tensor:
+        centres = (torch.arange(length, dtype=torch.float64) + 0.5) * (small / length) - 0.5
+        return (centres * (2 / (small - 1)) - 1).clamp_(-1, 1)
+
+    y, x = places(height, shrunk[0]).mul_(bottom)[rows], places(width, shrunk[1]).mul_(right)
+    return _positions(x, y, num_rotations=num_rotations, corner=(right, bottom), dtype=torch.float32)
+
+
+def _positions(
+    x: Tensor, y: Tensor, *, num_rotations: int, corner: tuple[float, float], dtype: torch.dtype
+) -> Float[Tensor, "pixels axes"]:
+    """Rotated axes of all pixels with these columns and rows; in a corner each axis is longest."""
+    positions = torch.empty(len(y), len(x), 2 * num_rotations, dtype=dtype)
+    for column, axis in enumerate(rotated_axes(x[None, :], y[:, None], num_rotations=num_rotations, corner=corner)):
         positions[..., column] = axis
-    return positions.flatten(0, 1).to(device)
+    return positions.flatten(0, 1)
 
 
 def extent_of(height: int, width: int) -> tuple[float, float]:

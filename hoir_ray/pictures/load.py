@@ -89,6 +89,23 @@ def decode_picture(encoded: bytes, *, name: str, max_side: int | None = None) ->
     return _decode(io.BytesIO(encoded), name=name, max_side=max_side)
 
 
+def picture_size(source: str | Path) -> tuple[int, int]:
+    """Read width and height from a picture's header, as they are before EXIF turns it.
+
+    Raises:
+        DataError: If there is no such file, or it is no picture.
+    """
+    try:
+        with warnings.catch_warnings(), open_regular(picture_path(source)) as file:
+            warnings.simplefilter("ignore")
+            with Image.open(file) as picture:
+                return picture.size
+    except DataError:
+        raise
+    except Exception as error:  # as in `_read`
+        raise DataError(f"{source}: no size can be read from it: {error}") from error
+
+
 def load_square(source: str | Path, *, side: int) -> UInt8[Tensor, "{side} {side} 3"]:
     """The middle of the picture, its shorter side scaled to `side` pixels; errors as in `load_picture`."""
     picture = Image.fromarray(load_picture(source).numpy())

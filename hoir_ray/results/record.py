@@ -123,7 +123,7 @@ class TrialRecord(Config):
         return self.change(curve=rows, best=best_row(rows, metric=metric))
 
     def with_stored(self, stored: Mapping[str, float]) -> TrialRecord:
-        """A copy with metrics of the stored form in the row of the best epoch."""
+        """A copy with metrics of the trial's end, such as of the stored form, in the row of the best epoch."""
         if self.best is None:
             return self
         best = {**self.best, **stored}

@@ -23,7 +23,7 @@ from hoir_ray.spec.conditions import parse_condition
 from hoir_ray.spec.early_terminate import EarlyTerminate, MoAshaSpec, NoStopSpec
 from hoir_ray.spec.metric import MetricSpec
 from hoir_ray.spec.parameters import ParameterCase
-from hoir_ray.spec.stored import SIZES, STAND_INS
+from hoir_ray.spec.stored import SIZES, STAND_INS, STORED
 from hoir_ray.spec.target import Target, with_target
 from hoir_ray.spec.units import Duration, Size
 
@@ -271,7 +271,7 @@ class SweepSpec(Config):
 
     @property
     def epoch_metrics(self) -> tuple[MetricSpec, ...]:
-        """The metrics as every epoch has them; one of the stored form is represented by its stand-in."""
+        """The metrics as every epoch has them; one of a trial's end is represented by its stand-in."""
         stand_ins = ((m, STAND_INS.get(m.name)) for m in self.metrics)
         return tuple(MetricSpec(name=s[0], goal=s[1]) if s else m for m, s in stand_ins)
 
@@ -295,4 +295,4 @@ class SweepSpec(Config):
     @property
     def measures_stored_form(self) -> bool:
         """Return whether a metric or a constraint is of the stored form, which then has to be made."""
-        return bool(self.named_metrics & STAND_INS.keys())
+        return bool(self.named_metrics & STORED.keys())

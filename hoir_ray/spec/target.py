@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from hoir_ray.config import Config
 from hoir_ray.spec.metric import MetricSpec
-from hoir_ray.spec.stored import STAND_INS
+from hoir_ray.spec.stored import STORED
 
 QUALITIES = ("stored_psnr_db", "stored_ssim")
 
@@ -34,10 +34,10 @@ class Target(Config):
 
     @model_validator(mode="after")
     def _one_metric(self) -> Target:
-        given = [name for name in STAND_INS if getattr(self, name) is not None]
+        given = [name for name in STORED if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(
-                f"takes one of {', '.join(STAND_INS)}, such as target: {{stored_psnr_db: 32}}; got "
+                f"takes one of {', '.join(STORED)}, such as target: {{stored_psnr_db: 32}}; got "
                 f"{' and '.join(given) or 'none'}"
             )
         return self
@@ -45,7 +45,7 @@ class Target(Config):
     @property
     def metric(self) -> str:
         """The metric that has a limit."""
-        return next(name for name in STAND_INS if getattr(self, name) is not None)
+        return next(name for name in STORED if getattr(self, name) is not None)
 
     @property
     def objective(self) -> MetricSpec:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -71,7 +71,11 @@ class Task(Generic[C]):
         metrics: Names of everything that is known of a validated epoch, the training loop's own included.
         score: (prediction, target, data) over the whole validation split -> metrics, among them `val_loss`.
         measure: (network, data) -> further metrics, of what the network draws and not of its predictions; may be none.
-        unmeasured: Those of `metrics` that a config does not measure.
+        end_metrics: Names of what `measure_end` measures; each has a stand-in in `spec.stored`.
+        measure_end: (network, config, data, asked) -> metrics that are measured once, of the best epoch's network; may
+            be none. What takes more than a second or so is left out unless the sweep asks for it.
+        unmeasured: Those of `metrics` and `end_metrics` that a config does not measure -> why.
+        warnings: What is allowed in a config and probably not meant.
         pictures: (network, data) -> name -> (H, W, 3) in [0, 1], to watch training by; must have `preview`.
         render_options: The flags of `hoir render` that this task understands, with their defaults.
         render: (network, config, facts, options) -> frames (num_frames, H, W, 3) in [0, 1], from a pack alone.
@@ -107,7 +111,10 @@ class Task(Generic[C]):
     views: Callable[[Any], Mapping[str, tuple[int, int]]] | None = None
     upstream: UpstreamProgram[C] | None = None
     measure: Callable[[nn.Module, TaskData], dict[str, float]] = lambda network, data: {}
-    unmeasured: Callable[[C], frozenset[str]] = lambda config: frozenset()
+    end_metrics: frozenset[str] = frozenset()
+    measure_end: Callable[[nn.Module, C, TaskData, bool], dict[str, float]] = lambda *_: {}
+    unmeasured: Callable[[C], Mapping[str, str]] = lambda config: {}
+    warnings: Callable[[C], Iterable[str]] = lambda config: ()
     upgrade: Callable[[dict[str, Any]], dict[str, Any]] = lambda config: config
 
 

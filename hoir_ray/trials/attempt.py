@@ -17,6 +17,7 @@ class Attempt(Config):
     Attributes:
         cpus: For each worker, as `gpus`.
         measures_stored_form: Whether metrics of the stored form are asked for.
+        measures_end: Whether the task's own metrics of a trial's end are, whatever they take.
         inputs: Paths of the config that are in storage, as in the spec.
         unsaved: A folder for what storage does not take.
         token: Fences this attempt's model pack off from those of other attempts, which may still run somewhere.
@@ -31,6 +32,7 @@ class Attempt(Config):
     metric: str
     goal: Literal["minimize", "maximize"]
     measures_stored_form: bool = False
+    measures_end: bool = False
     storage_uri: str
     endpoint_url: str | None
     trackers: dict[str, dict[str, Any]]

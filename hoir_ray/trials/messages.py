@@ -58,7 +58,7 @@ class Finished(_Message):
 
     Attributes:
         model: Key of its model pack.
-        stored: Metrics of its stored form, where one was made.
+        stored: Metrics of its end: those of its stored form, where one was made, and the task's own.
         unsaved: Why storage did not take the pack, which was then put aside; None if all is well.
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ import torch
 from hoir_ray.errors import StorageError
 from hoir_ray.packs.pack import write_pack
 from hoir_ray.packs.quantization.form import Form
-from hoir_ray.packs.quantization.metrics import stored_metrics
 from hoir_ray.pictures.save import save_picture
 from hoir_ray.results.pull import STORED
 from hoir_ray.results.record import picture_of
@@ -34,18 +34,19 @@ def publish(
     network: torch.nn.Module,
     fit: Fit,
     form: Form | None,
+    at_end: Mapping[str, float],
     work: Path,
 ) -> str | None:
     """Write the best epoch's model pack into storage, its manifest last, and its picture beside the checkpoints.
 
     Args:
+        at_end: Metrics that were measured once training had ended.
         form: The network's one small file, which goes below the pack's key and is none of the pack's own files.
 
     Returns:
         Why storage did not take it, in which case it was put aside on this machine; None if all is well.
     """
     pictures = task.pictures(network, data)
-    stored = stored_metrics(form, facts=data.facts) if form is not None else {}
     pack = work / "pack"
     write_pack(
         pack,
@@ -53,7 +54,7 @@ def publish(
         config=config,
         facts=data.facts,
         state=fit.state,
-        metrics={"epoch": float(fit.best_epoch), **fit.best_metrics, **stored},
+        metrics={"epoch": float(fit.best_epoch), **fit.best_metrics, **at_end},
         preview=pictures["preview"],
     )
     save_picture(pictures.get("comparison", pictures["preview"]), work / "render.png")

@@ -86,7 +86,8 @@ def train_worker(attempt: Attempt, report: Report, *, worker: Worker = SINGLE) -
         curve = list(resumed.curve)
         if is_first:
             report(_placed(resumed, worker, batch_size=config.training.batch_size))
-        data = task.data(localize(config, attempt.inputs, root))
+        local = localize(config, attempt.inputs, root)
+        data = task.data(local)
 
         def on_epoch(epoch: Epoch) -> bool:
             row = {"epoch": float(epoch.epoch), **{name: float(value) for name, value in epoch.metrics.items()}}
@@ -96,13 +97,16 @@ def train_worker(attempt: Attempt, report: Report, *, worker: Worker = SINGLE) -
             return not reason
 
         forms: list[Form] = []
+        at_end: dict[str, float] = {}
 
         def on_end(network: nn.Module) -> dict[str, float]:
-            resumes_elsewhere = preempted and curve[-1]["epoch"] < config.training.max_epochs
-            if resumes_elsewhere or not (attempt.measures_stored_form or config.training.quantization):
+            if preempted and curve[-1]["epoch"] < config.training.max_epochs:
                 return {}
-            forms.append(stored_form(task=task, config=config, data=data, network=network, folder=work))
-            return stored_metrics(forms[0], facts=data.facts)
+            at_end.update(task.measure_end(network, local, data, attempt.measures_end))
+            if attempt.measures_stored_form or config.training.quantization:
+                forms.append(stored_form(task=task, config=config, data=data, network=network, folder=work))
+                at_end.update(stored_metrics(forms[0], facts=data.facts))
+            return at_end
 
         with trackers_of(attempt, storage, work=work, curve=resumed.curve) if is_first else nullcontext(()) as trackers:
             hooks = Hooks(
@@ -129,6 +133,7 @@ def train_worker(attempt: Attempt, report: Report, *, worker: Worker = SINGLE) -
                 network=network,
                 fit=outcome,
                 form=forms[0] if forms else None,
+                at_end=at_end,
                 work=work,
             )
             if unsaved is None:
@@ -142,8 +147,7 @@ def train_worker(attempt: Attempt, report: Report, *, worker: Worker = SINGLE) -
     best = f"{attempt.metric} {outcome.best_metrics[attempt.metric]:.6g}"
     reason = f"best {best} at epoch {outcome.best_epoch} of {outcome.epochs}"
     early = ", stopped early" if outcome.stopped_early else ""
-    stored = stored_metrics(forms[0], facts=data.facts) if forms else {}
-    report(Finished(reason=reason + early, model=attempt.model, stored=stored, unsaved=unsaved))
+    report(Finished(reason=reason + early, model=attempt.model, stored=at_end, unsaved=unsaved))
 
 
 def _resume(checkpoints: Checkpoints, path: Path, worker: Worker) -> Resumed:

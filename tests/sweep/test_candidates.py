@@ -114,7 +114,9 @@ def generator_plan(samplers: str):
 def test_a_point_without_the_metric_that_trials_are_compared_by_is_refused():
     plan = generator_plan("nearest, radial")
     assert plan.refuse({"data.sampler": "nearest"}) is None
-    assert plan.refuse({"data.sampler": "radial"}) == "val_patch_distance: not measured with these settings"
+    assert plan.refuse({"data.sampler": "radial"}) == (
+        "val_patch_distance: not measured with these settings: data.sampler has to be nearest"
+    )
 
 
 def test_a_sweep_by_a_metric_that_no_point_measures_is_refused():

@@ -223,7 +223,7 @@ class Driver:
         """The trial trained to its own end and its model is published.
 
         Args:
-            stored: Metrics of its stored form.
+            stored: Metrics of its end, those of its stored form among them.
         """
         record = self.records[name]
         if record.ended:

@@ -38,7 +38,7 @@ def known_task(spec: SweepSpec, document: Document) -> Task[Any]:
 
 
 def check_metrics(spec: SweepSpec, task: Task[Any], document: Document | None) -> None:
-    known = task.metrics | stored_metrics_of(task.metrics)
+    known = task.metrics | stored_metrics_of(task.metrics) | task.end_metrics
     for number, metric in enumerate(spec.metrics):
         if metric.name not in known:
             place = ""
@@ -62,22 +62,25 @@ def check_metrics(spec: SweepSpec, task: Task[Any], document: Document | None) -
             raise SpecError(f"{'.'.join(path)}: {error}{place}") from None
 
 
-def unmeasured_metrics(spec: SweepSpec, task: Task[Any], config: TaskConfig) -> list[str]:
-    """Metrics that the sweep compares trials by and a trial of this config would not have, in order."""
+def unmeasured_metrics(spec: SweepSpec, task: Task[Any], config: TaskConfig) -> dict[str, str]:
+    """Metrics that the sweep compares trials by and a trial of this config would not have, in order -> why."""
     rule = config.training.early_stopping
     needed = spec.named_metrics | ({rule.metric} if rule is not None else set())
-    return sorted(needed & task.unmeasured(config))
+    return {name: why for name, why in sorted(task.unmeasured(config).items()) if name in needed}
 
 
 def check_measured(spec: SweepSpec, task: Task[Any], space: Space, document: Document | None) -> None:
     """Refuse a sweep by a metric that no trial would have."""
-    missing: list[str] = []
+    missing: dict[str, str] = {}
     for point in _probes(space):
         missing = unmeasured_metrics(spec, task, trial_config(spec, task, point))
         if not missing:
             return
     place = f" ({document.place('metric')})" if document else ""
-    raise SpecError(f"metric: {', '.join(missing)}: not measured with any of the settings of this sweep{place}")
+    raise SpecError(
+        f"metric: {', '.join(missing)}: not measured with any of the settings of this sweep: "
+        f"{'; '.join(dict.fromkeys(missing.values()))}{place}"
+    )
 
 
 def check_stopping(spec: SweepSpec, document: Document | None) -> None:
@@ -176,9 +179,12 @@ def warnings_of(
     if spec.method == "gp":
         yield "method: 'gp' is now what 'bayes' is; it was Optuna's, which drew all parameters with a 'when' at random"
     unused: set[str] = set()
+    of_configs: set[str] = set()
     for point in _probes(space):
         config = trial_config(spec, task, point)
         unused |= {path for path in unused_fields(config.network) if path in spec.parameters}
+        of_configs |= set(task.warnings(config))
+    yield from sorted(of_configs)
     for path in sorted(unused):
         yield f"{path}: changes nothing in some of the points; give it a 'when:' so that no trial is spent on it"
     limit = spec.budget.max_trials

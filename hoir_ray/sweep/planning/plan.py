@@ -97,7 +97,9 @@ class Plan:
 
     def _refusal(self, config: TaskConfig) -> str | None:
         if missing := unmeasured_metrics(self.spec, self.task, config):
-            return f"{', '.join(missing)}: not measured with these settings"
+            return (
+                f"{', '.join(missing)}: not measured with these settings: {'; '.join(dict.fromkeys(missing.values()))}"
+            )
         for condition in map(parse_condition, self.spec.constraints):
             if not condition.names <= KNOWN_BEFORE:
                 continue

@@ -15,6 +15,7 @@ MAX_SIDE = 256  # whose networks train in seconds on a core
 TRIALS_PER_CORE = 8
 MAX_TRIALS = 60
 WALL_CLOCK = "20m"
+LEAST_BYTES = 3000
 _HEAD = """\
 # A first sweep of {picture}, {width} x {height} pixels, on {cores} cores.
 # It ends after {trials} trials, or after {wall_clock}.
@@ -41,19 +42,22 @@ def write_starter(picture: Path, *, out: Path | None = None) -> Path:
     document = {
         "name": name,
         "task": "image",
-        "data": {"image": str(picture.absolute()), "max_side": min(MAX_SIDE, max(height, width))},
+        "data": {"image": str(picture.absolute()), "max_side": min(MAX_SIDE, max(height, width)), "num_rotations": 3},
         "method": "bayes",
-        "metrics": [{"name": "val_psnr_db", "goal": "maximize"}, {"name": "num_parameters", "goal": "minimize"}],
-        "constraints": [f"num_parameters <= {_most_parameters(height, width):d}"],
+        "metrics": [{"name": "stored_psnr_db", "goal": "maximize"}, {"name": "stored_bytes", "goal": "minimize"}],
+        "constraints": [f"stored_bytes <= {_most_bytes(height, width):d}"],
         "parameters": {
-            "network.layer_type": {"values": ["continuous", "discontinuous"]},
-            "network.num_nodes": {"values": [2, 3]},
-            "network.input.segments": {"min": 16, "max": 128, "distribution": "log_uniform_values"},
-            "network.hidden.width": {"min": 8, "max": 48},
-            "training.optimizer.lr": {"min": 1e-3, "max": 5e-2, "distribution": "log_uniform_values"},
-            "training.max_epochs": {"value": 15},
+            "network.layer_type": {"value": "continuous"},
+            "network.num_nodes": {"value": 3},
+            "network.input.segments": {"min": 8, "max": 96, "distribution": "log_uniform_values"},
+            "network.hidden.segments": {"value": 2},
+            "network.hidden.width": {"min": 12, "max": 20, "distribution": "q_uniform", "q": 2},
+            "network.hidden.num_layers": {"values": [2, 3]},
+            "training.batch_size": {"values": [256, 1024]},
+            "training.optimizer.lr": {"min": 5e-3, "max": 3e-2, "distribution": "log_uniform_values"},
+            "training.max_epochs": {"value": 30},
         },
-        "early_terminate": {"type": "mo_asha", "min_iter": 3, "eta": 3},
+        "early_terminate": {"type": "mo_asha"},
         "budget": {"max_trials": trials, "wall_clock": WALL_CLOCK},
     }
     head = _HEAD.format(
@@ -64,10 +68,10 @@ def write_starter(picture: Path, *, out: Path | None = None) -> Path:
     return out
 
 
-def _most_parameters(height: int, width: int) -> int:
-    """Limit parameters to a third of the colours that the network draws, so that it is smaller than its picture."""
+def _most_bytes(height: int, width: int) -> int:
+    """Limit the file to a bit for each pixel that is trained on, and to no less than a small network's."""
     scale = min(1.0, MAX_SIDE / max(height, width))
-    return max(4000, int(height * scale) * int(width * scale))
+    return max(LEAST_BYTES, int(height * scale) * int(width * scale) // 8)
 
 
 def _one_line_each(head: str) -> str:

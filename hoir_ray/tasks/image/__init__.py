@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hoir_ray.spec.stored import ENLARGED
 from hoir_ray.tasks.contract import TRAINING_METRICS, Task, UpstreamProgram, deferred
 from hoir_ray.tasks.image.config import ImageConfig, ImageFacts, RenderOptions
 
@@ -16,6 +17,10 @@ TASK = Task(
     original=deferred(__name__, "data:original"),
     num_pixels=deferred(__name__, "data:num_pixels"),
     metrics=TRAINING_METRICS | {"val_loss", "val_psnr_db", "val_ssim", "bits_per_pixel"},
+    end_metrics=frozenset(ENLARGED),
+    measure_end=deferred(__name__, "enlarged:measure_end"),
+    unmeasured=deferred(__name__, "enlarged:unmeasured"),
+    warnings=deferred(__name__, "enlarged:warnings_of"),
     score=deferred(__name__, "data:score"),
     pictures=deferred(__name__, "render:pictures"),
     render_options=RenderOptions,

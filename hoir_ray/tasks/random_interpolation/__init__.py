@@ -11,6 +11,7 @@ from hoir_ray.tasks.random_interpolation.config import (
 
 # Of what is drawn coarse to fine, which only the sampler `nearest` learns.
 _DRAWN = frozenset({"val_patch_distance", "val_reconstruction_psnr_db"})
+_NOT_DRAWN = dict.fromkeys(_DRAWN, "data.sampler has to be nearest")
 
 TASK = Task(
     name="random_interpolation",
@@ -23,7 +24,7 @@ TASK = Task(
     metrics=TRAINING_METRICS | {"val_loss", "val_psnr_db"} | _DRAWN,
     score=deferred(__name__, "data:score"),
     measure=deferred(__name__, "quality:measure"),
-    unmeasured=lambda config: frozenset() if config.data.sampler == "nearest" else _DRAWN,
+    unmeasured=lambda config: {} if config.data.sampler == "nearest" else _NOT_DRAWN,
     pictures=deferred(__name__, "render:pictures"),
     render_options=RenderOptions,
     render=deferred(__name__, "render:render"),
