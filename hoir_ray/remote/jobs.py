@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -148,7 +148,7 @@ class Jobs:
                     raise WorkError(f"{error}; the sweep continues without being watched") from None
             time.sleep(POLL_S)
 
-    def _tail(self, job: SweepJob, *, skip: int) -> Iterator[str]:
+    def _tail(self, job: SweepJob, *, skip: int) -> Generator[str]:
         """The log from its character `skip` on, with an empty text after a silence.
 
         Ends with the job or with the connection.
