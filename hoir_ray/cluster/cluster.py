@@ -12,12 +12,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from hoir_ray.cluster.leftovers import remove_leftovers
 from hoir_ray.cluster.local_ray import local_ray, stop_ray
 from hoir_ray.cluster.patches import quiet_raylets
 from hoir_ray.cluster.paths import without_driver_paths
 from hoir_ray.cluster.watch import Health, remote_look
 from hoir_ray.errors import RequestError
+<<<<<<< HEAD
 from hoir_ray.machine.native_output import no_native_stderr
+=======
+from hoir_ray.machine.temporary import temporary_place
+>>>>>>> faults
 from hoir_ray.spec.schema import Resources
 
 LOOK_EVERY_S = 2.0
@@ -132,6 +137,7 @@ def _joined(address: str) -> Iterator[Health]:
             f"--address {address}: the driver of a sweep joins the cluster itself, so run this on one of its machines "
             f"with --address auto; from elsewhere: hoir submit SWEEP.yaml --address http://HEAD:8265"
         )
+    remove_leftovers(temporary_place())
     health = Health(_look_at(address))
     join = functools.partial(
         ray.init, address, logging_level=logging.CRITICAL, log_to_driver=False, job_config=without_driver_paths()

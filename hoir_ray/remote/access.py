@@ -7,24 +7,16 @@ import json
 import logging
 import os
 import platform
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hoir_ray.errors import RequestError
 from hoir_ray.machine.addresses import check_web_address
+from hoir_ray.remote.client import ANSWER_S, CHUNK, bounded_client, read_bounded
 from hoir_ray.remote.jobs import Jobs
 
-if TYPE_CHECKING:
-    from ray.job_submission import JobSubmissionClient
-
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
-ANSWER_S = 10.0  # of silence
-WHOLE_ANSWER_S = 60.0
-MAX_ANSWER_BYTES = 2**26
-_CHUNK = 2**16
 HOME_TOKEN = "~/.ray/auth_token"  # noqa: S105 - where Ray looks for one
 
 
@@ -69,7 +61,7 @@ def connect(given: str | None) -> Jobs:
     before = os.environ.get("RAY_API_SERVER_ADDRESS")
     os.environ["RAY_API_SERVER_ADDRESS"] = address
     try:
-        return Jobs(_bounded_client(address), address=address)
+        return Jobs(bounded_client(address), address=address)
     except (OSError, RuntimeError, ValueError) as error:
         raise RequestError(f"--address {address}: {str(error).splitlines()[0]}") from None
     finally:
@@ -77,37 +69,6 @@ def connect(given: str | None) -> Jobs:
             del os.environ["RAY_API_SERVER_ADDRESS"]
         else:
             os.environ["RAY_API_SERVER_ADDRESS"] = before
-
-
-def _bounded_client(address: str) -> JobSubmissionClient:
-    """Ray's client, whose answers may otherwise be of any size and never end."""
-    from ray.job_submission import JobSubmissionClient
-
-    def read(response: Any, **_: object) -> None:
-        response._content = read_bounded(response.iter_content(_CHUNK))
-
-    class Bounded(JobSubmissionClient):
-        def _do_request(self, method: str, endpoint: str, **options: Any) -> Any:
-            bounds = {"stream": True, "timeout": ANSWER_S, "allow_redirects": False, "hooks": {"response": read}}
-            return super()._do_request(method, endpoint, **{**bounds, **options})
-
-    return Bounded(address)
-
-
-def read_bounded(chunks: Iterator[bytes]) -> bytes:
-    """An answer that comes within a time and is no larger than a limit.
-
-    Raises:
-        ConnectionResetError: If it is not.
-    """
-    end, content = time.monotonic() + WHOLE_ANSWER_S, bytearray()
-    for chunk in chunks:
-        content += chunk
-        if len(content) > MAX_ANSWER_BYTES or time.monotonic() > end:
-            raise ConnectionResetError(
-                f"the answer was not complete after {WHOLE_ANSWER_S:g} s, or after {MAX_ANSWER_BYTES:,} bytes"
-            )
-    return bytes(content)
 
 
 def _quiet(name: str) -> None:
@@ -154,7 +115,7 @@ def _ask(address: str, path: str) -> dict[str, Any]:
     place = f"--address {address}"
     try:
         with _OPENER.open(request, timeout=ANSWER_S) as answer:
-            found = json.loads(read_bounded(iter(lambda: answer.read1(_CHUNK), b"")))
+            found = json.loads(read_bounded(iter(lambda: answer.read1(CHUNK), b"")))
             if not isinstance(found, dict):
                 raise ValueError("no JSON object")
             return found

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from hoir_ray.config import nearest
 from hoir_ray.errors import HoirError, RequestError, StorageError, WorkError
 from hoir_ray.machine.addresses import s3_endpoint
+from hoir_ray.remote.client import MAX_ANSWER_BYTES
 from hoir_ray.results.sweep_results import SweepResults, open_sweep
 from hoir_ray.storage import open_storage
 
@@ -28,6 +29,7 @@ LIVE = frozenset({"PENDING", "RUNNING"})
 STOPPED_EXIT_CODE = 130  # as a sweep ends that is told to stop
 POLL_S = 0.5
 RESULTS_S = 20.0  # storage itself is tried for minutes
+MAX_DIGITS = 10  # of a submission's number
 RECONNECT_S = 60.0  # for which the cluster may be out of reach while a log is followed
 
 
@@ -82,7 +84,7 @@ class Jobs:
         """List the jobs of all sweeps that this cluster remembers, the newest first."""
         with reached(self.address):
             details = self.client.list_jobs()
-        jobs = [_sweep_job(d) for d in details if (d.metadata or {}).get(SWEEP) and d.submission_id]
+            jobs = [_sweep_job(d) for d in details if (d.metadata or {}).get(SWEEP) and d.submission_id]
         return sorted(
             jobs, key=lambda job: (job.started_at or datetime.max.replace(tzinfo=UTC), job.number), reverse=True
         )
@@ -122,35 +124,44 @@ class Jobs:
         """Write the driver's log as it grows, until the job ends; through lost connections too.
 
         Raises:
-            WorkError: If the cluster stays out of reach. The sweep is not touched by that.
+            WorkError: If the cluster stays out of reach, or its log is longer than `logs` reads. The sweep is not
+                touched by that.
         """
         written, lost_since = 0, None
         while True:
             try:
-                for text in self._tail(job, skip=written):
-                    written += len(text)
-                    lost_since = None
-                    write(text)
+                with contextlib.closing(self._tail(job, skip=written)) as texts:
+                    for text in texts:
+                        if text:
+                            written += len(text)
+                            lost_since = None
+                            write(text)
+                            _refuse_longer(written, self.address)
+                        elif not (job := self.refresh(job)).is_live:
+                            return job
                 job = self.refresh(job)
                 if not job.is_live:
                     return job
             except WorkError as error:
                 lost_since = lost_since or time.monotonic()
-                if time.monotonic() - lost_since > RECONNECT_S:
+                if time.monotonic() - lost_since > RECONNECT_S or written > MAX_ANSWER_BYTES:
                     raise WorkError(f"{error}; the sweep continues without being watched") from None
             time.sleep(POLL_S)
 
-    def _tail(self, job: SweepJob, *, skip: int) -> Iterator[str]:
-        """The log from its character `skip` on; ends with the job or with the connection."""
+    def _tail(self, job: SweepJob, *, skip: int) -> Generator[str]:
+        """The log from its character `skip` on, with an empty text after a silence.
+
+        Ends with the job or with the connection.
+        """
         lines: Any = self.client.tail_job_logs(job.submission_id)
 
         async def next_text() -> str | None:
             return await anext(lines, None)
 
-        with asyncio.Runner() as runner, reached(self.address):
+        with reached(self.address), asyncio.Runner() as runner:
             try:
                 while (text := runner.run(next_text())) is not None:
-                    if skip < len(text):
+                    if not text or skip < len(text):
                         yield text[skip:]
                     skip = max(0, skip - len(text))
             finally:
@@ -230,6 +241,13 @@ def reached(address: str) -> Iterator[None]:
         raise WorkError(f"{address}: the connection was lost: {_last_line(error)}") from None
     except (RuntimeError, RayError) as error:
         raise WorkError(f"{address}: Ray did not do it: {_last_line(error)}") from None
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
+        raise WorkError(f"{address}: what it answers is not Ray's: {_last_line(error)}") from None
+
+
+def _refuse_longer(num_characters: int, address: str) -> None:
+    if num_characters > MAX_ANSWER_BYTES:
+        raise WorkError(f"{address}: the log is longer than {MAX_ANSWER_BYTES:,} characters, the most that is read")
 
 
 def _last_line(error: Exception) -> str:
@@ -244,7 +262,7 @@ def _sweep_job(details: Any) -> SweepJob:
     number = details.submission_id.removeprefix(f"hoir-{name}-")
     return SweepJob(
         sweep=name,
-        number=int(number) if number.isdigit() else 0,
+        number=int(number) if number.isdecimal() and len(number) < MAX_DIGITS else 0,
         submission_id=details.submission_id,
         state=str(details.status),
         message=details.message or "",

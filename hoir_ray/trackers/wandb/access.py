@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import base64
+import functools
 import http.client
 import json
 import logging
 import netrc
 import os
 import re
+import sys
+import tempfile
 import threading
 import time
 import urllib.error
 import urllib.request
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +25,7 @@ from urllib.parse import urlsplit
 
 from hoir_ray.errors import RequestError
 from hoir_ray.machine.addresses import check_web_address
+from hoir_ray.machine.temporary import folder_until_exit
 from hoir_ray.trackers.wandb.config import Config
 
 _REMEMBERED_S = 300.0
@@ -55,10 +60,37 @@ _lock = threading.Lock()
 _found: dict[tuple[str, str | None], tuple[float, Access]] = {}
 
 
+@functools.cache
+def scratch() -> Path:
+    """Folder of the SDK's files in this process; nothing in it is needed once a run has ended."""
+    folder = folder_until_exit("wandb")
+    for name in ("WANDB_CACHE_DIR", "WANDB_DATA_DIR"):
+        os.environ.setdefault(name, str(folder))
+    return folder
+
+
+@contextmanager
+def _temporary_files() -> Iterator[None]:
+    """Have the SDK make its temporary files in its folder: some when it is imported, the others with its service."""
+    folder, before = str(scratch()), (os.environ.get("TMPDIR"), tempfile.tempdir)
+    os.environ["TMPDIR"] = tempfile.tempdir = folder
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before[1]
+        if before[0] is None:
+            os.environ.pop("TMPDIR", None)
+        else:
+            os.environ["TMPDIR"] = before[0]
+
+
 def import_sdk() -> Any:
     """The SDK, which reads these switches from the environment alone: no reports to its makers, nothing printed."""
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     os.environ.setdefault("WANDB_SILENT", "true")
+    if "wandb" not in sys.modules:
+        with _lock, _temporary_files():
+            import wandb
     import wandb
 
     return wandb
@@ -67,7 +99,7 @@ def import_sdk() -> Any:
 def set_up_sdk() -> Any:
     """The SDK's settings for this process, in which no launcher has named the run, its project or its sweep."""
     sdk = import_sdk()
-    with _lock:
+    with _lock, _temporary_files():
         named = {name: os.environ.pop(name) for name in list(os.environ) if _LAUNCHERS.match(name)}
         try:
             return sdk.setup().settings

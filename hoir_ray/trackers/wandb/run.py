@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import shutil
 import time
@@ -14,8 +13,7 @@ from urllib.parse import unquote, urlsplit
 # Pillow would load it with the first picture, and where several threads open theirs then, some find no reader.
 from PIL import PngImagePlugin as _PngImagePlugin  # noqa: F401
 
-from hoir_ray.machine.temporary import folder_until_exit
-from hoir_ray.trackers.wandb.access import ask_for_last_step, import_sdk, set_up_sdk
+from hoir_ray.trackers.wandb.access import ask_for_last_step, import_sdk, scratch, set_up_sdk
 from hoir_ray.trackers.wandb.journal import Entry, Journal
 
 if TYPE_CHECKING:
@@ -41,7 +39,7 @@ class OpenRun:
         self._run: wandb.Run = import_sdk().init(
             **about,
             config=journal.run["config"],
-            dir=str(_scratch()),
+            dir=str(scratch()),
             mode="online",
             resume="allow",
             reinit="create_new",
@@ -117,15 +115,6 @@ class OpenRun:
 def _can_be_referred_to(address: str) -> bool:
     """The SDK lists the files of a folder, which another machine may not have."""
     return not address.startswith("file:") or Path(unquote(urlsplit(address).path)).is_dir()
-
-
-@functools.cache
-def _scratch() -> Path:
-    """The SDK's folder for this process; nothing in it is needed once a run has ended."""
-    folder = folder_until_exit("wandb")
-    for name in ("WANDB_CACHE_DIR", "WANDB_DATA_DIR"):
-        os.environ.setdefault(name, str(folder))
-    return folder
 
 
 def _settings(*, finish_timeout_s: float) -> wandb.Settings:
