@@ -18,11 +18,8 @@ from hoir_ray.cluster.patches import quiet_raylets
 from hoir_ray.cluster.paths import without_driver_paths
 from hoir_ray.cluster.watch import Health, remote_look
 from hoir_ray.errors import RequestError
-<<<<<<< HEAD
 from hoir_ray.machine.native_output import no_native_stderr
-=======
 from hoir_ray.machine.temporary import temporary_place
->>>>>>> faults
 from hoir_ray.spec.schema import Resources
 
 LOOK_EVERY_S = 2.0
