@@ -40,6 +40,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
         results.best,
         results.explain,
         results.report,
+        results.compare_codecs,
         results.dashboard,
         results.pull,
         results.sync,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hoir_ray.cli.options import AsJson, Endpoint, StorageRootPlace, SweepPlace, Where
+from hoir_ray.cli.terminal.codecs import print_comparison
+from hoir_ray.cli.terminal.console import progress
 from hoir_ray.cli.terminal.results import (
     print_best,
     print_dashboard,
@@ -89,6 +91,56 @@ def report(
         watch_report(lambda: open_sweep(sweep, endpoint_url=endpoint_url), out=out, port=port, show=print_watching)
     else:
         print_report(write_report(open_sweep(sweep, endpoint_url=endpoint_url), out))
+
+
+def compare_codecs(
+    network: Annotated[
+        str,
+        typer.Argument(
+            metavar="PACK|SWEEP",
+            help="A model pack's folder, its .hoir file, or a sweep: a name, a folder or an s3:// URI.",
+            show_default=False,
+        ),
+    ],
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[data.X=Y]...", help="The picture, where it has moved: data.image=x.jpg."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="HTML file to write, with curves and pictures.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+    endpoint_url: Endpoint = None,
+) -> None:
+    """Compare networks as files with JPEG, WebP, AVIF and JPEG 2000 of the same picture: curves, and equal bytes.
+
+    Example: hoir compare-codecs quickstart --out codecs.html
+    """
+    from hoir_ray.packs.compare import compare, files_of_pack, files_of_sweep, is_pack
+
+    if out is not None:
+        try_destination(out, source="--out")
+    if is_pack(Path(network)):
+        files, name = files_of_pack(Path(network), settings or [], say=progress), Path(network).name
+    else:
+        from hoir_ray.results.sweep_results import open_sweep
+        from hoir_ray.storage import open_storage
+        from hoir_ray.sweep.planning.plan import plan_sweep
+        from hoir_ray.tasks.localize import localize
+
+        opened = open_sweep(network, endpoint_url=endpoint_url)
+        plan, name, inputs = plan_sweep(opened.spec), opened.spec.name, opened.spec.inputs
+        where = opened.spec.storage
+        root = open_storage(where.uri, endpoint_url=endpoint_url or where.endpoint_url)
+        files = files_of_sweep(
+            opened, settings or [], config=lambda r: localize(plan.config(r.parameters), inputs, root)
+        )
+    found = compare(files, name=name, say=progress)
+    if out is not None:
+        from hoir_ray.report.comparison import write_comparison
+
+        write_comparison(found, out)
+    print_comparison(found, out=out, as_json=as_json)
 
 
 def dashboard(

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image
 from torch import Tensor
 
 from hoir_ray.machine.temporary import temporary_folder
 from hoir_ray.packs.codec.file import decode
-from hoir_ray.pictures.codecs import Encoded, codec_names, encode_within
+from hoir_ray.pictures.codecs import Encoded, codec_names, decoded, encode_within
 from hoir_ray.pictures.quality import psnr_db
 from hoir_ray.pictures.save import contact_sheet, save_picture
 from hoir_ray.storage import Storage
@@ -67,7 +64,7 @@ def beside_codecs(
     usable = [name for name in codecs if name in codec_names()]
     found = {name: encode_within(original, codec=name, max_bytes=len(content)) for name in usable}
     whole = original.float() / 255
-    shown = [whole, drawn, *(_decoded(e) for e in found.values() if e is not None)]
+    shown = [whole, drawn, *(decoded(e.content).float() / 255 for e in found.values() if e is not None)]
     return Beside(
         size_bytes=len(content),
         psnr_db=psnr_db(drawn, whole),
@@ -85,8 +82,3 @@ def publish_sheet(found: Beside, storage: Storage) -> None:
     with temporary_folder("beside") as folder:
         save_picture(found.sheet, folder / SHEET)
         storage.put_file(SHEET, folder / SHEET)
-
-
-def _decoded(encoded: Encoded) -> Tensor:
-    with Image.open(io.BytesIO(encoded.content)) as picture:
-        return torch.from_numpy(np.array(picture.convert("RGB"))).float() / 255

@@ -19,7 +19,7 @@ def measure(pack: Pack, settings: Sequence[str]) -> dict[str, float]:
         RequestError: If a setting is not about data, or the pack does not know its data.
         DataError: If the data cannot be loaded.
     """
-    config = _config_on(pack, settings)
+    config = config_on(pack, settings)
     data = pack.task.data(config)
     prediction, target = predict(pack.network, data.val)
     return {
@@ -36,11 +36,16 @@ def data_of(pack: Pack, settings: Sequence[str]) -> TaskData:
         RequestError: If a setting is not about data, or the pack does not know its data.
         DataError: If the data cannot be loaded.
     """
-    data: TaskData = pack.task.data(_config_on(pack, settings))
+    data: TaskData = pack.task.data(config_on(pack, settings))
     return data
 
 
-def _config_on(pack: Pack, settings: Sequence[str]) -> TaskConfig:
+def config_on(pack: Pack, settings: Sequence[str]) -> TaskConfig:
+    """A pack's config, on its own data or on other data given as `data.x=y`.
+
+    Raises:
+        RequestError: If a setting is not about data, or the pack does not know its data.
+    """
     for text in settings:
         if not text.startswith("data."):
             raise RequestError(f"'{text}': only the data can be another, such as data.image=photo.jpg")

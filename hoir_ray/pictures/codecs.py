@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import Tensor
 from hoir_ray.pictures.quality import psnr_db
 
 Encode = Callable[[Image.Image, int], list[bytes]]
+QUALITIES = (0, 2, 4, 7, 11, 16, 22, 30, 40, 52, 66, 80, 92)  # closer together where files are small
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,29 +63,69 @@ _ENCODERS: dict[str, tuple[str, Encode]] = {
 }
 
 
+def all_codecs() -> list[str]:
+    """The codecs that are known here, whether or not this machine's Pillow has them."""
+    return list(_ENCODERS)
+
+
 def codec_names() -> list[str]:
     """The codecs that this machine's Pillow was built with."""
     return [name for name, (feature, _) in _ENCODERS.items() if features.check(feature)]
 
 
+class CodecFiles:
+    """Files of one picture by one codec, each of them encoded and measured once."""
+
+    def __init__(self, picture: UInt8[Tensor, "height width 3"], *, codec: str) -> None:
+        self._picture, (_, self._encode) = picture, _ENCODERS[codec]
+        self._files: dict[int, list[bytes]] = {}
+        self._measured: dict[bytes, Encoded] = {}
+
+    def curve(self, *, max_bytes: int, min_psnr_db: float) -> list[Encoded]:
+        """Files of rising quality, until one is larger than `max_bytes` and better than `min_psnr_db`, it included.
+
+        Those that a smaller one is as good as are left out.
+        """
+        found: list[Encoded] = []
+        for quality in QUALITIES:
+            best = max(map(self._measure, self._of(quality)), key=lambda e: e.psnr_db)
+            found.append(best)
+            if len(best.content) > max_bytes and best.psnr_db > min_psnr_db:
+                break
+        found.sort(key=lambda e: (len(e.content), -e.psnr_db))
+        return [e for number, e in enumerate(found) if all(e.psnr_db > other.psnr_db for other in found[:number])]
+
+    def within(self, max_bytes: int) -> Encoded | None:
+        """The file of the highest quality that has at most `max_bytes`; None where even the lowest has more."""
+        low, high, best = 0, 100, None
+        while low <= high:
+            quality = (low + high) // 2
+            fitting = [content for content in self._of(quality) if len(content) <= max_bytes]
+            if fitting:
+                best = max([*map(self._measure, fitting), *([best] if best else [])], key=lambda e: e.psnr_db)
+                low = quality + 1
+            else:
+                high = quality - 1
+        return best
+
+    def _of(self, quality: int) -> list[bytes]:
+        if quality not in self._files:
+            self._files[quality] = self._encode(Image.fromarray(self._picture.numpy()), quality)
+        return self._files[quality]
+
+    def _measure(self, content: bytes) -> Encoded:
+        if content not in self._measured:
+            quality = psnr_db(decoded(content).float() / 255, self._picture.float() / 255)
+            self._measured[content] = Encoded(content=content, psnr_db=quality)
+        return self._measured[content]
+
+
 def encode_within(picture: UInt8[Tensor, "height width 3"], *, codec: str, max_bytes: int) -> Encoded | None:
     """The picture at the highest quality that stays within `max_bytes`; None where even the lowest does not."""
-    _, encode = _ENCODERS[codec]
-    image = Image.fromarray(picture.numpy())
-    low, high, best = 0, 100, None
-    while low <= high:
-        quality = (low + high) // 2
-        fitting = [content for content in encode(image, quality) if len(content) <= max_bytes]
-        if fitting:
-            best = max([*_rated(fitting, picture), *([best] if best else [])], key=lambda e: e.psnr_db)
-            low = quality + 1
-        else:
-            high = quality - 1
-    return best
+    return CodecFiles(picture, codec=codec).within(max_bytes)
 
 
-def _rated(contents: list[bytes], picture: Tensor) -> Iterator[Encoded]:
-    for content in contents:
-        with Image.open(io.BytesIO(content)) as decoded:
-            shown = torch.from_numpy(np.array(decoded.convert("RGB")))
-        yield Encoded(content=content, psnr_db=psnr_db(shown.float() / 255, picture.float() / 255))
+def decoded(content: bytes) -> UInt8[Tensor, "height width 3"]:
+    """The picture in a file that one of the codecs has written."""
+    with Image.open(io.BytesIO(content)) as picture:
+        return torch.from_numpy(np.array(picture.convert("RGB")))

@@ -17,7 +17,7 @@ from hoir_ray import __version__, wording
 from hoir_ray.errors import StorageError
 from hoir_ray.machine.files import replacing
 from hoir_ray.report.chart import Chart, counted, searched, seconds_between, shown, value_of
-from hoir_ray.report.charts import CHARTS, front
+from hoir_ray.report.charts import CHARTS, codecs, front
 from hoir_ray.report.cost import Cost, cost_of
 from hoir_ray.report.pictures import GALLERY_SIZE, Album, collect
 from hoir_ray.results.ranking import broken_constraint
@@ -51,23 +51,14 @@ def build_report(sweep: SweepResults, *, version: str | None = None) -> str:
     Args:
         version: Of what is shown, for a page that is kept fresh by `watch`; None for a file that stands alone.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("hoir_ray.report", "template"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    charts = {name: draw(sweep) for name, draw in CHARTS.items()}
+    charts = {name: draw(sweep) for name, draw in CHARTS.items()} | codecs.draw(sweep)
     leaders = sweep.leaderboard()
     gallery = _gallery_order(sweep, leaders)
     finished = [r for r in sweep.records if r.state == "FINISHED"]
     drawn = {r.trial: r for r in [*gallery, *front.members(sweep), *leaders, *finished]}
     album = collect(sweep.storage, list(drawn.values()), task=sweep.spec.task)
     broken = [(r.trial, broken_constraint(r, sweep.spec)) for r in finished]
-    page = environment.get_template("report.html")
+    page = page_template("report.html")
     return page.render(
         sweep=sweep,
         spec=sweep.spec,
@@ -86,12 +77,26 @@ def build_report(sweep: SweepResults, *, version: str | None = None) -> str:
         cost=list(_cost_rows(cost_of(sweep.records, resources=sweep.spec.resources))),
         space=list(_space(sweep)),
         data=_embedded(charts, album, {r.trial: _caption(sweep, r) for r in sweep.records}),
-        plotly=_plotly(),
-        style=_part("style.css"),
-        script=_part("report.js"),
+        plotly=plotly_script(),
+        style=part("style.css"),
+        script=part("report.js"),
         program=f"hoir_ray {__version__}",
         version=version,
     )
+
+
+def page_template(name: str) -> Any:
+    """A page of the folder `template`, in which all that is filled in is shown as text."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("hoir_ray.report", "template"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(name)
 
 
 def _gallery_order(sweep: SweepResults, leaders: Sequence[TrialRecord]) -> list[TrialRecord]:
@@ -233,18 +238,23 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _embedded(charts: dict[str, Chart], album: Album, captions: dict[str, str]) -> str:
-    """Serialize the script's data as JSON in which no `<` can end the element that holds it."""
+    """The data of the page's script."""
     data = {
         "figures": {name: c.figure for name, c in charts.items() if c.figure is not None},
         "pictures": album.shown,
         "files": album.files,
         "captions": captions,
     }
+    return serialized(data)
+
+
+def serialized(data: dict[str, Any]) -> str:
+    """Data as JSON in which no `<` can end the element that holds it."""
     return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
 @cache
-def _plotly() -> str:
+def plotly_script() -> str:
     """Plotly's script, compressed and as text; the page unpacks it, which makes the file three megabytes smaller.
 
     Only the first of the kinds of charts in its list is registered: bars, to which scatter is always added. Setting up
@@ -255,5 +265,6 @@ def _plotly() -> str:
     return base64.b64encode(gzip.compress(content, 9, mtime=0)).decode()
 
 
-def _part(name: str) -> str:
+def part(name: str) -> str:
+    """The text of a file of the folder `template`."""
     return files("hoir_ray.report").joinpath("template", name).read_text(encoding="utf-8")

@@ -11,6 +11,8 @@ from hoir_ray.results.record import TrialRecord
 from hoir_ray.spec.metric import MetricSpec
 from hoir_ray.spec.schema import SweepSpec
 
+_STORED = (MetricSpec(name="stored_psnr_db", goal="maximize"), MetricSpec(name="stored_bytes"))
+
 
 def pareto_front(leaders: Sequence[TrialRecord], *, metrics: Sequence[MetricSpec]) -> list[TrialRecord]:
     """Select the trials of `leaders` that no other one dominates, best first."""
@@ -21,6 +23,11 @@ def pareto_front(leaders: Sequence[TrialRecord], *, metrics: Sequence[MetricSpec
         if not any(beats(other, losses) for other, _ in front):
             front.append((losses, record))
     return [record for _, record in front]
+
+
+def stored_front(leaders: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """The trials of `leaders` whose stored form no other one beats in decibels and in bytes, from small to large."""
+    return pareto_front(leaders, metrics=_STORED)[::-1]
 
 
 def losses_of(record: TrialRecord, *, metrics: Sequence[MetricSpec]) -> tuple[float, ...]:

@@ -21,6 +21,9 @@ BEST = "best.json"
 TABLE = "trials.parquet"
 
 
+CODECS = "codecs.json"  # curves of other codecs for the sweep's picture, where its networks are kept as files
+
+
 def table_rows(records: Iterable[TrialRecord]) -> list[dict[str, Any]]:
     """One flat row per trial: what it is, its parameters by path, and its best epoch's metrics."""
     return [

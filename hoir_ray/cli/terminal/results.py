@@ -110,6 +110,7 @@ def print_beside(opened: SweepResults, plan: Plan) -> None:
     if not leaders or leaders[0].model is None or "stored_bytes" not in metrics_of(leaders[0]):
         return
     from hoir_ray.packs.beside import SHEET, beside_codecs, publish_sheet
+    from hoir_ray.packs.compare import publish_curves
 
     best = leaders[0]
     try:
@@ -118,6 +119,7 @@ def print_beside(opened: SweepResults, plan: Plan) -> None:
         if found is None:
             return
         publish_sheet(found, opened.storage)
+        publish_curves(opened, task=plan.task, config=plan.config(best.parameters))
     except HoirError as error:  # the picture may be elsewhere by now; the sweep is what counts
         warn([f"no comparison with other codecs: {error}"])
         return
