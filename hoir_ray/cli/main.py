@@ -11,8 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hoir_ray.cli import machine, packs, remote, results, sweeps
-from hoir_ray.cli.serve import serve
+from hoir_ray.cli import machine, packs, remote, results, storage, sweeps
 from hoir_ray.cli.terminal.console import WarningLines, fail, fail_at_a_limit, fail_unexpectedly, print_version
 from hoir_ray.errors import HoirError
 from hoir_ray.machine.interrupt import end_process
@@ -35,7 +34,6 @@ app = typer.Typer(
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Sweeps": (sweeps.init, sweeps.sweep, sweeps.validate, sweeps.learn),
     "Results": (
-        results.sweeps,
         results.trials,
         results.best,
         results.explain,
@@ -44,8 +42,8 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
         results.dashboard,
         results.pull,
         results.sync,
-        serve,
     ),
+    "Storage": (storage.sweeps, storage.serve, storage.compare, storage.copy, storage.remove),
     "Model packs": (packs.train, packs.render, packs.evaluate, packs.pack, packs.import_checkpoint, packs.export),
     "Clusters": (remote.submit, remote.status, remote.logs, remote.stop, remote.list_sweeps),
     "This machine": (machine.tasks, machine.doctor),

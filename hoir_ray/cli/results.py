@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from hoir_ray.cli.options import AsJson, Endpoint, StorageRootPlace, SweepPlace, Where
+from hoir_ray.cli.options import AsJson, Endpoint, SweepPlace, Where
 from hoir_ray.cli.terminal.codecs import print_comparison
 from hoir_ray.cli.terminal.console import progress
 from hoir_ray.cli.terminal.results import (
@@ -20,21 +20,7 @@ from hoir_ray.cli.terminal.results import (
     print_trials,
     print_watching,
 )
-from hoir_ray.cli.terminal.sweeps import print_sweeps
 from hoir_ray.machine.files import try_destination
-
-if TYPE_CHECKING:
-    pass
-
-
-def sweeps(storage: StorageRootPlace = "hoir-runs", as_json: AsJson = False, endpoint_url: Endpoint = None) -> None:
-    """List the sweeps in a folder or bucket: state, trials, best, size, who ran them and when.
-
-    Example: hoir sweeps s3://bucket/sweeps
-    """
-    from hoir_ray.results.storage_root import list_sweeps
-
-    print_sweeps(list_sweeps(storage, endpoint_url=endpoint_url), storage=storage, as_json=as_json)
 
 
 def trials(sweep: SweepPlace, where: Where = None, as_json: AsJson = False, endpoint_url: Endpoint = None) -> None:

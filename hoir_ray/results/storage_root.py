@@ -119,10 +119,8 @@ class StorageRoot:
             RequestError: If there is none, naming the nearest, or its spec is not one.
             StorageError: If it cannot be read.
         """
-        known = None
-        if name not in ("", ".", "..") and not {"/", "\\", "\0"} & set(name):  # or it would lead out of the root
-            storage = self.storage.child(name)
-            known = self._read(name, storage, storage.list())
+        storage = self.storage.child(name)
+        known = self._read(name, storage, storage.list())
         if known is None:
             raise RequestError(f"{self.storage.uri} has no sweep '{name}'.{nearest(name, self.storage.folders())}")
         if isinstance(known.results, HoirError):

@@ -91,8 +91,8 @@ def test_what_is_not_there_is_a_line(pages: Served) -> None:
     for path, words in {
         "/sweeps/mad": "Did you mean 'made'?",
         "/sweeps/..%2f..": "",
-        "/sweeps/%2e%2e": "has no sweep '..'",
-        "/sweeps/%00": "has no sweep",
+        "/sweeps/%2e%2e": "must not be empty, '.' or '..'",
+        "/sweeps/%00": "control characters",
         "/sweeps/made/trials/t0009": "no trial 't0009'",
         "/sweeps/made/trials/t0001/pack.zip": "is not there any more",
         "/static/..%2fapp.py": "",

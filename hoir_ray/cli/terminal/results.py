@@ -179,11 +179,6 @@ def print_watching(address: str) -> None:
     errors.print(f"the report is at {address} and follows the sweep; Ctrl-C ends it")
 
 
-def print_serving(address: str, *, needs_token: bool) -> None:
-    brings = ", asked for with ?token= and the token" if needs_token else ""
-    errors.print(f"the sweeps are at {address}{brings}; Ctrl-C ends it")
-
-
 def print_dashboard(address: str) -> None:
     errors.print(f"Optuna's dashboard is at {address} and shows the sweep as it was just now; Ctrl-C ends it")
 
