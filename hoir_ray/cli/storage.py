@@ -115,7 +115,8 @@ def remove(
     if not yes:
         print_to_remove(storage.uri, objects)
         if not sys.stdin.isatty():
-            raise RequestError(f"nobody can be asked here; {shlex.join(['hoir', 'remove', sweep, '--yes'])} does not ask")
+            command = shlex.join(["hoir", "remove", sweep, "--yes"])
+            raise RequestError(f"nobody can be asked here; {command} does not ask")
         if not typer.confirm("Remove it?", err=True):
             raise typer.Exit(1)
     remove_sweep(storage, owner=user_and_host())
