@@ -17,7 +17,7 @@ README = (ROOT / "README.md").read_text()
 
 
 def test_every_command_is_in_the_readme(hoir):
-    commands = re.findall(r"^│ (\w+) ", hoir("--help").out, re.MULTILINE)
+    commands = re.findall(r"^│ (\w[\w-]*) ", hoir("--help").out, re.MULTILINE)
     assert len(commands) > 9
     for command in commands:
         assert f"hoir {command}" in README, command

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -123,13 +123,14 @@ def compare(files: Iterable[File], *, name: str, say: Say = lambda text: None) -
     ours = tuple(_point(drawn, original, num_bytes=len(f.content), label=f.label) for f, drawn in pairs)
     encoders = {codec: CodecFiles(original, codec=codec) for codec in codec_names()}
     say(f"encoding as {', '.join(encoders)}")
+    equal = [{c: e.within(point.size_bytes) for c, e in encoders.items()} for point in ours]
     curves = _curves(
         encoders,
         original,
         num_bytes=max(p.size_bytes for p in ours),
         best_psnr_db=max(p.psnr_db for p in ours),
+        also=equal,
     )
-    equal = [{c: e.within(point.size_bytes) for c, e in encoders.items()} for point in ours]
     data: Any = config.model_dump()["data"]
     return Comparison(
         name=name,
@@ -171,12 +172,25 @@ def publish_curves(sweep: SweepResults, *, task: Task[Any], config: TaskConfig) 
     sweep.storage.put(CODECS, curves.model_dump_json().encode())
 
 
-def _curves(encoders: dict[str, CodecFiles], original: Tensor, *, num_bytes: int, best_psnr_db: float) -> CodecCurves:
-    """The codecs' curves as far as those of the networks, to `num_bytes` and `best_psnr_db`, and a little further."""
-    points = {
-        codec: tuple(_of(e, original) for e in files.curve(max_bytes=FURTHER * num_bytes, min_psnr_db=best_psnr_db))
+def _curves(
+    encoders: Mapping[str, CodecFiles],
+    original: Tensor,
+    *,
+    num_bytes: int,
+    best_psnr_db: float,
+    also: Sequence[Mapping[str, Encoded | None]] = (),
+) -> CodecCurves:
+    """The codecs' curves as far as those of the networks, to `num_bytes` and `best_psnr_db`, and a little further.
+
+    Args:
+        also: Further files of the picture, by the codec's name.
+    """
+    limits: dict[str, Any] = {"max_bytes": FURTHER * num_bytes, "min_psnr_db": best_psnr_db}
+    found = {
+        codec: files.curve(**limits, also=[e for each in also if (e := each[codec]) is not None])
         for codec, files in encoders.items()
     }
+    points = {codec: tuple(_of(e, original) for e in curve) for codec, curve in found.items()}
     return CodecCurves(height=original.shape[0], width=original.shape[1], codecs=points)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ from torch import Tensor
 from hoir_ray.pictures.quality import psnr_db
 
 Encode = Callable[[Image.Image, int], list[bytes]]
-QUALITIES = (0, 2, 4, 7, 11, 16, 22, 30, 40, 52, 66, 80, 92)  # closer together where files are small
+QUALITIES = (0, 2, 4, 7, 11, 16, 22, 28, 34, 40, 46, 52, 59, 66, 74, 82, 92)  # closer together where files are small
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,16 +77,20 @@ class CodecFiles:
     """Files of one picture by one codec, each of them encoded and measured once."""
 
     def __init__(self, picture: UInt8[Tensor, "height width 3"], *, codec: str) -> None:
-        self._picture, (_, self._encode) = picture, _ENCODERS[codec]
+        self._image, (_, self._encode) = Image.fromarray(picture.numpy()), _ENCODERS[codec]
+        self._true = picture.float() / 255
         self._files: dict[int, list[bytes]] = {}
         self._measured: dict[bytes, Encoded] = {}
 
-    def curve(self, *, max_bytes: int, min_psnr_db: float) -> list[Encoded]:
+    def curve(self, *, max_bytes: int, min_psnr_db: float, also: Iterable[Encoded] = ()) -> list[Encoded]:
         """Files of rising quality, until one is larger than `max_bytes` and better than `min_psnr_db`, it included.
 
         Those that a smaller one is as good as are left out.
+
+        Args:
+            also: Further files of the picture.
         """
-        found: list[Encoded] = []
+        found = list(also)
         for quality in QUALITIES:
             best = max(map(self._measure, self._of(quality)), key=lambda e: e.psnr_db)
             found.append(best)
@@ -110,12 +114,12 @@ class CodecFiles:
 
     def _of(self, quality: int) -> list[bytes]:
         if quality not in self._files:
-            self._files[quality] = self._encode(Image.fromarray(self._picture.numpy()), quality)
+            self._files[quality] = self._encode(self._image, quality)
         return self._files[quality]
 
     def _measure(self, content: bytes) -> Encoded:
         if content not in self._measured:
-            quality = psnr_db(decoded(content).float() / 255, self._picture.float() / 255)
+            quality = psnr_db(decoded(content).float() / 255, self._true)
             self._measured[content] = Encoded(content=content, psnr_db=quality)
         return self._measured[content]
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float, UInt8
-from torch import Tensor
 
 from hoir_ray.config import Config
+
+if TYPE_CHECKING:  # the report, which draws the curves, loads no torch
+    from torch import Tensor
 
 Values = Float[np.ndarray, " n"]
 
