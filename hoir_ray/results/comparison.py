@@ -124,9 +124,7 @@ def _best(records: Sequence[TrialRecord], metric: MetricSpec) -> TrialRecord | N
     return best
 
 
-def _after(
-    sweep: SweepResults, finished: Sequence[TrialRecord], metric: MetricSpec, share: float
-) -> float | None:
+def _after(sweep: SweepResults, finished: Sequence[TrialRecord], metric: MetricSpec, share: float) -> float | None:
     searched = [r.number for r in sweep.records if not r.is_replicate]
     last = sorted(searched)[max(0, round(len(searched) * share) - 1)] if searched else 0
     best = _best([r for r in finished if r.number <= last], metric)

@@ -63,9 +63,7 @@ def print_compared(comparison: Comparison, *, as_json: bool) -> None:
 
     metrics = comparison.metrics
     if as_json:
-        print_json(
-            {"sweeps": [c.as_dict(metrics) for c in comparison.sweeps], "settings": dict(comparison.settings)}
-        )
+        print_json({"sweeps": [c.as_dict(metrics) for c in comparison.sweeps], "settings": dict(comparison.settings)})
         return
     rows: list[Sequence[str | Text]] = []
     for each in comparison.sweeps:
