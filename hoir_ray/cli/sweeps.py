@@ -26,7 +26,7 @@ from hoir_ray.cli.terminal.console import fail, progress, warn
 from hoir_ray.cli.terminal.plan import print_plan, print_portfolio, print_started
 from hoir_ray.cli.terminal.results import print_beside, print_outcome
 from hoir_ray.errors import RequestError, StorageError
-from hoir_ray.machine.files import reason, replacing
+from hoir_ray.machine.files import reason, replacing, try_destination
 
 if TYPE_CHECKING:
     from hoir_ray.results.sweep_results import SweepResults
@@ -145,6 +145,7 @@ def learn(
     from hoir_ray.spec.space import build_space
     from hoir_ray.tasks import load_task
 
+    try_destination(out, source="--out")
     opened = [open_sweep(s, endpoint_url=endpoint_url) for s in sweeps]
     sources = [SourceSweep(o, build_space(o.spec, load_task(o.spec.task).config)) for o in opened]
     portfolio = learn_portfolio(sources, count=count)

@@ -30,13 +30,16 @@ def open_regular(path: Path, *, max_bytes: int | None = None) -> Iterator[io.Buf
     Raises:
         OSError: As `open` does, EINVAL for what is no regular file, EFBIG for one that holds more.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise (_no_file(path) if error.errno == errno.ENXIO else error) from None  # a socket
     with os.fdopen(descriptor, "rb") as file:
         found = os.fstat(descriptor)
         if stat.S_ISDIR(found.st_mode):
             raise IsADirectoryError(errno.EISDIR, "is a folder", str(path))
         if not stat.S_ISREG(found.st_mode):
-            raise OSError(errno.EINVAL, "is a pipe or a device, not a regular file", str(path))
+            raise _no_file(path)
         if max_bytes is not None and found.st_size > max_bytes:
             raise OSError(errno.EFBIG, f"holds {found.st_size:,} bytes, of {max_bytes:,} that it may have", str(path))
         yield file
@@ -49,6 +52,28 @@ def read_regular(path: Path, *, max_bytes: int) -> bytes:
 
 
 @contextlib.contextmanager
+def append_regular(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file to write at its end, new or regular: no pipe or device, nor a link that would lead elsewhere.
+
+    Raises:
+        OSError: As `open` does, EINVAL for what is no regular file, ELOOP for a link.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags, 0o666)
+    except OSError as error:
+        raise (_no_file(path) if error.errno == errno.ENXIO else error) from None  # nobody reads the pipe
+    with os.fdopen(descriptor, "ab") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise _no_file(path)
+        yield file
+
+
+def _no_file(path: Path) -> OSError:
+    return OSError(errno.EINVAL, "is a pipe, a socket or a device, not a regular file", str(path))
+
+
+@contextlib.contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """A file that takes the place of `path` when the block ends well, and leaves no trace when it does not."""
     with replacing_path(path) as temporary, temporary.open("xb") as file:
@@ -58,6 +83,8 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 @contextlib.contextmanager
 def replacing_path(path: Path) -> Iterator[Path]:
     """Replace a file as `replacing` does, for a writer that opens files itself: yields the path, of the same suffix."""
+    if path.is_block_device() or path.is_char_device():  # which the whole system would miss, such as /dev/null
+        raise _no_file(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f"{UNFINISHED}{uuid.uuid4().hex}{path.suffix}"
     try:
@@ -87,6 +114,8 @@ def try_destination(path: Path, *, is_folder: bool = False, source: str) -> None
             path.lstat()
         if path.is_dir() and not is_folder:
             raise RequestError(f"{source} {path}: is a folder; name a file in it")
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise RequestError(f"{source} {path}: is a pipe, a socket or a device; name a file")
         if is_folder and path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise RequestError(f"{source} {path}: exists and is not an empty folder; choose another")
         names = [name for name in path.absolute().parts if len(os.fsencode(name)) > 255]

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from hoir_ray import wording
 from hoir_ray.errors import RequestError
+from hoir_ray.machine.files import read_regular
 from hoir_ray.packs.export.html import page_of
 from hoir_ray.packs.load import load as load_pack
-from hoir_ray.packs.pack import PREVIEW, Pack
+from hoir_ray.packs.pack import MAX_BYTES, PREVIEW, Pack
 from hoir_ray.packs.render import read_options
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Representation(nn.Module):
 
     def _repr_png_(self) -> bytes:
         if self.pack.folder.is_dir():
-            return (self.pack.folder / PREVIEW).read_bytes()
+            return read_regular(self.pack.folder / PREVIEW, max_bytes=MAX_BYTES[PREVIEW])
         drawn = io.BytesIO()  # one file has no preview
         self.render().save(drawn, format="PNG")
         return drawn.getvalue()

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
 
 from hoir_ray.errors import PackError
+from hoir_ray.machine.files import open_regular
 from hoir_ray.training.checkpoints import refuse_address
 
+MAX_BYTES = 2**32
 _MAX_VALUES = 10_000
 
 
@@ -41,27 +44,36 @@ def read_foreign(path: Path) -> dict[str, Any]:
     """
     refuse_address(path)
     try:
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-            # torch stores without compression, so that memory is bounded by the file's own size.
-            if any(e.compress_type != zipfile.ZIP_STORED for e in entries):
-                raise PackError(f"{path}: its parts are compressed, which torch.save never does")
-            if sum(e.file_size for e in entries) > path.stat().st_size:
-                raise PackError(f"{path}: its parts are larger than the file itself")
-            broken = archive.testzip()
-        if broken is not None:
-            raise PackError(f"{path}: damaged in '{broken}'")
-        named: list[Any] = [(Inert, name) for name in torch.serialization.get_unsafe_globals_in_checkpoint(path)]
-        with torch.serialization.safe_globals(named):
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        with open_regular(path, max_bytes=MAX_BYTES) as file:
+            checkpoint = _load(file, path)
     except PackError:
         raise
+    except OSError as error:
+        raise PackError(f"{path}: cannot be read: {error.strerror or error}") from error
     except Exception as error:  # archive, pickle and tensor readers each raise their own kinds
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise PackError(f"{path}: not a readable checkpoint ({reason})") from error
     if not isinstance(checkpoint, dict):
         raise PackError(f"{path}: not a checkpoint, got a {type(checkpoint).__name__}")
     return checkpoint
+
+
+def _load(file: BinaryIO, path: Path) -> Any:
+    with zipfile.ZipFile(file) as archive:
+        entries = archive.infolist()
+        # torch stores without compression, so that memory is bounded by the file's own size.
+        if any(e.compress_type != zipfile.ZIP_STORED for e in entries):
+            raise PackError(f"{path}: its parts are compressed, which torch.save never does")
+        if sum(e.file_size for e in entries) > file.seek(0, os.SEEK_END):
+            raise PackError(f"{path}: its parts are larger than the file itself")
+        broken = archive.testzip()
+    if broken is not None:
+        raise PackError(f"{path}: damaged in '{broken}'")
+    file.seek(0)
+    named: list[Any] = [(Inert, name) for name in torch.serialization.get_unsafe_globals_in_checkpoint(file)]
+    file.seek(0)
+    with torch.serialization.safe_globals(named):
+        return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def weights(checkpoint: dict[str, Any], path: Path) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hoir_ray.errors import PackError
+from hoir_ray.machine.files import open_regular
 from hoir_ray.packs.codec import container
 from hoir_ray.packs.codec.file import decode
 from hoir_ray.packs.pack import Pack, load_pack
@@ -19,7 +20,7 @@ def load(path: Path) -> Pack:
     if not path.is_file():
         return load_pack(path)
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             content = file.read(container.MAX_BYTES + 1)
     except OSError as error:
         raise PackError(f"{path}: unreadable: {error.strerror or error}") from error

@@ -30,7 +30,7 @@ C = TypeVar("C", bound=Config)
 FORMAT = 1
 WEIGHTS, CONFIG, METRICS, PREVIEW = "model.safetensors", "config.json", "metrics.json", "preview.png"
 FILES = (WEIGHTS, CONFIG, METRICS, PREVIEW)
-_MAX_BYTES = {MANIFEST: 65_536, WEIGHTS: 2**30, CONFIG: 2**28, METRICS: 2**20, PREVIEW: 2**28}
+MAX_BYTES = {MANIFEST: 65_536, WEIGHTS: 2**30, CONFIG: 2**28, METRICS: 2**20, PREVIEW: 2**28}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +129,7 @@ def _read(folder: Path) -> dict[str, bytes]:
     if not folder.is_dir():
         raise PackError(f"{folder}: no such model pack")
     path = folder / MANIFEST
-    manifest = _read_file(path, max_bytes=_MAX_BYTES[MANIFEST])
+    manifest = _read_file(path, max_bytes=MAX_BYTES[MANIFEST])
     _check_format(_from_json(manifest, path), path)
     entries = read_manifest(manifest, where=str(path))
     # Names other than the pack's own are refused, so that no manifest can point outside its folder.
@@ -138,8 +138,8 @@ def _read(folder: Path) -> dict[str, bytes]:
     files = {}
     for name in FILES:
         entry = entries[name]
-        if entry.size_bytes > _MAX_BYTES[name]:
-            raise PackError(f"{path}: '{name}' may have {_MAX_BYTES[name]:,} bytes, got {entry.size_bytes:,}")
+        if entry.size_bytes > MAX_BYTES[name]:
+            raise PackError(f"{path}: '{name}' may have {MAX_BYTES[name]:,} bytes, got {entry.size_bytes:,}")
         files[name] = _read_file(folder / name, max_bytes=entry.size_bytes)
         entry.check(Entry.of(files[name]), where=str(folder / name))
     return files

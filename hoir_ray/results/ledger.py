@@ -13,12 +13,13 @@ from pydantic import ValidationError
 from hoir_ray import __version__
 from hoir_ray.errors import RequestError, StorageError
 from hoir_ray.results.record import TrialRecord, progress
-from hoir_ray.storage import BackgroundUploader, MissingObjectError, Storage
+from hoir_ray.storage import BackgroundUploader, MissingObjectError, Storage, UnreadableObjectError
 
 LEDGER = "ledger"
 
 
 ATTEMPTS = 3
+MAX_RECORD_BYTES = 2**26
 SNAPSHOT = f"{LEDGER}/snapshot.jsonl"
 
 
@@ -128,7 +129,14 @@ class Ledger:
         sizes = {o.key: o.size_bytes for o in self._storage.list(LEDGER)}
         records, settled = self._load_snapshot() if SNAPSHOT in sizes else ({}, {})
         keys = [key for key, size in sizes.items() if is_record(key) and settled.get(key) != size]
-        problems: dict[str, RecordError] = {}
+        problems = {
+            key: RecordError(
+                f"{self._storage.uri}/{key}: has {sizes[key]:,} bytes, of {MAX_RECORD_BYTES:,} it may have"
+            )
+            for key in keys
+            if sizes[key] > MAX_RECORD_BYTES
+        }
+        keys = [key for key in keys if key not in problems]
         with ThreadPoolExecutor(num_readers) as pool:
             for key, record in zip(keys, pool.map(self._read, keys), strict=True):
                 if isinstance(record, RecordError):
@@ -153,10 +161,10 @@ class Ledger:
         records, sizes = {}, {}
         try:
             lines = self._storage.get(SNAPSHOT).splitlines()
-        except MissingObjectError:
+        except (MissingObjectError, UnreadableObjectError):  # the objects hold everything
             return {}, {}
         for line in lines:
-            with contextlib.suppress(ValidationError):  # the objects hold everything
+            with contextlib.suppress(ValidationError):
                 record = TrialRecord.model_validate_json(line)
                 records[key_of(record)] = record
                 if record.ended:
@@ -168,6 +176,8 @@ class Ledger:
             record = parse_record(self._storage.get(key), name=f"{self._storage.uri}/{key}")
         except MissingObjectError:  # deleted since it was listed
             return None
+        except UnreadableObjectError as error:
+            return RecordError(str(error))
         except RecordError as error:
             return error
         if key_of(record) != key or record.trial != trial_name(record.number):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hoir_ray.machine.addresses import check_bucket_uri, check_web_address, s3_endpoint
 from hoir_ray.storage.check import check_storage
-from hoir_ray.storage.contract import MissingObjectError, StoredObject
+from hoir_ray.storage.contract import MissingObjectError, StoredObject, UnreadableObjectError
 from hoir_ray.storage.keys import check_folder
 from hoir_ray.storage.local import LocalBackend
 from hoir_ray.storage.lock import Lease, Lock, LockedError, acquire_lock, read_lease
@@ -21,6 +21,7 @@ __all__ = [
     "MissingObjectError",
     "Storage",
     "StoredObject",
+    "UnreadableObjectError",
     "acquire_lock",
     "check_storage",
     "open_storage",

@@ -17,6 +17,10 @@ class MissingObjectError(StorageError):
     """There is no object under this key."""
 
 
+class UnreadableObjectError(StorageError):
+    """What is under this key is no object: a pipe or a device, or larger than what is read into memory."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class StoredObject:
     """One object as a listing shows it; `etag` is None where the backend would have to read the object to know."""

@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hoir_ray.errors import StorageError
-from hoir_ray.machine.files import RESERVED, open_regular, read_regular, reason, replacing
-from hoir_ray.storage.contract import MAX_OBJECT_BYTES, MissingObjectError, StoredObject
+from hoir_ray.machine.files import RESERVED, append_regular, open_regular, read_regular, reason, replacing
+from hoir_ray.storage.contract import MAX_OBJECT_BYTES, MissingObjectError, StoredObject, UnreadableObjectError
 
 _CHUNK_BYTES = 1 << 20
 
@@ -131,6 +131,8 @@ class LocalBackend:
         except FileNotFoundError as error:
             raise MissingObjectError(f"{self.describe()}: there is no '{key}'") from error
         except OSError as error:
+            if error.errno in {errno.EINVAL, errno.EFBIG}:
+                raise UnreadableObjectError(f"{where}: {reason(error)}") from error
             raise StorageError(f"{where}: {reason(error)}") from error
 
 
@@ -141,7 +143,7 @@ def _etag(data: bytes) -> str:
 @contextlib.contextmanager
 def _exclusive(folder: Path) -> Iterator[None]:
     """One conditional write at a time, over processes, and over hosts where the file system carries flock, as NFS."""
-    with (folder / f"{RESERVED}exclusive").open("ab") as file:
+    with append_regular(folder / f"{RESERVED}exclusive") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

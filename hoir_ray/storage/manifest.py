@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Protocol
 
 from hoir_ray.errors import PackError, RequestError
-from hoir_ray.machine.files import open_regular, replacing
+from hoir_ray.machine.files import open_regular, read_regular, replacing
 from hoir_ray.storage.contract import MissingObjectError
 from hoir_ray.storage.keys import check_key
 
 MANIFEST = "manifest.json"
+MAX_MANIFEST_BYTES = 2**28
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,7 @@ def put_folder(storage: Objects, prefix: str, folder: Path) -> None:
     if not folder.is_dir():
         raise PackError(f"{folder}: is not a folder")
     given = folder / MANIFEST
-    manifest = given.read_bytes() if given.is_file() else _manifest_of(folder)
+    manifest = read_regular(given, max_bytes=MAX_MANIFEST_BYTES) if given.is_file() else _manifest_of(folder)
     files = read_manifest(manifest, where=str(given))
     for name, entry in files.items():
         _check_file(folder / name, entry, where=str(folder / name))

@@ -22,7 +22,7 @@ from boto3.s3.transfer import TransferConfig
 from hoir_ray.errors import StorageError
 from hoir_ray.machine.addresses import s3_endpoint
 from hoir_ray.machine.files import reason, replacing
-from hoir_ray.storage.contract import MAX_OBJECT_BYTES, MissingObjectError, StoredObject
+from hoir_ray.storage.contract import MAX_OBJECT_BYTES, MissingObjectError, StoredObject, UnreadableObjectError
 from hoir_ray.storage.s3_errors import code_of, explain
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class S3Backend:
             answer = self._client.get_object(**self._at(key))
             with contextlib.closing(answer["Body"]) as body:
                 if answer["ContentLength"] > MAX_OBJECT_BYTES:
-                    raise StorageError(
+                    raise UnreadableObjectError(
                         f"{self.describe()}: '{key}' holds {answer['ContentLength']:,} bytes, of {MAX_OBJECT_BYTES:,} "
                         "that are read"
                     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hoir_ray.errors import DataError
+from hoir_ray.machine.files import open_regular
 from hoir_ray.spec.schema import SweepSpec
 from hoir_ray.tasks.contract import Task
 from hoir_ray.tasks.inputs import Input, input_paths, look_at
@@ -45,7 +46,7 @@ def fingerprint(data: Input) -> str:
 
 def _bytes_of(file: Path, *, whole: bool) -> bytes:
     try:
-        with file.open("rb") as opened:
+        with open_regular(file) as opened:
             if whole:
                 return hashlib.file_digest(opened, "sha256").digest()
             head = opened.read(END_BYTES)

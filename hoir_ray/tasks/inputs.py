@@ -171,6 +171,8 @@ def look_at(path: Path) -> Input:
         files = {f"{path.name}/{p.relative_to(path).as_posix()}": p for p in sorted(files_below(path))}
         if not files:
             raise DataError(f"{path}: there is no file in this folder")
+    elif path.exists():
+        raise DataError(f"{path}: is a pipe, a socket or a device, where a file or a folder is needed")
     else:
         raise DataError(f"{path}: no such file or folder on this machine")
     if path.name == MANIFEST:

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from hoir_ray.config import map_paths
 from hoir_ray.errors import PackError
 from hoir_ray.machine.cache import cache_folder
+from hoir_ray.machine.files import append_regular
 from hoir_ray.machine.temporary import temporary_folder
 from hoir_ray.storage import Storage
 from hoir_ray.storage.manifest import MANIFEST
@@ -64,7 +65,7 @@ def fetch(key: str, root: Storage) -> Path:
 @contextlib.contextmanager
 def _alone(lock: Path) -> Iterator[None]:
     """One process of this machine at a time; the lock of a process that dies is free."""
-    with lock.open("a") as file:
+    with append_regular(lock) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

@@ -12,9 +12,11 @@ from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
 from hoir_ray import config as configuration
-from hoir_ray.machine.files import replacing
+from hoir_ray.machine.files import append_regular, read_regular, replacing
 from hoir_ray.pictures.save import save_picture
 from hoir_ray.trackers import Tracker
+
+_MAX_BYTES = 2**30
 
 
 class Config(configuration.Config):
@@ -43,20 +45,21 @@ class JsonlLogger(Logger):
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
         values = vars(params) if isinstance(params, Namespace) else params
-        (self._folder / "config.json").write_text(json.dumps(values, indent=2) + "\n")
+        _write(self._folder / "config.json", values)
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         epoch = int(step or 0)
         if self._last_epoch is None or epoch <= self._last_epoch:
             self._drop_from(epoch)
-        with self._file.open("a") as file:
-            file.write(json.dumps({"epoch": epoch, **metrics}) + "\n")
+        with append_regular(self._file) as file:
+            file.write((json.dumps({"epoch": epoch, **metrics}) + "\n").encode())
         self._last_epoch = epoch
 
     def _drop_from(self, epoch: int) -> None:
         if not self._file.exists():
             return
-        whole = [line for line in self._file.read_text().splitlines(keepends=True) if line.endswith("\n")]
+        text = read_regular(self._file, max_bytes=_MAX_BYTES).decode()
+        whole = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
         kept = [line for line in whole if json.loads(line)["epoch"] < epoch]
         with replacing(self._file) as file:
             file.write("".join(kept).encode())
@@ -88,5 +91,10 @@ def build(
 ) -> Tracker:
     folder = directory / "jsonl" / trial
     tracker = JsonlTracker(folder, trial=trial, config=config)
-    (folder / "parameters.json").write_text(json.dumps({"sweep": sweep, "trial": trial, **parameters}, indent=2) + "\n")
+    _write(folder / "parameters.json", {"sweep": sweep, "trial": trial, **parameters})
     return tracker
+
+
+def _write(path: Path, values: Mapping[str, Any]) -> None:
+    with replacing(path) as file:
+        file.write((json.dumps(values, indent=2) + "\n").encode())

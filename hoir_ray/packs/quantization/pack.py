@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hoir_ray.errors import RequestError, StorageError
-from hoir_ray.machine.files import reason, replacing
+from hoir_ray.machine.files import reason, replacing, try_destination
 from hoir_ray.packs.evaluate import data_of
 from hoir_ray.packs.pack import Pack
 from hoir_ray.packs.quantization.form import Form, Show, find_form, find_tuned_form, uniform_form
@@ -43,6 +43,7 @@ def pack_file(
     """
     if out.suffix != SUFFIX:
         raise RequestError(f"--out {out}: must end in {SUFFIX}")
+    try_destination(out, source="--out")
     num_weights = sum(tensor.numel() for tensor in pack.network.state_dict().values())
     if num_weights > MANY_WEIGHTS:
         say(f"coding {num_weights:,} weights takes about {num_weights / WEIGHTS_PER_S:.0f} s a form")

@@ -14,6 +14,7 @@ from pyarrow import parquet
 from torch import Tensor
 
 from hoir_ray.errors import DataError
+from hoir_ray.machine.files import open_regular
 from hoir_ray.pictures.load import check_unusable, decode_picture, load_picture
 from hoir_ray.tasks.text_to_image.config import SAMPLE_PHOTOS, TextToImageData
 from hoir_ray.wording import quoted
@@ -133,10 +134,10 @@ def _rows(config: TextToImageData) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _parquet_rows(file: str, *, columns: dict[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:
     path = Path(file).expanduser()
-    if not path.is_file():
+    if not path.exists() or path.is_dir():
         raise DataError(f"{file}: {'is a folder, expected a parquet file' if path.is_dir() else 'no such file'}")
     try:
-        with parquet.ParquetFile(path) as table:
+        with open_regular(path) as content, parquet.ParquetFile(content) as table:
             missing = [name for name in columns.values() if name not in table.schema_arrow.names]
             if missing:
                 has = ", ".join(table.schema_arrow.names)

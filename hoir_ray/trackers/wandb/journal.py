@@ -17,10 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hoir_ray.machine.files import append_regular, read_regular, replacing
+
 if TYPE_CHECKING:
     from torch import Tensor
 
 _log = logging.getLogger(__name__)
+_MAX_BYTES = 2**30
 _RUN, _ROWS, _PICTURES, _SUMMARY = "run.json", "rows.jsonl", "pictures", "summary.json"
 
 
@@ -42,7 +45,7 @@ class Journal:
 
     def __init__(self, folder: Path, *, run: Mapping[str, Any] | None = None) -> None:
         self.folder = folder
-        self.run: dict[str, Any] = dict(run) if run is not None else json.loads((folder / _RUN).read_text())
+        self.run: dict[str, Any] = dict(run) if run is not None else json.loads(_read(folder / _RUN))
         self._is_open = False
         self._claimed: int | None = None
         self.last_epoch = max((entry.epoch for entry in self.entries()), default=-1)
@@ -57,8 +60,8 @@ class Journal:
         if epoch <= self.last_epoch:
             return False
         self._open()
-        with (self.folder / _ROWS).open("a") as file:
-            file.write(json.dumps({"epoch": epoch, **metrics}) + "\n")
+        with append_regular(self.folder / _ROWS) as file:
+            file.write((json.dumps({"epoch": epoch, **metrics}) + "\n").encode())
         self.last_epoch = epoch
         return True
 
@@ -73,18 +76,19 @@ class Journal:
 
     def add_summary(self, summary: Mapping[str, Any]) -> None:
         self._open()
-        (self.folder / _SUMMARY).write_text(json.dumps(summary))
+        with replacing(self.folder / _SUMMARY) as file:
+            file.write(json.dumps(summary).encode())
 
     def entries(self) -> Iterator[Entry]:
         """List the epochs so far, in order; a line that a killed process did not finish is left out."""
         for row in map(json.loads, self._lines()):
             epoch = int(row.pop("epoch"))
             found = sorted((self.folder / _PICTURES / f"{epoch:06d}").glob("*.png"))
-            yield Entry(epoch, row, {path.stem: path for path in found})
+            yield Entry(epoch, row, {path.stem: path for path in found if path.is_file()})
 
     def summary(self) -> dict[str, Any] | None:
         with suppress(OSError):
-            return json.loads((self.folder / _SUMMARY).read_text())
+            return json.loads(_read(self.folder / _SUMMARY))
         return None
 
     def claim(self) -> bool:
@@ -119,20 +123,23 @@ class Journal:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.claim()
         for name, text in ((_ROWS, "".join(self._lines())), (_RUN, json.dumps(self.run))):
-            part = self.folder / f"{name}.part"
-            part.write_text(text)
-            part.replace(self.folder / name)
+            with replacing(self.folder / name) as file:
+                file.write(text.encode())
         self._is_open = True
 
     def _lines(self) -> list[str]:
         try:
-            lines = (self.folder / _ROWS).read_text().splitlines(keepends=True)
+            lines = _read(self.folder / _ROWS).splitlines(keepends=True)
         except OSError:
             return []
         return [line for line in lines if line.endswith("\n")]
 
     def _picture(self, epoch: int, name: str) -> Path:
         return self.folder / _PICTURES / f"{epoch:06d}" / f"{name}.png"
+
+
+def _read(path: Path) -> str:
+    return read_regular(path, max_bytes=_MAX_BYTES).decode()
 
 
 def find_journals(directory: Path) -> list[Journal]:
