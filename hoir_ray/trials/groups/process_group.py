@@ -63,7 +63,14 @@ def open_store(size: int) -> tuple[str, int]:
     listener = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     port = listener.getsockname()[1]
     _store = TCPStore(
-        host, port, size, is_master=True, wait_for_workers=False, timeout=TIMEOUT, master_listen_fd=listener.detach()
+        host,
+        port,
+        size,
+        is_master=True,
+        wait_for_workers=False,
+        timeout=TIMEOUT,
+        master_listen_fd=listener.detach(),
+        use_libuv=False,  # which takes no open listener before torch 2.7
     )
     return host, port
 
@@ -76,7 +83,7 @@ def join(backend: str, rank: int, size: int, *, host: str, port: int) -> None:
         for variable in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
             os.environ.setdefault(variable, interface)
     os.environ.setdefault("TORCH_NCCL_ASYNC_ERROR_HANDLING", "1")
-    store = _store or TCPStore(host, port, size, is_master=False, timeout=TIMEOUT)
+    store = _store or TCPStore(host, port, size, is_master=False, timeout=TIMEOUT, use_libuv=False)
     distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
 
 
