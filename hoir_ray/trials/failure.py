@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 
 from hoir_ray.errors import DivergedError, HoirError, StorageError, masked
@@ -11,6 +12,8 @@ from hoir_ray.trials.messages import Failed, StorageFailed
 
 # A process that dies by itself is reported by its machine as dead; without the machine it is merely unavailable.
 LOST_MACHINE = ("is unavailable", "node has died", "nodediederror", "node died", "node was terminated")
+RAYS_OWN = ("Ray", "Actor", "Worker", "Controller", "Training", "Task", "Node", "Object", "Owner", "System")
+_EXCEPTION = re.compile(r"^[ \t]*(?:\w+\.)*((?!\d)\w*(?:Error|Exception)): *(\S.*)$", re.MULTILINE)
 LOST_TOUCH = ("gloo", "nccl", "connection closed by peer", "connection reset by peer", "socket timeout")
 
 
@@ -38,6 +41,9 @@ def describe_death(text: str) -> Failed:
     """The message about a process that could not say itself why it ended, from what Ray says of it."""
     if any(sign in text.lower() for sign in LOST_MACHINE):
         return Failed(reason="its machine was lost or cut off", error=masked(text)[-4000:], is_preemption=True)
+    told = [f"{kind}: {what}" for kind, what in _EXCEPTION.findall(masked(text)) if not kind.startswith(RAYS_OWN)]
+    if told:  # it could: Ray wraps what is raised before a trial's own code runs
+        return Failed(reason=f"its workers could not start: {told[-1][:300]}", error=masked(text)[-4000:])
     return Failed(reason="its worker process died: killed, or crashed in native code", error=masked(text)[-4000:])
 
 
