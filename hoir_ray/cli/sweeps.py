@@ -69,6 +69,7 @@ def sweep(
             promote=dict.fromkeys(promote or []),
             force=force,
             show=ByteProgress(),
+            say=progress,
             max_ship=size_option(max_ship),
         )
     # Typed again, --add-trials would add once more, so there is no hint then; what is promoted is in the ledger.
@@ -106,19 +107,24 @@ def validate(
     file: SweepFile,
     settings: Overrides = None,
     build: Annotated[
-        bool, typer.Option("--build", help="Also load the data, and build and run the smallest and largest network.")
+        bool,
+        typer.Option(
+            "--build", help="Also build the smallest and largest network and run some steps, for the time it takes."
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check a sweep YAML without starting anything: paths, types, ranges, conditions, network sizes."""
+    """Check a sweep YAML without starting anything: paths, types, ranges, conditions, data, network sizes, work."""
     from hoir_ray.search.warm_start import gather_warm_start
     from hoir_ray.spec.load import load_spec
     from hoir_ray.sweep.planning.plan import plan_sweep
+    from hoir_ray.sweep.planning.workload import read_inputs, workload_of
     from hoir_ray.tasks.inputs import find_inputs
 
     spec, document = load_spec(file, overrides=settings or [])
     plan = plan_sweep(spec, document)
     find_inputs(plan.spec, plan.task, document, max_bytes=sys.maxsize)  # a missing one is named now, not by a trial
+    num_samples = read_inputs(plan)
     warm_start = gather_warm_start(plan.spec, plan.space, document=document, refuse=plan.refuse)
     measured = None
     if build:
@@ -126,7 +132,8 @@ def validate(
         from hoir_ray.sweep.planning.rehearsal import rehearse
 
         measured = rehearse(plan)
-    print_plan(plan, warm_start=warm_start, measured=measured, file=file, as_json=as_json)
+    workload = workload_of(plan, num_samples=num_samples, measured=measured)
+    print_plan(plan, warm_start=warm_start, workload=workload, measured=measured, file=file, as_json=as_json)
 
 
 def learn(
