@@ -92,12 +92,20 @@ def sweep(
 
 
 def init(
-    picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="A picture file.", show_default=False)],
+    picture: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PICTURE", help="A picture, a folder of pictures, or a .parquet of captions.", show_default=False
+        ),
+    ],
     out: Annotated[
-        Path | None, typer.Option("--out", help="The YAML to write.", show_default="NAME.yaml, after the picture")
+        Path | None, typer.Option("--out", help="The YAML to write.", show_default="NAME.yaml, after it")
     ] = None,
 ) -> None:
-    """Write a first sweep YAML for a picture, with size, budget and time that fit this machine."""
+    """Write a first sweep YAML for your data, with size, budget and time that fit this machine: hoir init photo.jpg.
+
+    A picture is for task image, a folder for random_interpolation, captions for text_to_image.
+    """
     from hoir_ray.sweep.planning.starter import write_starter
 
     print_started(write_starter(picture, out=out))
