@@ -112,12 +112,15 @@ def evaluate(
     image: Annotated[str | None, typer.Option(help="Short for data.image=...", show_default=False)] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a model pack on its own data, or on other data."""
-    from hoir_ray.packs.evaluate import measure
+    """Measure a model pack on its own data, or on other data.
+
+    A network of one picture (task image) is compared with that picture only, at any size.
+    """
+    from hoir_ray.packs.evaluate import measure, with_picture
     from hoir_ray.packs.load import load
 
-    data = [*(settings or []), *([f"data.image={image}"] if image is not None else [])]
-    print_metrics(measure(load(pack), data), as_json=as_json)
+    loaded = load(pack)
+    print_metrics(measure(loaded, with_picture(loaded, settings or [], picture=image)), as_json=as_json)
 
 
 def import_checkpoint(

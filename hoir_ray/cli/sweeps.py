@@ -69,6 +69,7 @@ def sweep(
             promote=dict.fromkeys(promote or []),
             force=force,
             show=ByteProgress(),
+            say=progress,
             max_ship=size_option(max_ship),
         )
     # Typed again, --add-trials would add once more, so there is no hint then; what is promoted is in the ledger.
@@ -91,12 +92,20 @@ def sweep(
 
 
 def init(
-    picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="A picture file.", show_default=False)],
+    picture: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PICTURE", help="A picture, a folder of pictures, or a .parquet of captions.", show_default=False
+        ),
+    ],
     out: Annotated[
-        Path | None, typer.Option("--out", help="The YAML to write.", show_default="NAME.yaml, after the picture")
+        Path | None, typer.Option("--out", help="The YAML to write.", show_default="NAME.yaml, after it")
     ] = None,
 ) -> None:
-    """Write a first sweep YAML for a picture, with size, budget and time that fit this machine."""
+    """Write a first sweep YAML for your data, with size, budget and time that fit this machine: hoir init photo.jpg.
+
+    A picture is for task image, a folder for random_interpolation, captions for text_to_image.
+    """
     from hoir_ray.sweep.planning.starter import write_starter
 
     print_started(write_starter(picture, out=out))
@@ -106,19 +115,24 @@ def validate(
     file: SweepFile,
     settings: Overrides = None,
     build: Annotated[
-        bool, typer.Option("--build", help="Also load the data, and build and run the smallest and largest network.")
+        bool,
+        typer.Option(
+            "--build", help="Also build the smallest and largest network and run some steps, for the time it takes."
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check a sweep YAML without starting anything: paths, types, ranges, conditions, network sizes."""
+    """Check a sweep YAML without starting anything: paths, types, ranges, conditions, data, network sizes, work."""
     from hoir_ray.search.warm_start import gather_warm_start
     from hoir_ray.spec.load import load_spec
     from hoir_ray.sweep.planning.plan import plan_sweep
+    from hoir_ray.sweep.planning.workload import read_inputs, workload_of
     from hoir_ray.tasks.inputs import find_inputs
 
     spec, document = load_spec(file, overrides=settings or [])
     plan = plan_sweep(spec, document)
     find_inputs(plan.spec, plan.task, document, max_bytes=sys.maxsize)  # a missing one is named now, not by a trial
+    num_samples = read_inputs(plan)
     warm_start = gather_warm_start(plan.spec, plan.space, document=document, refuse=plan.refuse)
     measured = None
     if build:
@@ -126,7 +140,8 @@ def validate(
         from hoir_ray.sweep.planning.rehearsal import rehearse
 
         measured = rehearse(plan)
-    print_plan(plan, warm_start=warm_start, measured=measured, file=file, as_json=as_json)
+    workload = workload_of(plan, num_samples=num_samples, measured=measured)
+    print_plan(plan, warm_start=warm_start, workload=workload, measured=measured, file=file, as_json=as_json)
 
 
 def learn(

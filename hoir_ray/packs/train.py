@@ -58,7 +58,8 @@ def train_pack(
     steps = -(-data.train.num_samples // config.training.batch_size)
     say(
         f"training {task.num_parameters(config):,} parameters on {data.train.num_samples:,} samples: "
-        f"{config.training.max_epochs} epochs of {steps:,} steps"
+        f"{config.training.max_epochs} epochs of {steps:,} steps; "
+        f"its pack takes about {wording.size(4 * task.num_parameters(config))}"
     )
     for note in data.notes:
         _log.warning("%s", note)

@@ -25,6 +25,7 @@ from hoir_ray.sweep.driving.driver import Driver
 from hoir_ray.sweep.finish import finish
 from hoir_ray.sweep.front_packs import FrontPacks
 from hoir_ray.sweep.planning.plan import Plan
+from hoir_ray.sweep.planning.workload import workload_of
 from hoir_ray.sweep.resume import promoted, refuse_other_spec, resolved, with_first_rung
 from hoir_ray.tasks.contents import contents_of
 from hoir_ray.tasks.inputs import MAX_SHIP_BYTES, Show, find_inputs, hash_inputs, input_paths, ship_inputs
@@ -51,6 +52,7 @@ def run_sweep(
     promote: Collection[str] = (),
     force: bool = False,
     show: Show = lambda what, done, total: None,
+    say: Callable[[str], object] = lambda _: None,
     max_ship: int = MAX_SHIP_BYTES,
 ) -> tuple[SweepResults, Driver]:
     """Run a sweep, or resume it if its storage holds it already.
@@ -61,6 +63,7 @@ def run_sweep(
         promote: Trials that were stopped early, to be resumed from their checkpoints.
         force: Take over a lock that somebody else seems to hold.
         show: Is told how far the data is read and stored, where machines of the cluster do not have it.
+        say: Told what there is to do, before it is begun.
         max_ship: How many bytes of data are put into storage for that.
 
     Raises:
@@ -74,7 +77,7 @@ def run_sweep(
         spec = plan.spec.model_copy(update={"contents": contents_of(plan.spec, plan.task)})
         spec, records = _recall(spec, storage, max_epochs=plan.max_epochs, unsaved=unsaved, add_trials=add_trials)
         records, resumable = promoted(records, promote, storage=storage)
-        warm_start, notes = _prepare(plan, spec, root, has_begun=bool(records))
+        warm_start, notes = _prepare(plan, spec, root, has_begun=bool(records), say=say)
         uploader = BackgroundUploader(storage, max_queued=MAX_QUEUED)
         driver = _driver(
             plan,
@@ -138,12 +141,18 @@ def _recall(
     return spec, list(records.values())
 
 
-def _prepare(plan: Plan, spec: SweepSpec, root: Storage, *, has_begun: bool) -> tuple[WarmStartData, Sequence[str]]:
+def _prepare(
+    plan: Plan, spec: SweepSpec, root: Storage, *, has_begun: bool, say: Callable[[str], object]
+) -> tuple[WarmStartData, Sequence[str]]:
     """Read the data and the earlier sweep to start from, so that nothing of it fails per trial, and save the spec."""
     storage = root.child(spec.name)
-    notes = plan.task.data(localize(plan.config(plan.smallest.point), spec.inputs, root)).notes
+    data = plan.task.data(localize(plan.config(plan.smallest.point), spec.inputs, root))
+    notes = data.notes
     for note in notes:
         _log.warning("%s", note)
+    if not has_begun:
+        workload = workload_of(plan, num_samples=data.train.num_samples)
+        say(f"{workload.steps}; in storage {workload.storage}")
     warm_start = load_warm_start(spec, plan.space, own=storage, refuse=plan.refuse, has_begun=has_begun)
     for line in warm_start.left_out:
         _log.warning("start_from: %s", line)

@@ -66,6 +66,8 @@ class Task(Generic[C]):
         config: Network, training and the task's own data fields.
         facts: Model of what a pack remembers of the data; `data` gives one, `render` takes it.
         data: Loads the data. Raises DataError for data that is missing or unusable.
+        num_samples: Training samples that the config's data has, from reading what it names: all of it, or of a
+            folder of pictures some. Raises DataError as `data`, sooner; models of text are not asked.
         network: A module with `network(*inputs)` shaped like the target.
         num_parameters: Trainable parameters of that network, without building it.
         metrics: Names of everything that is known of a validated epoch, the training loop's own included.
@@ -97,6 +99,7 @@ class Task(Generic[C]):
     config: type[C]
     facts: type[Facts]
     data: Callable[[C], TaskData]
+    num_samples: Callable[[C], int]
     network: Callable[[C], nn.Module]
     num_parameters: Callable[[C], int]
     metrics: frozenset[str]

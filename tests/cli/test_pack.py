@@ -40,6 +40,32 @@ def test_a_pack_becomes_one_file_that_every_command_takes(hoir: Hoir, folder: Pa
     assert hoir_ray.load("photo.hoir")._repr_png_().startswith(b"\x89PNG")
 
 
+def test_a_network_is_compared_with_its_own_picture(hoir: Hoir, folder: Path) -> None:
+    small = hoir("evaluate", folder, "--image", "picture.png", "data.max_side=16", "--json")
+    assert (small.code, small.err) == (0, "")
+    whole = load_picture("sample:astronaut", max_side=32)
+    save_picture(whole[:20].float() / 255, Path("part.png"))
+    refused = hoir("evaluate", folder, "--image", "part.png")
+    assert refused.code == 2
+    assert "is 32 x 20 pixels, and net is one picture of 32 x 32; only the same picture" in refused.err
+    save_picture(whole.flip(0).float() / 255, Path("flipped.png"))
+    other = hoir("evaluate", folder, "--image", "flipped.png")
+    assert other.code == 0
+    assert "measured is how near it comes to" in other.err
+    assert "flipped.png, which says little if that is another" in other.err
+
+
+def test_other_tasks_have_no_one_picture(hoir: Hoir, tmp_path: Path) -> None:
+    settings = ["network.hidden.width=4", "training.max_epochs=1", "data.max_side=24", "--to", "around"]
+    assert hoir("train", "neighborhood", *settings).code == 0
+    refused = hoir("evaluate", "around", "--image", "picture.png")
+    assert refused.code == 2
+    assert (
+        "--image: networks of task 'neighborhood' are not of one picture; name their data instead, as " in refused.err
+    )
+    assert "data.images=..." in refused.err
+
+
 def test_a_file_is_as_small_as_asked(hoir: Hoir, folder: Path) -> None:
     assert hoir("pack", folder, "--out", "s.hoir", "--max-bytes", 200).code == 0
     assert Path("s.hoir").stat().st_size <= 200

@@ -79,6 +79,12 @@ def test_parameters_are_counted_without_the_network(name: str, tmp_path: Path) -
 
 
 @EVERY_TASK
+def test_samples_are_counted_before_they_are_loaded(name: str, tmp_path: Path) -> None:
+    task, config, data, _ = loaded(name, tmp_path)
+    assert task.num_samples(config) == data.train.num_samples
+
+
+@EVERY_TASK
 def test_facts_are_plain_json(name: str, tmp_path: Path) -> None:
     task, _, data, _ = loaded(name, tmp_path)
     facts = json.loads(json.dumps(data.facts.model_dump(exclude_none=True), allow_nan=False))

@@ -23,7 +23,9 @@ class EpochBar:
         shown = "  ".join(f"{k} {wording.number(v)}" for k, v in epoch.metrics.items() if k.startswith("val_"))
         if not errors.is_terminal:
             if epoch.epoch in (1, max_epochs) or epoch.epoch % max(1, max_epochs // 10) == 0:
-                errors.print(f"epoch {epoch.epoch}/{max_epochs}  {shown}")
+                left = epoch.metrics.get("train_time_s", 0.0) * (max_epochs / epoch.epoch - 1)
+                note = f"  about {wording.duration(left)} left" if epoch.epoch == 1 and left >= 1 else ""
+                errors.print(f"epoch {epoch.epoch}/{max_epochs}  {shown}{note}")
             return
         if self._progress is None:
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from hoir_ray.search.portfolio.document import Portfolio
     from hoir_ray.search.warm_start import WarmStartData
     from hoir_ray.sweep.planning.plan import Plan
+    from hoir_ray.sweep.planning.workload import Workload
 from hoir_ray.cli.terminal.console import console, print_json, print_pairs, styled, warn
 
 
@@ -21,9 +23,15 @@ def print_started(out: Path) -> None:
 
 
 def print_plan(
-    plan: Plan, *, warm_start: WarmStartData, measured: dict[str, dict[str, float]] | None, file: Path, as_json: bool
+    plan: Plan,
+    *,
+    warm_start: WarmStartData,
+    workload: Workload,
+    measured: dict[str, dict[str, float]] | None,
+    file: Path,
+    as_json: bool,
 ) -> None:
-    """Print a checked sweep: its search, its networks' sizes, its budget."""
+    """Print a checked sweep: its search, its networks' sizes, its budget, and what it may take."""
     spec = plan.spec
     facts: dict[str, Any] = {
         "sweep": spec.name,
@@ -46,6 +54,7 @@ def print_plan(
         },
         "warnings": list(plan.warnings),
         "measured": measured,
+        "workload": {**asdict(workload), "total_s": workload.total_s},
     }
     if as_json:
         print_json(facts)
@@ -66,14 +75,16 @@ def print_plan(
         "networks": f"{plan.smallest.num_parameters:,} to {plan.largest.num_parameters:,} parameters"
         + (f"; the constraints leave {plan.feasible[0]:,} to {plan.feasible[1]:,}" if spec.constraints else ""),
         "budget": " or ".join(budget),
-        "storage": spec.storage.uri,
+        "work": workload.steps,
+        "time": workload.time,
+        "storage": f"{spec.storage.uri}, {workload.storage}",
     }
     if plan.grid_size is not None:
         rows["grid"] = f"{plan.grid_size:,} points"
     if warm_start.sources:
         rows["starts from"] = warm_start.summary
     for name, numbers in (measured or {}).items():
-        rows[name] = f"built, {numbers['num_parameters']:,} parameters, first step {numbers['step_ms']:.0f} ms"
+        rows[name] = f"built and run, {numbers['num_parameters']:,} parameters, {numbers['epoch_s']:.2g} s an epoch"
     print_pairs(rows)
 
 

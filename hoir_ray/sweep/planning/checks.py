@@ -72,7 +72,7 @@ def unmeasured_metrics(spec: SweepSpec, task: Task[Any], config: TaskConfig) -> 
 def check_measured(spec: SweepSpec, task: Task[Any], space: Space, document: Document | None) -> None:
     """Refuse a sweep by a metric that no trial would have."""
     missing: dict[str, str] = {}
-    for point in _probes(space):
+    for point in probes(space):
         missing = unmeasured_metrics(spec, task, trial_config(spec, task, point))
         if not missing:
             return
@@ -108,7 +108,7 @@ def sizes_of(
 ) -> tuple[NetworkSize, NetworkSize]:
     smallest: NetworkSize | None = None
     largest: NetworkSize | None = None
-    for point in _probes(space):
+    for point in probes(space):
         try:
             size = NetworkSize(point, task.num_parameters(trial_config(spec, task, point)))
         except SpecError as error:
@@ -139,7 +139,7 @@ def check_feasible(
     return found
 
 
-def _probes(space: Space) -> Iterator[dict[str, Scalar]]:
+def probes(space: Space) -> Iterator[dict[str, Scalar]]:
     """Points that show a space's bounds: every choice with all ranges low, then high, then some at random."""
     for end in (0, -1):
 
@@ -180,7 +180,7 @@ def warnings_of(
         yield "method: 'gp' is now what 'bayes' is; it was Optuna's, which drew all parameters with a 'when' at random"
     unused: set[str] = set()
     of_configs: set[str] = set()
-    for point in _probes(space):
+    for point in probes(space):
         config = trial_config(spec, task, point)
         unused |= {path for path in unused_fields(config.network) if path in spec.parameters}
         of_configs |= set(task.warnings(config))

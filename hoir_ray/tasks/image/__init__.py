@@ -12,6 +12,7 @@ TASK = Task(
     config=ImageConfig,
     facts=ImageFacts,
     data=deferred(__name__, "data:load"),
+    num_samples=deferred(__name__, "data:num_samples"),
     network=deferred(__name__, "network:build_network"),
     num_parameters=deferred(__name__, "network:num_parameters"),
     original=deferred(__name__, "data:original"),

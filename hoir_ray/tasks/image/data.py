@@ -71,6 +71,11 @@ def num_pixels(config: ImageConfig) -> int | None:
         return None
 
 
+def num_samples(config: ImageConfig) -> int:
+    """Pixels of the picture; errors as in `load`."""
+    return load(config).train.num_samples
+
+
 def _absolute(source: str) -> str:
     return source if source.startswith("sample:") else str(Path(source).expanduser().absolute())
 

@@ -108,6 +108,11 @@ def load(config: NeighborhoodConfig) -> TaskData:
     )
 
 
+def num_samples(config: NeighborhoodConfig) -> int:
+    """Training positions of all pictures; errors as in `load`."""
+    return load(config).train.num_samples
+
+
 def load_gallery(sources: Sequence[str], *, config: NeighborhoodData) -> tuple[Gallery, list[int]]:
     """The pictures with every position at which a whole patch lies within one of them, and how many each has."""
     pictures = [load_picture(source, max_side=config.max_side) for source in sources]

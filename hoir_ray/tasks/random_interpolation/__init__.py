@@ -19,6 +19,7 @@ TASK = Task(
     config=RandomInterpolationConfig,
     facts=RandomInterpolationFacts,
     data=deferred(__name__, "data:load"),
+    num_samples=deferred(__name__, "data:num_samples"),
     network=deferred(__name__, "network:build_network"),
     num_parameters=deferred(__name__, "network:num_parameters"),
     metrics=TRAINING_METRICS | {"val_loss", "val_psnr_db"} | _DRAWN,

@@ -22,6 +22,7 @@ from hoir_ray.tasks.random_interpolation.sampling import NeighbourSampler
 from hoir_ray.training.data import Batch, Samples, TaskData
 
 BYTES_PER_MB = 2**20
+NUM_LOOKED_AT = 32  # pictures that tell whether a folder's can be read
 
 
 class RandomPixels(Samples):
@@ -174,6 +175,20 @@ def load(config: RandomInterpolationConfig) -> TaskData:
         layout_f32_base64=layout,
     )
     return TaskData(train=train, val=val, facts=facts, notes=(found.describe(data.folder),))
+
+
+def num_samples(config: RandomInterpolationConfig) -> int:
+    """Training targets in all pictures of the folder, of which the first ones are read.
+
+    Raises:
+        DataError: If the folder holds no pictures, or more than a tenth of those cannot be read.
+    """
+    data = config.data
+    splits = split(
+        list(find_pictures(data.folder).paths), train_fraction=data.train_fraction, seed=config.training.seed
+    )
+    read_all(splits["train"][:NUM_LOOKED_AT], side=data.size, where=data.folder)
+    return len(splits["train"]) * (data.samples_per_picture or data.size**2)
 
 
 def split(paths: list[str], *, train_fraction: float, seed: int) -> dict[str, list[str]]:

@@ -11,6 +11,7 @@ TASK = Task(
     config=TextToImageConfig,
     facts=TextToImageFacts,
     data=deferred(__name__, "data:load"),
+    num_samples=deferred(__name__, "data:num_samples"),
     network=deferred(__name__, "network:build_network"),
     num_parameters=deferred(__name__, "network:num_parameters"),
     metrics=TRAINING_METRICS | {"val_loss", "val_psnr_db", "val_psnr_worst_db"},

@@ -147,4 +147,6 @@ class RenderOptions(Config):
             raise ValueError("from and to go together: the captions at both ends of the way")
         if self.caption is not None and self.first is not None:
             raise ValueError("give either caption, or from and to")
+        if self.region is not None and self.caption is None and self.first is None:
+            raise ValueError("region is a part of one picture: name its caption")
         return self

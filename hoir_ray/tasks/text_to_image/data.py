@@ -160,6 +160,15 @@ def _notes(album: Album, *, config: TextToImageData) -> tuple[str, ...]:
     return (*((HASHED,) if is_hashed else ()), *same[:1], *([f"{len(same)} such pairs"] if len(same) > 1 else ()))
 
 
+def num_samples(config: TextToImageConfig) -> int:
+    """Pixels of all pictures; no text model is asked.
+
+    Raises:
+        DataError: If the data is missing or broken.
+    """
+    return sum(entry.picture.shape[0] * entry.picture.shape[1] for entry in read_entries(config.data))
+
+
 @functools.lru_cache(maxsize=2)
 def load_album(config: TextToImageData, stamps: tuple[tuple[int, int], ...]) -> Album:
     """Pictures and embeddings; kept for the later trials of this process as long as the files' stamps are the same."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float
@@ -36,17 +36,21 @@ def render(
 ) -> Float[Tensor, "frames height width 3"]:
     """Draw one caption, every caption of the dictionary, or the way from one to another; all frames of one size.
 
+    Pictures of the dictionary keep their shapes, in the middle of white frames that hold the largest.
+
     Raises:
         RequestError: If a caption is not in the dictionary and its embedding cannot be made.
     """
     dictionary = dictionary_of(facts)
     sizes = dict(zip(dictionary, facts.sizes, strict=True))
-    captions = [c for c in (options.caption, options.first, options.last) if c is not None] or list(dictionary)
+    captions = [c for c in (options.caption, options.first, options.last) if c is not None]
+    if not captions:
+        return _draw_all(network, config, dictionary, list(map(_height_and_width, facts.sizes)), size=options.size)
     height, width = _height_and_width(options.size or sizes.get(captions[0], "256x256"))
     region = WHOLE if options.region is None else parse_region(options.region)
     if options.size is None:
         height, width = size_of_region(region, height=height, width=width)
-    num_frames = options.num_frames if options.first is not None else len(captions)
+    num_frames = options.num_frames if options.first is not None else 1
     check_drawn_size(height, width, num_frames=num_frames, source="--size" if options.size else "the pack's facts")
     embeddings = [embed_caption(caption, config=config.data, dictionary=dictionary) for caption in captions]
     extents = [extent_of(*_height_and_width(sizes.get(caption, f"{width}x{height}"))) for caption in captions]
@@ -69,6 +73,35 @@ def render(
             for e, extent in zip(embeddings, extents, strict=True)
         ]
     )
+
+
+def _draw_all(
+    network: nn.Module,
+    config: TextToImageConfig,
+    dictionary: Mapping[str, Float[Tensor, " embedding"]],
+    sizes: Sequence[tuple[int, int]],
+    *,
+    size: str | None,
+) -> Float[Tensor, "captions height width 3"]:
+    height, width = _height_and_width(size) if size else (max(h for h, _ in sizes), max(w for _, w in sizes))
+    check_drawn_size(height, width, num_frames=len(sizes), source="--size" if size else "the pack's facts")
+    frames = torch.ones(len(sizes), height, width, 3)
+    for frame, embedding, (own_height, own_width) in zip(frames, dictionary.values(), sizes, strict=True):
+        scale = min(height / own_height, width / own_width) if size else 1.0
+        drawn = draw(
+            network,
+            embedding,
+            height=max(2, round(own_height * scale)),
+            width=max(2, round(own_width * scale)),
+            num_rotations=config.data.num_rotations,
+        )
+        _lay_in_the_middle(drawn, frame)
+    return frames
+
+
+def _lay_in_the_middle(picture: Tensor, frame: Tensor) -> None:
+    top, left = ((frame.shape[axis] - picture.shape[axis]) // 2 for axis in (0, 1))
+    frame[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
 
 
 def _height_and_width(size: str) -> tuple[int, int]:
@@ -175,8 +208,7 @@ def _fit_into_square(picture: Float[Tensor, "height width 3"]) -> Float[Tensor, 
     channels_first = picture.permute(2, 0, 1).unsqueeze(0)
     small = nn.functional.interpolate(channels_first, size, mode="bilinear", antialias=True)[0].permute(1, 2, 0)
     square = picture.new_ones(PREVIEW_SIDE, PREVIEW_SIDE, 3)
-    top, left = (PREVIEW_SIDE - size[0]) // 2, (PREVIEW_SIDE - size[1]) // 2
-    square[top : top + size[0], left : left + size[1]] = small.clamp(0, 1)
+    _lay_in_the_middle(small.clamp(0, 1), square)
     return square
 
 

@@ -84,6 +84,21 @@ def test_captions_call_up_their_pictures(trained):
         assert errors[number] < 0.06
 
 
+def test_pictures_of_the_dictionary_keep_their_shapes(trained):
+    settings, data, network = trained
+    facts = data.facts.model_copy(update={"sizes": ("12x6", "5x10")})
+    frames = TASK.render(network, settings, facts, RenderOptions())
+    assert frames.shape == (2, 10, 12, 3)
+    painted = (frames < 1).any(dim=3)
+    rows, columns = painted.any(dim=2), painted.any(dim=1)
+    assert [int(r.sum()) for r in rows] == [6, 10]
+    assert [int(c.sum()) for c in columns] == [12, 5]
+    larger = TASK.render(network, settings, facts, RenderOptions(size="40x40"))
+    painted = (larger < 1).any(dim=3)
+    assert [int(r.sum()) for r in painted.any(dim=2)] == [20, 40]
+    assert [int(c.sum()) for c in painted.any(dim=1)] == [40, 20]
+
+
 def test_any_size_and_any_caption(trained):
     settings, data, network = trained
     options = RenderOptions(caption="an astronaut made of bricks", size="20x14")
