@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+WAIT_MS = 150_000  # on a busy machine; what is waited for comes
 ARGUMENTS = [
     "--no-sandbox",  # in containers, where tests run as root
     "--disable-gpu",
@@ -57,6 +58,7 @@ def watched(chromium):
                 viewport={"width": width, "height": height}, color_scheme=color_scheme, has_touch=width < 500
             )
         )
+        contexts[-1].set_default_timeout(WAIT_MS)
         return Watched(contexts[-1].new_page())
 
     yield new
