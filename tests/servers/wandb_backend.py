@@ -128,13 +128,18 @@ class WandbBackend(LoopbackServer):
         return None
 
     def stream(self, name: str, sent: dict[str, Any]) -> None:
-        """Take a part of a run's history, at the offset it names."""
+        """Take a part of a run's history, at the offset it names.
+
+        What lies behind that part stays: a process that outlived its killed attempt may send what the next attempt,
+        which has come further, has sent already.
+        """
         run = self.run(name)
         with self.lock:
             for file, part in (sent.get("files") or {}).items():
                 if file == "wandb-history.jsonl":
                     rows = [json.loads(line) for line in part["content"]]
-                    run.history[part.get("offset", 0) :] = rows
+                    offset = part.get("offset", 0)
+                    run.history[offset : offset + len(rows)] = rows
                 elif file == "wandb-summary.json":
                     run.summary = json.loads(part["content"][-1])
             if sent.get("complete"):
