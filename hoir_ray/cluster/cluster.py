@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -16,13 +18,16 @@ from hoir_ray.cluster.leftovers import remove_leftovers
 from hoir_ray.cluster.local_ray import local_ray, stop_ray
 from hoir_ray.cluster.patches import quiet_raylets
 from hoir_ray.cluster.paths import without_driver_paths
-from hoir_ray.cluster.watch import Health, remote_look
+from hoir_ray.cluster.watch import UNREACHED_S, Health, RayDiedError, answers, remote_look
 from hoir_ray.errors import RequestError
 from hoir_ray.machine.native_output import no_native_stderr
 from hoir_ray.machine.temporary import temporary_place
 from hoir_ray.spec.schema import Resources
 
 LOOK_EVERY_S = 2.0
+_ASK_AGAIN_S = 0.25
+JOIN_UNREACHED_S = 3.0  # without an answer a head that is to be joined counts as dead
+_TELLER = "import sys; sys.stdin.buffer.read() or sys.stderr.write(sys.argv[1])"
 
 T = TypeVar("T")
 
@@ -135,33 +140,70 @@ def _joined(address: str) -> Iterator[Health]:
             f"with --address auto; from elsewhere: hoir submit SWEEP.yaml --address http://HEAD:8265"
         )
     remove_leftovers(temporary_place())
-    health = Health(_look_at(address))
+    joined, head = False, _address_of_head(address)
+    if head is not None:
+        _refuse_silent(head, address)
+    health = Health(
+        remote_look(head, patience_s=lambda: UNREACHED_S if joined else JOIN_UNREACHED_S) if head else lambda: ""
+    )
     join = functools.partial(
         ray.init, address, logging_level=logging.CRITICAL, log_to_driver=False, job_config=without_driver_paths()
     )
     try:
         try:
-            health.call(join)
+            with _told_if_killed(address):
+                health.call(join)
+        except RayDiedError as error:
+            raise RequestError(f"--address {address}: {error}") from None
         except Exception as error:  # Ray has a class for each of the many ways
             raise RequestError(_why_not(address, error)) from None
+        joined = True
         yield health
     finally:
         stop_ray(health)
         health.close()
 
 
-def _look_at(address: str) -> Callable[[], str]:
-    """Look whether the head of a cluster answers, as far as its address is known before Ray has joined it."""
+def _refuse_silent(head: str, address: str) -> None:
+    """Raises RequestError if nothing answers: Ray itself would wait for minutes, in native code."""
+    end = time.monotonic() + JOIN_UNREACHED_S
+    while not answers(head):
+        if time.monotonic() > end:
+            raise RequestError(_why_not(address, f"Ray's head at {head} does not answer"))
+        time.sleep(_ASK_AGAIN_S)
+
+
+@contextmanager
+def _told_if_killed(address: str) -> Iterator[None]:
+    """Have another process say why this one has ended, where Ray's native code ends it in the middle of joining."""
+    text = (
+        f"error: --address {address}: Ray ended this process while it joined the cluster, whose head or raylet has "
+        f"died, or refused it; the same command resumes\n"
+    )
+    command = [sys.executable, "-S", "-E", "-c", _TELLER, text]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as teller:  # noqa: S603
+        try:
+            yield
+        finally:
+            assert teller.stdin is not None
+            with suppress(OSError):
+                teller.stdin.write(b"joined, or said why not")
+                teller.stdin.flush()
+            with suppress(OSError):
+                teller.stdin.close()
+
+
+def _address_of_head(address: str) -> str | None:
+    """`host:port` of the head of a cluster, as far as it is known before Ray has joined it."""
     from ray._private.services import canonicalize_bootstrap_address
 
     try:
-        known = canonicalize_bootstrap_address(address)
+        return canonicalize_bootstrap_address(address)
     except Exception:  # Ray itself says it better
-        known = None
-    return remote_look(known) if known else lambda: ""
+        return None
 
 
-def _why_not(address: str, error: Exception) -> str:
+def _why_not(address: str, error: object) -> str:
     """Ray says of a refused token that it could not connect, or that nothing is there."""
     text = " ".join(str(error).split())[:400]
     if "ersion mismatch" in text:

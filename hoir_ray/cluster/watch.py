@@ -22,6 +22,9 @@ LOOK_EVERY_S = 0.5
 GRACE_S = 5.0  # for a call to end by itself after a death, and again for its thread to end once it is interrupted
 IDLE_THREAD = "hoir-ray-calls"
 UNREACHED_S = 10.0  # without an answer a head on another machine counts as dead
+ANSWER_S = 2.0  # for one answer
+# A client's first words in HTTP/2, with empty settings (RFC 9113, 3.4), which every server answers with its own.
+_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 
 T = TypeVar("T")
 
@@ -137,20 +140,42 @@ def local_look(processes: Callable[[], dict[str, list[Any]]]) -> Callable[[], st
     return look
 
 
-def remote_look(address: str, *, unreached_s: float = UNREACHED_S) -> Callable[[], str]:
-    """Look whether the head at `host:port` takes connections."""
-    host, _, port = address.rpartition(":")
-    failures = 0
+def remote_look(address: str, *, patience_s: Callable[[], float] = lambda: UNREACHED_S) -> Callable[[], str]:
+    """Look whether the head at `host:port` answers, which one that is stopped does not, although it takes connections.
+
+    Args:
+        patience_s: Seconds without an answer after which it counts as dead.
+    """
+    silent_since: float | None = None
 
     def look() -> str:
-        nonlocal failures
-        with suppress(OSError), socket.create_connection((host.strip("[]"), int(port)), timeout=2.0):
-            failures = 0
+        nonlocal silent_since
+        began = time.monotonic()
+        if answers(address):
+            silent_since = None
             return ""
-        failures += 1
-        return f"Ray's head at {address} does not answer" if failures * LOOK_EVERY_S >= unreached_s else ""
+        silent_since = began if silent_since is None else silent_since
+        return f"Ray's head at {address} does not answer" if time.monotonic() - silent_since >= patience_s() else ""
 
     return look
+
+
+def answers(address: str) -> bool:
+    """Ask the head at `host:port` as gRPC does; one that closes the connection, as with TLS it may, lives too."""
+    host, _, port = address.rpartition(":")
+    try:
+        connection = socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_S)
+    except OSError:
+        return False
+    with connection:
+        try:
+            connection.sendall(_HELLO)
+            connection.recv(1)
+        except TimeoutError:
+            return False
+        except OSError:
+            return True
+        return True
 
 
 def _note(known: dict[int, tuple[str, str | None]], pid: int, kind: str) -> None:

@@ -101,8 +101,29 @@ def test_a_signal_is_taken_while_a_call_waits_and_ends_it() -> None:
 
 
 def test_a_head_elsewhere_is_dead_once_it_takes_no_connection() -> None:
+    patience_s = FOREVER_S
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
-        look = remote_look(address, unreached_s=3 * watch.LOOK_EVERY_S)
-        assert [look(), look()] == ["", ""]
-    assert [look(), look(), look()] == ["", "", f"Ray's head at {address} does not answer"]
+        look = remote_look(address, patience_s=lambda: patience_s)
+
+        def answer() -> None:
+            with server.accept()[0] as connection:
+                assert connection.recv(100).startswith(b"PRI * HTTP/2.0")
+                connection.sendall(b"x")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        assert look() == ""
+        thread.join()
+    assert look() == ""
+    patience_s = 0.0
+    assert look() == f"Ray's head at {address} does not answer"
+
+
+def test_a_head_that_takes_connections_and_says_nothing_is_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one does that is stopped, or whose machine is out of memory."""
+    monkeypatch.setattr(watch, "ANSWER_S", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        assert remote_look(address, patience_s=lambda: FOREVER_S)() == ""
+        assert remote_look(address, patience_s=lambda: 0.01)() == f"Ray's head at {address} does not answer"
