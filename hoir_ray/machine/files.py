@@ -11,12 +11,13 @@ import stat
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 
 from hoir_ray.errors import RequestError
 
 RESERVED = ".hoir-"  # begins the names of unfinished files
 UNFINISHED = f"{RESERVED}part-"
+_CHUNK_BYTES = 2**20
 _JUNK = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "system volume information"}
 
 
@@ -48,7 +49,16 @@ def open_regular(path: Path, *, max_bytes: int | None = None) -> Iterator[io.Buf
 def read_regular(path: Path, *, max_bytes: int) -> bytes:
     """The bytes of a regular file, at most `max_bytes`; errors as in `open_regular`."""
     with open_regular(path, max_bytes=max_bytes) as file:
-        return file.read(max_bytes)
+        return read_at_most(file, max_bytes)
+
+
+def read_at_most(file: BinaryIO, max_bytes: int) -> bytes:
+    """Read what is there up to `max_bytes`, in memory for what is there alone: `read` takes the most at once."""
+    parts, left = [], max_bytes
+    while left > 0 and (part := file.read(min(left, _CHUNK_BYTES))):
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hoir_ray.errors import PackError
-from hoir_ray.machine.files import open_regular
+from hoir_ray.machine.files import open_regular, read_at_most
 from hoir_ray.packs.codec import container
 from hoir_ray.packs.codec.file import decode
 from hoir_ray.packs.pack import Pack, load_pack
@@ -21,7 +21,7 @@ def load(path: Path) -> Pack:
         return load_pack(path)
     try:
         with open_regular(path) as file:
-            content = file.read(container.MAX_BYTES + 1)
+            content = read_at_most(file, container.MAX_BYTES + 1)
     except OSError as error:
         raise PackError(f"{path}: unreadable: {error.strerror or error}") from error
     if len(content) > container.MAX_BYTES:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from hoir_ray import __version__
 from hoir_ray.config import Config, explain
 from hoir_ray.errors import PackError, SpecError, StorageError
-from hoir_ray.machine.files import open_regular, replacing
+from hoir_ray.machine.files import open_regular, read_at_most, replacing
 from hoir_ray.pictures.save import save_picture
 from hoir_ray.storage.manifest import MANIFEST, Entry, make_manifest, read_manifest
 from hoir_ray.tasks import load_task
@@ -166,7 +166,7 @@ def _read_file(path: Path, *, max_bytes: int) -> bytes:
         raise PackError(f"{path}: is a link; a model pack holds its files itself")
     try:
         with open_regular(path) as file:
-            content = file.read(max_bytes + 1)
+            content = read_at_most(file, max_bytes + 1)
     except OSError as error:
         raise PackError(f"{path}: missing or unreadable: {error.strerror or error}") from error
     if len(content) > max_bytes:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 from typing import BinaryIO
 
+from hoir_ray.machine.files import read_at_most
+
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # Texts, profiles, EXIF; Pillow gives the whole picture up for one of them that is large or odd.
 _NOTES = frozenset({b"tEXt", b"zTXt", b"iTXt", b"iCCP", b"eXIf"})
@@ -26,6 +28,6 @@ def without_notes(file: BinaryIO) -> BinaryIO | None:
             file.seek(length + 4, io.SEEK_CUR)
             dropped += 1
         else:
-            kept.write(head + file.read(length + 4))
+            kept.write(head + read_at_most(file, length + 4))
     kept.seek(0)
     return kept if dropped else None

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from hoir_ray.errors import SpecError
-from hoir_ray.machine.files import open_regular
+from hoir_ray.machine.files import open_regular, read_at_most
 
 MAX_BYTES = 100_000  # of a user's file, which is read within a second
 MAX_RESOLVED_BYTES = 1_000_000  # of what is written from it, with every default filled in
@@ -73,7 +73,7 @@ def load_document(path: Path | str) -> Document:
     try:
         with open_regular(path) as file:
             _refuse_size(os.fstat(file.fileno()).st_size, most=MAX_BYTES, name=str(path))
-            text = file.read(MAX_BYTES).decode("utf-8")
+            text = read_at_most(file, MAX_BYTES).decode("utf-8")
     except UnicodeDecodeError as error:
         raise SpecError(f"{path}: not a text file in UTF-8 ({error.reason} at byte {error.start})") from None
     except OSError as error:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from hoir_ray.errors import HoirError
-from hoir_ray.machine.files import append_regular, open_regular, read_regular, replacing, try_destination
+from hoir_ray.machine.files import append_regular, open_regular, read_at_most, read_regular, replacing, try_destination
 from hoir_ray.packs.foreign_checkpoint import read_foreign
 from hoir_ray.packs.load import load
 from hoir_ray.packs.pack import load_pack
@@ -153,3 +156,23 @@ def test_a_file_is_read_up_to_its_limit(tmp_path):
         read_regular(tmp_path / "x", max_bytes=4)
     with pytest.raises(FileNotFoundError), open_regular(tmp_path / "y"):
         pass
+
+
+def test_a_limit_takes_no_memory(tmp_path: Path) -> None:
+    """A process with little memory left reads a small file, whatever size the file might have had."""
+    (tmp_path / "small").write_bytes(b"small")
+    program = (
+        "import resource, sys; from pathlib import Path; from hoir_ray.machine.files import read_regular\n"
+        "resource.setrlimit(resource.RLIMIT_DATA, (2**28, 2**28))\n"
+        "print(read_regular(Path(sys.argv[1]), max_bytes=2**40).decode())"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "small")], capture_output=True, text=True, check=False
+    )
+    assert ran.stdout == "small\n", ran.stderr
+
+
+def test_no_more_than_the_limit_is_read() -> None:
+    content = bytes(range(256)) * 8192
+    for most in (0, 1, 2**20, 2**20 + 1, len(content), len(content) + 1):
+        assert read_at_most(io.BytesIO(content), most) == content[:most]
