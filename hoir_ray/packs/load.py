@@ -17,7 +17,7 @@ def load(path: Path) -> Pack:
     Raises:
         PackError: If it is missing, damaged, or of a format, task or config that is not known here.
     """
-    if not path.is_file():
+    if path.is_dir() or not path.exists():
         return load_pack(path)
     try:
         with open_regular(path) as file:

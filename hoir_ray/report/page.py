@@ -25,6 +25,7 @@ from hoir_ray.results.record import TrialRecord
 from hoir_ray.results.seeds import spreads, ties
 from hoir_ray.results.sweep_results import SPEC, SweepResults
 from hoir_ray.spec.parameters import ParameterCase
+from hoir_ray.tasks import load_task
 
 _ERROR_LINES = 12
 # All but the first of the list of kinds of charts that ends Plotly's script; were it to look otherwise, all would load.
@@ -70,6 +71,7 @@ def build_report(sweep: SweepResults, *, version: str | None = None) -> str:
         gallery=[r.trial for r in gallery if r.trial in album.shown],
         captions={r.trial: _caption(sweep, r) for r in sweep.records},
         album=album,
+        pictured=load_task(sweep.spec.task).pictured,
         warnings=list(_what_is_missing(sweep, charts, album)),
         replicates=list(_replicates(sweep, leaders)),
         failures=_failures(sweep),
@@ -107,7 +109,11 @@ def _gallery_order(sweep: SweepResults, leaders: Sequence[TrialRecord]) -> list[
 def _facts(sweep: SweepResults, leaders: Sequence[TrialRecord]) -> Iterator[tuple[str, str]]:
     metric = sweep.spec.metric
     counts = Counter(r.state for r in sweep.records)
-    yield "trials", f"{len(sweep.records)}: {counted(counts)}"
+    again = sum(r.is_replicate for r in sweep.records)
+    yield (
+        "trials",
+        f"{len(sweep.records)}: {counted(counts)}" + (f"; {again} of them again, with other seeds" if again else ""),
+    )
     if leaders:
         best = leaders[0]
         yield f"best {metric.name}", f"{wording.number(value_of(best, metric.name) or 0.0)} ({best.trial})"
@@ -121,7 +127,7 @@ def _facts(sweep: SweepResults, leaders: Sequence[TrialRecord]) -> Iterator[tupl
     moments = sorted(m for r in sweep.records for m in (r.started_at, r.ended_at) if m)
     if moments:
         yield "from, to", f"{moments[0][:16].replace('T', ' ')}, {moments[-1][:16].replace('T', ' ')} UTC"
-    if hosts := sorted({r.node for r in sweep.records if r.node}):
+    if hosts := sorted({r.node.partition(", process ")[0] for r in sweep.records if r.node}):
         yield "on", ", ".join(hosts[:4]) + (f" and {len(hosts) - 4} more" if len(hosts) > 4 else "")
     provenance = dict(sweep.spec.provenance or {})
     if data := provenance.pop("data", None):
@@ -134,7 +140,6 @@ def _trial_rows(sweep: SweepResults) -> Iterator[dict[str, Any]]:
     names = [m.name for m in front.axes_of(sweep)]
     for record in sweep.records:
         values = [value_of(record, n) for n in names]
-        again = f" ({record.replicate_of} with seed {record.seed})" if record.is_replicate else ""
         yield {
             "trial": record.trial,
             "number": record.number,
@@ -143,7 +148,8 @@ def _trial_rows(sweep: SweepResults) -> Iterator[dict[str, Any]]:
             "epochs": record.epochs,
             "seconds": round(seconds_between(record.started_at, record.ended_at), 1),
             "settings": wording.settings(record.parameters),
-            "reason": record.reason + again,
+            "reason": record.reason,
+            "again": f"{record.replicate_of} with seed {record.seed}" if record.is_replicate else "",
         }
 
 

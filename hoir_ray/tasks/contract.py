@@ -86,6 +86,7 @@ class Task(Generic[C]):
         original: The picture that the config's network is of, at the size that it is trained at, (H, W, 3) bytes; None
             where it is not of one picture. Raises DataError where that cannot be read.
         panels: Names of the parts of the picture `comparison`, equally wide and PANEL_GAP apart; none if it has none.
+        pictured: The same in words, for a picture that has no such panels: what is where in it.
         colours: (network, config, facts, positions (x, y) in [-1, 1]) -> red, green and blue in [0, 1], for networks
             that represent one picture; None for others.
         views: (facts) -> (height, width) in pixels of each picture that `render` draws parts of (`region`), by its
@@ -110,6 +111,7 @@ class Task(Generic[C]):
     num_pixels: Callable[[C], int | None] = lambda config: None
     original: Callable[[C], Tensor] | None = None
     panels: tuple[str, ...] = ()
+    pictured: str = ""
     colours: Callable[[nn.Module, C, Any, Tensor], Tensor] | None = None
     views: Callable[[Any], Mapping[str, tuple[int, int]]] | None = None
     upstream: UpstreamProgram[C] | None = None

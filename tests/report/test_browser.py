@@ -110,6 +110,51 @@ def test_sorting_and_filtering_the_trials(watched, file):
     assert all("fourier" in text for text in kept)
 
 
+def test_trials_that_were_run_again_stand_below_those_of_the_search(watched, tmp_path):
+    made = made_sweep(tmp_path)
+    best = made.leaderboard()[0]
+    lucky = {**(best.best or {}), "val_psnr_db": 99.0}
+    again = best.model_copy(
+        update={"trial": "t0099", "number": 99, "replicate_of": best.trial, "seed": 3, "best": lucky, "curve": ()}
+    )
+    save(made.storage, [again])
+    page = opened(watched, write_report(open_sweep(made.storage), tmp_path / "r.html")).page
+    assert "1 of them again, with other seeds" in page.inner_text(".facts")
+    head = page.locator("#trial-table thead button", has_text="val_psnr_db")
+    for _ in range(2):
+        head.click()
+        rows = page.eval_on_selector_all("#trial-table tbody tr", "rows => rows.map(r => r.dataset.trial)")
+        assert rows[-1] == "t0099"
+    values = {r.trial: (r.best or {}).get("val_psnr_db", 0.0) for r in made.records}
+    assert rows[0] == max(values, key=lambda name: values[name])
+    assert f"{best.trial} with seed 3" in page.inner_text("tr[data-trial=t0099]")
+
+
+def test_weak_trials_are_seen_in_the_dark(watched, file):
+    page = opened(watched, file, color_scheme="dark").page
+    chart = page.locator("[data-chart=parallel]")
+    chart.scroll_into_view_if_needed()
+    page.wait_for_selector("[data-chart=parallel][data-drawn]")
+    drawn = chart.evaluate("box => box.data.map(t => t.line?.color)")
+    assert "#46327e" not in drawn
+    page.click("#theme")
+    assert "#46327e" in chart.evaluate("box => box.data.map(t => t.line?.color)")
+
+
+def test_a_phone_breaks_no_word_of_what_was_searched(watched, file):
+    page = opened(watched, file, width=390, height=844).page
+    longest = page.eval_on_selector_all(
+        "#searched td",
+        """cells => Math.max(...cells.flatMap(cell => [...cell.textContent.matchAll(/[^ ]+/g)].map(word => {
+          const range = document.createRange();
+          range.setStart(cell.firstChild, word.index);
+          range.setEnd(cell.firstChild, word.index + word[0].length);
+          return range.getClientRects().length;
+        })))""",
+    )
+    assert longest == 1
+
+
 def test_the_numbers_are_those_of_trials_parquet(watched, file, sweep):
     page = opened(watched, file).page
     table = pd.read_parquet(io.BytesIO(sweep.storage.get(TABLE))).set_index("trial")

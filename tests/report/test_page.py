@@ -13,11 +13,14 @@ from typing import Any
 
 import pytest
 
+from hoir_ray import wording
 from hoir_ray.report import build_report, watch_report, write_report
+from hoir_ray.report.chart import seconds_between
 from hoir_ray.report.charts import CHARTS
 from hoir_ray.report.cost import cost_of
 from hoir_ray.results.sweep_results import SweepResults, open_sweep
 from hoir_ray.spec.schema import Resources
+from hoir_ray.tasks import load_task, task_names
 from tests.report.made import SINGLE, TEXT, comparison, made_record, made_sweep
 
 
@@ -198,3 +201,38 @@ def test_the_head_says_where_when_and_with_what(tmp_path):
     page = build_report(SweepResults(made.storage, spec, records))
     for text in (made.storage.uri, "2026-01-02 10:01", "host-7", "torch 9.9"):
         assert text in page
+
+
+def test_a_parameter_that_was_searched_on_a_log_scale_is_shown_on_one(tmp_path):
+    narrow = TEXT.replace("min: 1.0e-4, max: 1.0e-1", "min: 2.0e-3, max: 1.2e-2")
+    sweep = made_sweep(tmp_path, text=narrow)
+    rates = {2e-3, 4e-3, 8e-3}
+    records = [r for r in sweep.records if r.state == "FINISHED"][: len(rates)]
+    given = [
+        r.model_copy(update={"parameters": {**r.parameters, "training.optimizer.lr": rate}})
+        for r, rate in zip(records, sorted(rates), strict=True)
+    ]
+    figure = CHARTS["parallel"](SweepResults(sweep.storage, sweep.spec, tuple(given))).figure
+    assert figure is not None
+    assert "0.004" in [note["text"] for note in figure["layout"]["annotations"]]  # in the middle
+
+
+def test_times_count_from_the_first_start(tmp_path):
+    sweep = made_sweep(tmp_path)
+    (trial, after, _) = CHARTS["progress"](sweep).rows[-1]
+    by_name = {r.trial: r for r in sweep.records}
+    begin = min(r.started_at or "" for r in sweep.records)
+    assert after == wording.duration(seconds_between(begin, by_name[trial].ended_at))
+
+
+@pytest.mark.parametrize("task", [name for name in task_names() if not load_task(name).panels])
+def test_a_picture_without_parts_says_what_is_where(task):
+    assert load_task(task).pictured
+
+
+def test_a_picture_without_parts_is_labelled(tmp_path):
+    text = TEXT.replace("task: image", "task: text_to_image").replace(
+        "{image: sample:astronaut, max_side: 24}", "{files: [sample:photos], text_model: hashing}"
+    )
+    page = build_report(made_sweep(tmp_path, text=text.replace(", val_ssim > 0.2", "")))
+    assert "pairs of an original, on the left, and what the network draws" in page

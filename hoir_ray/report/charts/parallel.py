@@ -37,10 +37,15 @@ def draw(sweep: SweepResults) -> Chart:
     if not records or not paths:
         return Chart(title=title, summary="There are no trials with different settings and a result to compare yet.")
     axes = [
-        _axis(wording.short_name(p), {r.trial: r.parameters[p] for r in records if p in r.parameters}, len(records))
+        _axis(
+            wording.short_name(p),
+            {r.trial: r.parameters[p] for r in records if p in r.parameters},
+            len(records),
+            is_log=any(case.is_log for case in sweep.spec.parameters[p]),
+        )
         for p in paths
     ]
-    axes.append(_axis(metric, {r.trial: value_of(r, metric) for r in records}, len(records)))
+    axes.append(_axis(metric, {r.trial: value_of(r, metric) for r in records}, len(records), is_log=False))
     order = sorted(records, key=lambda r: value_of(r, metric) or 0.0)
     data = [_band(order, axes, band) for band in range(NUM_BANDS)]
     hidden = len(searched(sweep)) - len(paths)
@@ -58,12 +63,13 @@ def draw(sweep: SweepResults) -> Chart:
     )  # fmt: skip
 
 
-def _axis(name: str, values: dict[str, Scalar], num_trials: int) -> _Axis:
+def _axis(name: str, values: dict[str, Scalar], num_trials: int, *, is_log: bool) -> _Axis:
+    """The axis of a parameter, on a log scale where it was searched on one, or spans more than a decade."""
     gaps = len(values) < num_trials
     if all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values.values()):
         numbers = {k: float(v) for k, v in values.items()}  # type: ignore[arg-type]
         low, high = min(numbers.values()), max(numbers.values())
-        log = low > 0 and high / low > 10
+        log = low > 0 and (is_log or high / low > 10)
 
         def scaled(v: float) -> float:
             return math.log(v) if log else v
@@ -89,7 +95,7 @@ def _band(order: list[TrialRecord], axes: list[_Axis], band: int) -> dict[str, A
             y += [*(a.places.get(record.trial, NOT_APPLIED) for a in axes), None]
     return {
         "type": "scatter", "mode": "lines", "x": x, "y": y, "hoverinfo": "skip", "showlegend": False,
-        "line": {"color": BANDS[band], "width": 1.2 + 0.25 * band}, "opacity": 0.5 + 0.08 * band,
+        "line": {"color": BANDS[band], "width": 1.2 + 0.25 * band}, "opacity": 0.6 + 0.07 * band,
     }  # fmt: skip
 
 

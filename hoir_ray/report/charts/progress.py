@@ -7,6 +7,8 @@ from hoir_ray.report.chart import ACCENT, COLOURS, Chart, axis, plain, seconds_b
 from hoir_ray.results.ranking import broken_constraint
 from hoir_ray.results.sweep_results import SweepResults
 
+_MOST_SECONDS = 180  # that are shown as such
+
 
 def draw(sweep: SweepResults) -> Chart:
     metric = sweep.spec.metric
@@ -19,25 +21,27 @@ def draw(sweep: SweepResults) -> Chart:
     ended = sorted((r for r in ended if value_of(r, metric.name) is not None), key=lambda r: r.ended_at or "")
     if not ended:
         return Chart(title=title, summary="No trial has finished within the constraints yet.")
-    begin = min(r.created_at for r in sweep.records)
-    minutes = [seconds_between(begin, r.ended_at) / 60 for r in ended]
+    begin = min(r.started_at or r.created_at for r in sweep.records)  # as the time that the sweep was busy
+    seconds = [seconds_between(begin, r.ended_at) for r in ended]
+    unit, length = ("minutes", 60.0) if seconds[-1] > _MOST_SECONDS else ("seconds", 1.0)
+    times = [s / length for s in seconds]
     values = [value_of(r, metric.name) or 0.0 for r in ended]
     best, steps = values[0], []
     rows: list[tuple[str, str, str]] = []
-    for record, minute, value in zip(ended, minutes, values, strict=True):
+    for record, second, value in zip(ended, seconds, values, strict=True):
         if not rows or metric.better(value, best):
             best = value
-            rows.append((record.trial, wording.duration(minute * 60), wording.number(value)))
+            rows.append((record.trial, wording.duration(second), wording.number(value)))
         steps.append(best)
-    hover = f"<b>%{{customdata}}</b><br>{plain(metric.name)} %{{y:.4~g}}<br>after %{{x:.1f}} min<extra></extra>"
+    hover = f"<b>%{{customdata}}</b><br>{plain(metric.name)} %{{y:.4~g}}<br>after %{{x:.1f}} {unit}<extra></extra>"
     names = [r.trial for r in ended]
     data = [
         {
-            "type": "scatter", "mode": "markers", "name": "finished trial", "x": minutes, "y": values,
+            "type": "scatter", "mode": "markers", "name": "finished trial", "x": times, "y": values,
             "customdata": names, "marker": {"color": COLOURS["FINISHED"], "size": 8}, "hovertemplate": hover,
         },
         {
-            "type": "scatter", "mode": "lines", "name": "best so far", "x": minutes, "y": steps, "hoverinfo": "skip",
+            "type": "scatter", "mode": "lines", "name": "best so far", "x": times, "y": steps, "hoverinfo": "skip",
             "line": {"shape": "hv", "color": ACCENT, "width": 2},
         },
     ]  # fmt: skip
@@ -45,7 +49,10 @@ def draw(sweep: SweepResults) -> Chart:
         title=title,
         summary=f"{rows[-1][0]} reached {metric.name} {rows[-1][2]} after {rows[-1][1]}; "
         f"the best changed {len(rows)} time{'' if len(rows) == 1 else 's'} among {len(ended)} finished trials.",
-        figure={"data": data, "layout": {"xaxis": axis("minutes since the first trial"), "yaxis": axis(metric.name)}},
+        figure={
+            "data": data,
+            "layout": {"xaxis": axis(f"{unit} since the first trial started"), "yaxis": axis(metric.name)},
+        },
         header=("new best", "after", metric.name),
         rows=rows,
     )

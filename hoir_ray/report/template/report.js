@@ -71,8 +71,10 @@
         for (const other of $$("thead th", table)) other.removeAttribute("aria-sort");
         head.setAttribute("aria-sort", down === 1 ? "ascending" : "descending");
         const body = $("tbody", table);
-        const rows = $$("tr", body).map((row) => [keyOf(row.cells[column]), row]);
-        rows.sort(([a], [b]) => a === null || b === null ? (a === null) - (b === null) : down * compare(a, b));
+        const rows = $$("tr", body).map((row) => [keyOf(row.cells[column]), row, "again" in row.dataset]);
+        // What was run again with another seed is no candidate, so it never stands above those that are.
+        rows.sort(([a, , again], [b, , bAgain]) => again - bAgain
+          || (a === null || b === null ? (a === null) - (b === null) : down * compare(a, b)));
         body.append(...rows.map(([, row]) => row));
       });
     });
@@ -96,6 +98,7 @@
   const colour = (name) => getComputedStyle(root).getPropertyValue(name).trim();
   function dressed(figure) {
     const layout = structuredClone(figure.layout), text = colour("--text"), line = colour("--line");
+    for (const note of layout.annotations || []) note.bgcolor = colour("--back");  // lines pass behind it
     for (const name of ["xaxis", "yaxis"]) layout[name] = { gridcolor: line, zerolinecolor: line, linecolor: line, ...layout[name] };
     return { paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { t: 30, r: 16, b: 48, l: 56 }, autosize: true,
       font: { color: text, family: "system-ui, sans-serif", size: 12.5 }, legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 },
@@ -104,10 +107,16 @@
   const settings = { responsive: true, displaylogo: false, displayModeBar: false, showTips: false };
 
   // A phone has no room for settings and reasons beside a point; the chart's own table and the trials' have them.
+  // Colours that black would swallow have lighter ones for it.
+  const onDark = { "#46327e": "#ab9df0", "#365c8d": "#7fb2ea" };
   function traces(figure) {
-    const narrow = matchMedia("(max-width: 560px)").matches;
-    return structuredClone(figure.data).map((trace) => narrow && trace.hovertemplate
-      ? { ...trace, hovertemplate: trace.hovertemplate.replace("<br>%{text}", "") } : trace);
+    const narrow = matchMedia("(max-width: 560px)").matches, dark = root.dataset.theme === "dark";
+    const lit = (c) => Array.isArray(c) ? c.map(lit) : (dark && onDark[c]) || c;
+    return structuredClone(figure.data).map((trace) => {
+      for (const part of ["line", "marker"]) if (trace[part]?.color) trace[part].color = lit(trace[part].color);
+      if (narrow && trace.hovertemplate) trace.hovertemplate = trace.hovertemplate.replace("<br>%{text}", "");
+      return trace;
+    });
   }
 
   function draw(box) {

@@ -12,6 +12,7 @@ TASK = Task(
     facts=NeighborhoodFacts,
     data=deferred(__name__, "data:load"),
     num_samples=deferred(__name__, "data:num_samples"),
+    pictured="a part of the first picture; each of its blocks redrawn once; and redrawn eight times",
     network=deferred(__name__, "network:build_network"),
     num_parameters=deferred(__name__, "network:num_parameters"),
     metrics=TRAINING_METRICS | {"val_loss", "val_psnr_db", "val_other_psnr_db"},

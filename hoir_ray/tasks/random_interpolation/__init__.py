@@ -20,6 +20,7 @@ TASK = Task(
     facts=RandomInterpolationFacts,
     data=deferred(__name__, "data:load"),
     num_samples=deferred(__name__, "data:num_samples"),
+    pictured="validation pictures, above what the network draws from a part of their pixels",
     network=deferred(__name__, "network:build_network"),
     num_parameters=deferred(__name__, "network:num_parameters"),
     metrics=TRAINING_METRICS | {"val_loss", "val_psnr_db"} | _DRAWN,

@@ -12,6 +12,7 @@ TASK = Task(
     facts=TextToImageFacts,
     data=deferred(__name__, "data:load"),
     num_samples=deferred(__name__, "data:num_samples"),
+    pictured="pairs of an original, on the left, and what the network draws of its caption",
     network=deferred(__name__, "network:build_network"),
     num_parameters=deferred(__name__, "network:num_parameters"),
     metrics=TRAINING_METRICS | {"val_loss", "val_psnr_db", "val_psnr_worst_db"},

@@ -148,5 +148,7 @@ def _parquet_rows(file: str, *, columns: dict[str, str]) -> Iterator[tuple[str, 
                     number += 1
                     yield f"{file} row {number}", {key: row[name] for key, name in columns.items()}
     except (pyarrow.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.filename:  # by the system, not by the parquet reader
+            raise DataError(f"{file}: cannot be read: {error.strerror}") from None
         why = str(error).strip().splitlines()[0]
         raise DataError(f"{file}: is not a whole parquet file: {why}") from error

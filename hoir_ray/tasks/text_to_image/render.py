@@ -152,7 +152,7 @@ def _cosine(a: Tensor, b: Tensor) -> float:
 
 
 def pictures(network: nn.Module, data: TaskData) -> dict[str, Tensor]:
-    """`preview`: the first pictures as the network draws them; `comparison`: each beside its original."""
+    """`preview`: the first pictures as the network draws them; `comparison`: each to the right of its original."""
     pixels = data.train
     assert isinstance(pixels, Pixels)
     drawn, pairs = [], []
@@ -168,7 +168,7 @@ def pictures(network: nn.Module, data: TaskData) -> dict[str, Tensor]:
         original = pixels.album.colours[first : first + height * width].view(height, width, 3).float() / 255
         fit, original = _fit_into_square(fit), _fit_into_square(original)
         drawn.append(fit)
-        pairs.append(contact_sheet(torch.stack([fit, original])))
+        pairs.append(contact_sheet(torch.stack([original, fit]), num_columns=2))
     return {"preview": contact_sheet(torch.stack(drawn)), "comparison": contact_sheet(torch.stack(pairs), gap=6)}
 
 
