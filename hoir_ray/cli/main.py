@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hoir_ray.cli import machine, packs, remote, results, sweeps
+from hoir_ray.cli import machine, manage, packs, remote, results, sweeps
 from hoir_ray.cli.terminal.console import WarningLines, fail, fail_at_a_limit, fail_unexpectedly, print_version
 from hoir_ray.errors import HoirError
 from hoir_ray.machine.interrupt import end_process
@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
         results.dashboard,
         results.pull,
         results.sync,
+        manage.remove,
     ),
     "Model packs": (packs.train, packs.render, packs.evaluate, packs.pack, packs.import_checkpoint, packs.export),
     "Clusters": (remote.submit, remote.status, remote.logs, remote.stop, remote.list_sweeps),

@@ -109,7 +109,8 @@ def print_beside(opened: SweepResults, plan: Plan) -> None:
     leaders = opened.leaderboard()
     if not leaders or leaders[0].model is None or "stored_bytes" not in metrics_of(leaders[0]):
         return
-    from hoir_ray.packs.beside import SHEET, beside_codecs, publish_sheet
+    from hoir_ray.packs.beside import beside_codecs, publish_sheet
+    from hoir_ray.results.management.contents import SHEET
 
     best = leaders[0]
     try:

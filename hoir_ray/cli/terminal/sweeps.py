@@ -1,4 +1,4 @@
-"""The table of a storage root's sweeps."""
+"""Sweeps as a whole: the table of a storage root, and what was removed."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from hoir_ray import wording
-from hoir_ray.cli.terminal.console import console, print_json, print_table, styled
+from hoir_ray.cli.terminal.console import console, print_json, print_table, relative_path, styled, warn
 
 if TYPE_CHECKING:
+    from hoir_ray.results.management.contents import Contents
     from hoir_ray.results.storage_root import SweepEntry
+    from hoir_ray.storage import Storage
 
 _STYLES = {"running": "cyan", "stopped": "yellow", "finished": "green"}
 
@@ -60,3 +62,25 @@ def _local(moment: str | None) -> str:
         return datetime.fromisoformat(moment or "").astimezone().strftime("%Y-%m-%d %H:%M")
     except ValueError:
         return "-"
+
+
+def removal_question(storage: Storage, contents: Contents) -> str:
+    """The question before a sweep is removed, with what goes."""
+    return wording.printable(
+        f"{_shown(storage)}: {len(contents.own):,} files, {wording.size(contents.size_bytes)}, "
+        f"{contents.num_trials:,} trials; remove it for good?"
+    )
+
+
+def print_removed(storage: Storage, contents: Contents, *, left: Sequence[str]) -> None:
+    """Say what was freed, and what was left because no sweep wrote it."""
+    console.print(
+        f"removed {_shown(storage)}: {len(contents.own):,} files, {wording.size(contents.size_bytes)} are free again"
+    )
+    if left:
+        more = f" and {len(left) - 5} more" if len(left) > 5 else ""
+        warn([f"left in {_shown(storage)}, because no sweep wrote it: {', '.join(left[:5])}{more}"])
+
+
+def _shown(storage: Storage) -> str:
+    return storage.uri if storage.folder is None else str(relative_path(storage.folder))
