@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
         results.dashboard,
         results.pull,
         results.sync,
+        manage.copy,
         manage.remove,
     ),
     "Model packs": (packs.train, packs.render, packs.evaluate, packs.pack, packs.import_checkpoint, packs.export),

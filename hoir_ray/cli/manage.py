@@ -1,4 +1,4 @@
-"""Commands over whole sweeps: `hoir remove`."""
+"""Commands over whole sweeps: `hoir remove`, `hoir copy`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from hoir_ray.cli.options import Endpoint, SweepPlace
-from hoir_ray.cli.terminal.bars import ByteProgress
+from hoir_ray.cli.terminal.bars import ByteBar, ByteProgress
 from hoir_ray.cli.terminal.console import fail
-from hoir_ray.cli.terminal.sweeps import print_removed, removal_question
-from hoir_ray.errors import RequestError
+from hoir_ray.cli.terminal.sweeps import print_copied, print_removed, removal_question
+from hoir_ray.errors import RequestError, WorkError
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
@@ -35,3 +35,35 @@ def remove(sweep: SweepPlace, yes: Yes = False, endpoint_url: Endpoint = None) -
             fail("nothing was removed")
             raise typer.Exit(1)
     print_removed(storage, contents, left=remove_sweep(storage, contents, show=ByteProgress()))
+
+
+def copy(
+    sweep: SweepPlace,
+    to: Annotated[
+        str,
+        typer.Argument(
+            metavar="TO",
+            help="The copy's name under ./hoir-runs, folder or s3:// URI; ends with / to keep the name.",
+            show_default=False,
+        ),
+    ],
+    endpoint_url: Endpoint = None,
+    to_endpoint_url: Annotated[
+        str | None, typer.Option(help="Of another S3-compatible server, for TO.", show_default="--endpoint-url")
+    ] = None,
+) -> None:
+    """Copy a sweep between folders and buckets. The same command resumes; what is there already is not sent again.
+
+    Example: hoir copy quickstart s3://bucket/sweeps/
+    """
+    from hoir_ray.results.management.copy import copy_sweep, locate_copy
+    from hoir_ray.results.sweep_results import locate_sweep
+
+    source = locate_sweep(sweep, endpoint_url=endpoint_url)
+    place = locate_copy(to, source, endpoint_url=to_endpoint_url or endpoint_url)
+    with ByteBar() as bar:
+        copied = copy_sweep(source, place, show=bar)
+    print_copied(copied)
+    if copied.damaged:
+        more = f" and {len(copied.damaged) - 5} more" if len(copied.damaged) > 5 else ""
+        raise WorkError(f"damaged in {source.uri}, and copied as they are: {', '.join(copied.damaged[:5])}{more}")

@@ -1,4 +1,4 @@
-"""Sweeps as a whole: the table of a storage root, and what was removed."""
+"""Sweeps as a whole: the table of a storage root, and what was removed or copied."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from hoir_ray.cli.terminal.console import console, print_json, print_table, rela
 
 if TYPE_CHECKING:
     from hoir_ray.results.management.contents import Contents
+    from hoir_ray.results.management.copy import Copy
     from hoir_ray.results.storage_root import SweepEntry
     from hoir_ray.storage import Storage
 
@@ -64,6 +65,24 @@ def _local(moment: str | None) -> str:
         return "-"
 
 
+def print_copied(copied: Copy) -> None:
+    """Say what was sent, and how the copy is resumed or looked at."""
+    from hoir_ray.results.sweep_results import SPEC
+
+    there = f", {copied.equal:,} were there already" if copied.equal else ""
+    console.print(
+        f"copied to {_shown(copied.storage)}: {copied.sent:,} files, {wording.size(copied.sent_bytes)}{there}"
+    )
+    if copied.foreign:
+        warn([f"left out, because no sweep wrote it: {_some(copied.foreign)}"])
+    server = getattr(copied.storage.backend, "endpoint_url", None)
+    if copied.storage.folder is not None:
+        console.print(f"next: hoir sweep {shlex.quote(f'{_shown(copied.storage)}/{SPEC}')}")
+    else:
+        endpoint = f" --endpoint-url {shlex.quote(server)}" if server else ""
+        console.print(f"next: hoir best {shlex.quote(copied.storage.uri)}{endpoint}")
+
+
 def removal_question(storage: Storage, contents: Contents) -> str:
     """The question before a sweep is removed, with what goes."""
     return wording.printable(
@@ -78,8 +97,11 @@ def print_removed(storage: Storage, contents: Contents, *, left: Sequence[str]) 
         f"removed {_shown(storage)}: {len(contents.own):,} files, {wording.size(contents.size_bytes)} are free again"
     )
     if left:
-        more = f" and {len(left) - 5} more" if len(left) > 5 else ""
-        warn([f"left in {_shown(storage)}, because no sweep wrote it: {', '.join(left[:5])}{more}"])
+        warn([f"left in {_shown(storage)}, because no sweep wrote it: {_some(left)}"])
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _shown(storage: Storage) -> str:

@@ -59,8 +59,8 @@ def contents_of(storage: Storage) -> Contents:
         raise RequestError(f"no sweep at {storage.uri}: there is nothing")
     if not _is_sweep(storage, objects):
         raise RequestError(f"{storage.uri}: is not a sweep's folder: it has neither a sweep's {SPEC} nor its trials")
-    own = tuple(o for o in objects if _is_own(o.key))
-    return Contents(own=own, foreign=tuple(o for o in objects if not _is_own(o.key)))
+    own = tuple(o for o in objects if is_own(o.key))
+    return Contents(own=own, foreign=tuple(o for o in objects if not is_own(o.key)))
 
 
 def refuse_running(storage: Storage, *, advice: str) -> None:
@@ -74,7 +74,8 @@ def refuse_running(storage: Storage, *, advice: str) -> None:
         raise RequestError(f"{storage.uri}: is run by {lease.owner} on {lease.host} since {lease.since}; {advice}")
 
 
-def _is_own(key: str) -> bool:
+def is_own(key: str) -> bool:
+    """Return whether sweeps write an object under this key."""
     return key in FILES or key.partition("/")[0] in FOLDERS
 
 
