@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
         results.dashboard,
         results.pull,
         results.sync,
+        manage.compare,
         manage.copy,
         manage.remove,
     ),

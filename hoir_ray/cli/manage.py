@@ -1,17 +1,20 @@
-"""Commands over whole sweeps: `hoir remove`, `hoir copy`."""
+"""Commands over whole sweeps: `hoir compare`, `hoir copy`, `hoir remove`."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from hoir_ray.cli.options import Endpoint, SweepPlace
+from hoir_ray.cli.options import AsJson, Endpoint, SweepPlace, SweepPlaces
 from hoir_ray.cli.terminal.bars import ByteBar, ByteProgress
 from hoir_ray.cli.terminal.console import fail
-from hoir_ray.cli.terminal.sweeps import print_copied, print_removed, removal_question
+from hoir_ray.cli.terminal.results import print_report
+from hoir_ray.cli.terminal.sweeps import print_comparison, print_copied, print_removed, removal_question
 from hoir_ray.errors import RequestError, WorkError
+from hoir_ray.machine.files import try_destination
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
@@ -67,3 +70,28 @@ def copy(
     if copied.damaged:
         more = f" and {len(copied.damaged) - 5} more" if len(copied.damaged) > 5 else ""
         raise WorkError(f"damaged in {source.uri}, and copied as they are: {', '.join(copied.damaged[:5])}{more}")
+
+
+def compare(
+    sweeps: SweepPlaces,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="HTML file to write, with charts and pictures.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+    endpoint_url: Endpoint = None,
+) -> None:
+    """Compare sweeps: the best of each, how soon it was found, their fronts, and the settings that differ.
+
+    Example: hoir compare quickstart s3://bucket/sweeps/other --out compare.html
+    """
+    from hoir_ray.results.comparison import compare_sweeps
+    from hoir_ray.results.sweep_results import open_sweep
+
+    if out is not None:
+        try_destination(out, source="--out")
+    comparison = compare_sweeps({s: open_sweep(s, endpoint_url=endpoint_url) for s in sweeps})
+    print_comparison(comparison, as_json=as_json)
+    if out is not None:
+        from hoir_ray.report.comparison import write_comparison
+
+        print_report(write_comparison(comparison, out), beside_json=as_json)

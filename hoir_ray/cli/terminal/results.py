@@ -170,8 +170,15 @@ def print_pulled(record: TrialRecord, to: Path) -> None:
     console.print(f"next: hoir render {shlex.quote(str(to))} --out picture.png")
 
 
-def print_report(out: Path) -> None:
-    console.print(f"wrote {out!s}: {out.stat().st_size / 1e6:.1f} MB; open it in a browser")
+def print_report(out: Path, *, beside_json: bool = False) -> None:
+    """Name the page that was written.
+
+    Args:
+        beside_json: Standard output is JSON.
+    """
+    (errors if beside_json else console).print(
+        f"wrote {out!s}: {out.stat().st_size / 1e6:.1f} MB; open it in a browser"
+    )
 
 
 def print_watching(address: str) -> None:

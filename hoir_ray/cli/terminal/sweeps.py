@@ -1,4 +1,4 @@
-"""Sweeps as a whole: the table of a storage root, and what was removed or copied."""
+"""Sweeps as a whole: the table of a storage root, a comparison, and what was removed or copied."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from hoir_ray import wording
 from hoir_ray.cli.terminal.console import console, print_json, print_table, relative_path, styled, warn
 
 if TYPE_CHECKING:
+    from hoir_ray.results.comparison import Comparison
     from hoir_ray.results.management.contents import Contents
     from hoir_ray.results.management.copy import Copy
     from hoir_ray.results.storage_root import SweepEntry
     from hoir_ray.storage import Storage
 
+MAX_FRONT = 8  # rows of a front
 _STYLES = {"running": "cyan", "stopped": "yellow", "finished": "green"}
 
 
@@ -63,6 +65,34 @@ def _local(moment: str | None) -> str:
         return datetime.fromisoformat(moment or "").astimezone().strftime("%Y-%m-%d %H:%M")
     except ValueError:
         return "-"
+
+
+def print_comparison(comparison: Comparison, *, as_json: bool) -> None:
+    """Print the best of each sweep, the settings that differ, and the fronts."""
+    from hoir_ray.results.comparison import best_header, best_row, front_header, front_row, setting
+
+    if as_json:
+        print_json(comparison.as_dict())
+        return
+    sweeps, metric = comparison.sweeps, comparison.metrics[0].name
+    print_table(best_header(comparison), [best_row(comparison, each) for each in sweeps])
+    if comparison.others:
+        names = ", ".join(each.label for each in comparison.others)
+        warn([f"{names} searched for something else; all are measured by the metrics of {sweeps[0].label}"])
+    console.print(f"at N %: best {metric} among so many of the trials; unbeaten: of the front, by all other sweeps")
+    rows = [front_row(comparison, each, record) for each in sweeps for record in each.front[:MAX_FRONT]]
+    if rows:
+        console.print()
+        print_table(front_header(comparison), rows)
+    for each in sweeps:
+        if len(each.front) > MAX_FRONT:
+            console.print(styled((f"{each.label}: {len(each.front) - MAX_FRONT} more on its front, in --json", "dim")))
+    console.print()
+    if comparison.settings:
+        settings = [[path, *map(setting, values)] for path, values in comparison.settings.items()]
+        print_table(["setting", *(each.label for each in sweeps)], settings)
+    else:
+        console.print("the sweeps have the same settings")
 
 
 def print_copied(copied: Copy) -> None:

@@ -2,33 +2,42 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 from hoir_ray import wording
 from hoir_ray.report.chart import ACCENT, COLOURS, Chart, axis, plain, seconds_between, value_of
 from hoir_ray.results.ranking import broken_constraint
+from hoir_ray.results.record import TrialRecord
 from hoir_ray.results.sweep_results import SweepResults
+from hoir_ray.spec.metric import MetricSpec
 
 
-def draw(sweep: SweepResults) -> Chart:
-    metric = sweep.spec.metric
-    title = f"Best {metric.name} over time"
+def finished(sweep: SweepResults, metric: MetricSpec) -> tuple[list[TrialRecord], list[float], list[float]]:
+    """Feasible trials of the search in the order of their ends, the minutes until then, and the best value so far."""
     ended = [
         r
         for r in sweep.records
         if r.state == "FINISHED" and not r.is_replicate and r.ended_at and broken_constraint(r, sweep.spec) is None
     ]
     ended = sorted((r for r in ended if value_of(r, metric.name) is not None), key=lambda r: r.ended_at or "")
+    begin = min((r.created_at for r in sweep.records), default="")
+    minutes = [seconds_between(begin, r.ended_at) / 60 for r in ended]
+    better = min if metric.goal == "minimize" else max
+    return ended, minutes, list(accumulate((value_of(r, metric.name) or 0.0 for r in ended), better))
+
+
+def draw(sweep: SweepResults) -> Chart:
+    metric = sweep.spec.metric
+    title = f"Best {metric.name} over time"
+    ended, minutes, steps = finished(sweep, metric)
     if not ended:
         return Chart(title=title, summary="No trial has finished within the constraints yet.")
-    begin = min(r.created_at for r in sweep.records)
-    minutes = [seconds_between(begin, r.ended_at) / 60 for r in ended]
     values = [value_of(r, metric.name) or 0.0 for r in ended]
-    best, steps = values[0], []
-    rows: list[tuple[str, str, str]] = []
-    for record, minute, value in zip(ended, minutes, values, strict=True):
-        if not rows or metric.better(value, best):
-            best = value
-            rows.append((record.trial, wording.duration(minute * 60), wording.number(value)))
-        steps.append(best)
+    rows = [
+        (record.trial, wording.duration(minute * 60), wording.number(best))
+        for record, minute, best, before in zip(ended, minutes, steps, [None, *steps], strict=False)
+        if best != before
+    ]
     hover = f"<b>%{{customdata}}</b><br>{plain(metric.name)} %{{y:.4~g}}<br>after %{{x:.1f}} min<extra></extra>"
     names = [r.trial for r in ended]
     data = [

@@ -84,7 +84,7 @@
     $("#filtered").textContent = wanted ? `${rows.filter((row) => !row.hidden).length} of ${rows.length}` : "";
   });
 
-  $("#copy").addEventListener("click", async () => {
+  $("#copy")?.addEventListener("click", async () => {
     const pre = $("#yaml");
     try { await navigator.clipboard.writeText(pre.textContent); $("#copied").textContent = "Copied."; } catch {
       getSelection().selectAllChildren(pre);
