@@ -16,6 +16,10 @@ SweepPlace = Annotated[
     str,
     typer.Argument(metavar="SWEEP", help="A name under ./hoir-runs, a folder, or an s3:// URI.", show_default=False),
 ]
+SweepPlaces = Annotated[
+    list[str],
+    typer.Argument(metavar="SWEEP...", help="Names under ./hoir-runs, folders, or s3:// URIs.", show_default=False),
+]
 StorageRootPlace = Annotated[
     str, typer.Argument(metavar="[STORAGE]", help="A folder of sweeps, or s3://bucket/prefix.")
 ]

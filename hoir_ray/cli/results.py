@@ -123,7 +123,7 @@ def compare_codecs(
         )
     found = compare(files, name=name, say=progress)
     if out is not None:
-        from hoir_ray.report.comparison import write_comparison
+        from hoir_ray.report.codecs import write_comparison
 
         write_comparison(found, out)
     print_comparison(found, out=out, as_json=as_json)

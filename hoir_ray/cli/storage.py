@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from hoir_ray.cli.options import AsJson, Endpoint, StorageRootPlace, SweepPlace
-from hoir_ray.cli.terminal.bars import ByteProgress
+from hoir_ray.cli.options import AsJson, Endpoint, StorageRootPlace, SweepPlace, SweepPlaces
+from hoir_ray.cli.terminal.bars import ByteBar, ByteProgress
+from hoir_ray.cli.terminal.console import fail
+from hoir_ray.cli.terminal.results import print_report
 from hoir_ray.cli.terminal.sweeps import (
-    print_compared,
+    print_comparison,
     print_copied,
     print_removed,
     print_serving,
     print_sweeps,
-    print_to_remove,
+    removal_question,
 )
+from hoir_ray.errors import RequestError, WorkError
+from hoir_ray.machine.files import try_destination
 
 
 def sweeps(storage: StorageRootPlace = "hoir-runs", as_json: AsJson = False, endpoint_url: Endpoint = None) -> None:
@@ -58,66 +61,83 @@ def serve(
     )
 
 
-def compare(
-    sweep: Annotated[
-        list[str],
-        typer.Argument(metavar="SWEEP SWEEP...", help="Names under ./hoir-runs, folders, or s3:// URIs."),
-    ],
-    as_json: AsJson = False,
-    endpoint_url: Endpoint = None,
-) -> None:
-    """Compare sweeps by the first one's metrics: what differs in their settings, and what each found.
-
-    Example: hoir compare quickstart quickstart-wide
-    """
-    from hoir_ray.results.comparison import compare_sweeps
-    from hoir_ray.results.sweep_results import open_sweep
-
-    print_compared(compare_sweeps([open_sweep(s, endpoint_url=endpoint_url) for s in sweep]), as_json=as_json)
-
-
-def copy(
-    sweep: SweepPlace,
-    to: Annotated[str, typer.Argument(metavar="TO", help="A name, a folder, or an s3:// URI; nothing may be there.")],
-    endpoint_url: Endpoint = None,
-    to_endpoint_url: Annotated[
-        str | None, typer.Option(help="Of the S3-compatible server to copy to.", show_default="--endpoint-url")
-    ] = None,
-) -> None:
-    """Copy a sweep with everything it has; the same command goes on with a copy that was interrupted.
-
-    Example: hoir copy quickstart s3://bucket/sweeps/quickstart
-    """
-    from hoir_ray.results.moving import copy_sweep
-    from hoir_ray.results.sweep_results import locate_sweep
-
-    source = locate_sweep(sweep, endpoint_url=endpoint_url)
-    target = locate_sweep(to, endpoint_url=to_endpoint_url or endpoint_url)
-    print_copied(copy_sweep(source, target, show=ByteProgress()), target.uri, to)
-
-
 def remove(
     sweep: SweepPlace,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     endpoint_url: Endpoint = None,
 ) -> None:
-    """Remove a sweep with all its trials and models; one that runs is refused.
+    """Delete a sweep and everything in it: trials, models, pictures. It asks first; a running one is refused.
 
     Example: hoir remove quickstart
     """
-    from hoir_ray.errors import RequestError
-    from hoir_ray.machine.processes import user_and_host
-    from hoir_ray.results.moving import contents_of, remove_sweep
+    from hoir_ray.results.management.contents import contents_of, refuse_running
+    from hoir_ray.results.management.remove import ADVICE, remove_sweep
     from hoir_ray.results.sweep_results import locate_sweep
 
     storage = locate_sweep(sweep, endpoint_url=endpoint_url)
-    objects = contents_of(storage)
+    contents = contents_of(storage)
+    refuse_running(storage, advice=ADVICE)
     if not yes:
-        print_to_remove(storage.uri, objects)
         if not sys.stdin.isatty():
-            command = shlex.join(["hoir", "remove", sweep, "--yes"])
-            raise RequestError(f"nobody can be asked here; {command} does not ask")
-        if not typer.confirm("Remove it?", err=True):
+            raise RequestError(f"{storage.uri}: is removed for good, and nobody can be asked here; add --yes")
+        if not typer.confirm(removal_question(storage, contents), err=True):
+            fail("nothing was removed")
             raise typer.Exit(1)
-    remove_sweep(storage, owner=user_and_host())
-    print_removed(storage.uri, objects)
+    print_removed(storage, contents, left=remove_sweep(storage, contents, show=ByteProgress()))
+
+
+def copy(
+    sweep: SweepPlace,
+    to: Annotated[
+        str,
+        typer.Argument(
+            metavar="TO",
+            help="The copy's name under ./hoir-runs, folder or s3:// URI; ends with / to keep the name.",
+            show_default=False,
+        ),
+    ],
+    endpoint_url: Endpoint = None,
+    to_endpoint_url: Annotated[
+        str | None, typer.Option(help="Of another S3-compatible server, for TO.", show_default="--endpoint-url")
+    ] = None,
+) -> None:
+    """Copy a sweep between folders and buckets. The same command resumes; what is there already is not sent again.
+
+    Example: hoir copy quickstart s3://bucket/sweeps/
+    """
+    from hoir_ray.results.management.copy import copy_sweep, locate_copy
+    from hoir_ray.results.sweep_results import locate_sweep
+
+    source = locate_sweep(sweep, endpoint_url=endpoint_url)
+    place = locate_copy(to, source, endpoint_url=to_endpoint_url or endpoint_url)
+    with ByteBar() as bar:
+        copied = copy_sweep(source, place, show=bar)
+    print_copied(copied)
+    if copied.damaged:
+        more = f" and {len(copied.damaged) - 5} more" if len(copied.damaged) > 5 else ""
+        raise WorkError(f"damaged in {source.uri}, and copied as they are: {', '.join(copied.damaged[:5])}{more}")
+
+
+def compare(
+    sweeps: SweepPlaces,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="HTML file to write, with charts and pictures.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+    endpoint_url: Endpoint = None,
+) -> None:
+    """Compare sweeps: the best of each, how soon it was found, their fronts, and the settings that differ.
+
+    Example: hoir compare quickstart s3://bucket/sweeps/other --out compare.html
+    """
+    from hoir_ray.results.comparison import compare_sweeps
+    from hoir_ray.results.sweep_results import open_sweep
+
+    if out is not None:
+        try_destination(out, source="--out")
+    comparison = compare_sweeps({s: open_sweep(s, endpoint_url=endpoint_url) for s in sweeps})
+    print_comparison(comparison, as_json=as_json)
+    if out is not None:
+        from hoir_ray.report.comparison import write_comparison
+
+        print_report(write_comparison(comparison, out), beside_json=as_json)

@@ -16,11 +16,11 @@ from hoir_ray.packs.codec.file import decode
 from hoir_ray.pictures.codecs import Encoded, codec_names, decoded, encode_within
 from hoir_ray.pictures.quality import psnr_db
 from hoir_ray.pictures.save import contact_sheet, save_picture
+from hoir_ray.results.management.contents import SHEET
 from hoir_ray.storage import Storage
 from hoir_ray.tasks.contract import Task, TaskConfig
 
 USUAL = ("JPEG", "WebP")
-SHEET = "codecs.png"  # in the sweep's folder
 
 
 @dataclass(frozen=True, kw_only=True)

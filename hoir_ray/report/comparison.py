@@ -1,102 +1,141 @@
-"""One page about a picture's files: curves of quality against bytes, and pictures at equal bytes under one zoom."""
+"""The page of a comparison: sweeps laid over each other, and the pictures of the best side by side."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import io
+from bisect import bisect_right
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-from torch import Tensor
+from hoir_ray import wording
+from hoir_ray.report.chart import PALETTE, Chart, axis, plain, spans_decades, trial_settings, value_of
+from hoir_ray.report.charts.progress import finished
+from hoir_ray.report.page import embedded, fill_template, write_page
+from hoir_ray.report.pictures import Album, collect
+from hoir_ray.results.comparison import Comparison, best_header, best_row, front_header, front_row, setting
 
-from hoir_ray import __version__
-from hoir_ray.errors import StorageError
-from hoir_ray.machine.files import replacing
-from hoir_ray.pictures.rate_distortion import Comparison
-from hoir_ray.report.charts.codecs import rate_chart
-from hoir_ray.report.page import page_template, part, plotly_script, serialized
+_MARKS = ("circle", "square", "diamond", "cross", "triangle-up", "star", "x")
+_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 
 
 def write_comparison(comparison: Comparison, out: Path) -> Path:
     """Write the page; the file appears whole or not at all.
 
     Raises:
-        StorageError: If it cannot be written.
+        StorageError: If it cannot be written, or a picture cannot be read.
     """
-    try:
-        with replacing(out) as file:
-            file.write(build_comparison(comparison).encode())
-    except OSError as error:
-        raise StorageError(f"{out}: the page could not be written: {error.strerror or error}") from error
-    return out
+    return write_page(build_comparison(comparison), out)
 
 
 def build_comparison(comparison: Comparison) -> str:
-    """The page's HTML; everything is in it and nothing is fetched."""
-    curves = comparison.curves
+    """The page's HTML, which opens offline."""
     charts = {
-        "psnr": rate_chart(comparison.ours, curves),
-        "ssim": rate_chart(comparison.ours, curves, quality="ssim"),
+        "over-trials": _over(comparison, by_trials=True),
+        "over-time": _over(comparison, by_trials=False),
+        "fronts": _fronts(comparison),
     }
-    files: dict[str, str] = {}
-    panels = [
-        {
-            "label": panel.label,
-            "size": panel.size_bytes,
-            "pictures": [
-                {"caption": caption, "file": _added(files, picture)}
-                for caption, picture in [("original", comparison.original), *panel.shown.items()]
-            ],
-        }
-        for panel in comparison.panels
-    ]
-    figures = {name: chart.figure for name, chart in charts.items()}
-    data: dict[str, Any] = {"figures": figures, "pictures": {}, "captions": {}, "files": files, "panels": panels}
-    height, width, _ = comparison.original.shape
-    return page_template("comparison.html").render(
-        comparison=comparison,
+    return fill_template(
+        "comparison.html",
+        labels=[s.label for s in comparison.sweeps],
+        rows=[best_row(comparison, each) for each in comparison.sweeps],
+        header=best_header(comparison),
+        others=[s.label for s in comparison.others],
+        metric=comparison.metrics[0],
         charts=charts,
-        panels=panels,
-        is_part=(height, width) != (curves.height, curves.width),
-        shown=f"{width} x {height}",
-        size=f"{curves.width} x {curves.height}",
-        header=["file", "bytes", "bits per pixel", "dB", "SSIM", *(f"{c}, dB" for c in curves.codecs)],
-        rows=list(_rows(comparison)),
-        data=serialized(data),
-        plotly=plotly_script(),
-        style=part("style.css"),
-        script=part("report.js"),
-        zoom=part("comparison.js"),
-        program=f"hoir_ray {__version__}",
+        pictures=list(_pictures(comparison)),
+        settings=[(path, *map(setting, values)) for path, values in comparison.settings.items()],
+        data=embedded(charts, Album(), {}),
     )
 
 
-def _rows(comparison: Comparison) -> list[list[str]]:
-    """Each network's file, and the decibels of each codec in as many bytes."""
-    rows = []
-    for point, equal in zip(comparison.ours, comparison.equal, strict=True):
-        others = [equal.get(codec) for codec in comparison.curves.codecs]
-        rows.append(
-            [
-                point.label,
-                f"{point.size_bytes:,}",
-                f"{8 * point.size_bytes / comparison.curves.num_pixels:.3f}",
-                f"{point.psnr_db:.2f}",
-                f"{point.ssim:.4f}",
-                *("no file that small" if other is None else f"{other.psnr_db:.2f}" for other in others),
-            ]
+def _over(comparison: Comparison, *, by_trials: bool) -> Chart:
+    metric, title = comparison.metrics[0], "trials" if by_trials else "time"
+    data: list[dict[str, Any]] = []
+    for number, each in enumerate(comparison.sweeps):
+        ended, minutes, best = finished(each.sweep, metric)
+        if not ended:
+            continue
+        ends = sorted(r.ended_at for r in each.sweep.records if r.ended_at and not r.is_replicate)
+        unit = f"after %{{x}} of {len(ends)} trials" if by_trials else "after %{x:.1f} min"
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "lines+markers" if len(ended) == 1 else "lines",
+                "name": plain(each.label),
+                "x": [bisect_right(ends, r.ended_at or "") for r in ended] if by_trials else minutes,
+                "y": best,
+                "customdata": [r.trial for r in ended],
+                "line": {"shape": "hv", "color": _colour(number), "width": 2, "dash": _DASHES[number % len(_DASHES)]},
+                "hovertemplate": f"<b>{plain(each.label)}</b> %{{customdata}}<br>{plain(metric.name)} %{{y:.4~g}}, "
+                f"{unit}<extra></extra>",
+            }
         )
-    return rows
+    x = "trials that have ended" if by_trials else "minutes since the first trial"
+    figure = {"data": data, "layout": {"xaxis": axis(x), "yaxis": axis(metric.name), "showlegend": True}}
+    return Chart(
+        title=f"Best {metric.name} over {title}",
+        summary="The best so far of each sweep, by the metric of the first one."
+        if data
+        else "No trial has finished within the constraints yet.",
+        figure=figure if data else None,
+    )
 
 
-def _added(files: dict[str, str], picture: Tensor) -> str:
-    """Store a picture once, without loss, and return its key."""
-    pixels = picture.numpy()
-    key = hashlib.sha256(pixels.tobytes()).hexdigest()[:16]
-    if key not in files:
-        buffer = io.BytesIO()
-        Image.fromarray(pixels).save(buffer, "WEBP", lossless=True, quality=50, method=2)
-        files[key] = "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
-    return key
+def _fronts(comparison: Comparison) -> Chart:
+    y, x = comparison.metrics[0], comparison.metrics[1]
+    shape = "linear" if len(comparison.metrics) > 2 else "hv" if x.goal == "minimize" else "vh"
+    data: list[dict[str, Any]] = []
+    rows: list[tuple[str, ...]] = []
+    for number, each in enumerate(comparison.sweeps):
+        front = sorted(each.front, key=lambda r: value_of(r, x.name) or 0.0)
+        if not front:
+            continue
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "lines+markers",
+                "name": plain(each.label),
+                "x": [value_of(r, x.name) for r in front],
+                "y": [value_of(r, y.name) for r in front],
+                "customdata": [r.trial for r in front],
+                "text": [trial_settings(r) for r in front],
+                "line": {"color": _colour(number), "width": 1.5, "shape": shape, "dash": "dot"},
+                "marker": {"color": _colour(number), "size": 9, "symbol": _MARKS[number % len(_MARKS)]},
+                "hovertemplate": f"<b>{plain(each.label)}</b> %{{customdata}}<br>{plain(y.name)} %{{y:.4~g}}"
+                f"<br>{plain(x.name)} %{{x:,}}<br>%{{text}}<extra></extra>",
+            }
+        )
+        rows += [front_row(comparison, each, r) for r in front]
+    values = [v for trace in data for v in trace["x"] if v is not None]
+    layout = {"xaxis": axis(x.name, log=spans_decades(values)), "yaxis": axis(y.name), "showlegend": True}
+    summary = "; ".join(
+        f"{s.label}: {len(s.front)} trials, {s.num_leading} of them unbeaten" for s in comparison.sweeps
+    )
+    return Chart(
+        title=f"Fronts: {y.name} against {x.name}",
+        summary=f"{summary}.",
+        figure={"data": data, "layout": {**layout, "hovermode": "closest"}} if data else None,
+        header=front_header(comparison),
+        rows=rows,
+    )
+
+
+def _pictures(comparison: Comparison) -> Iterator[dict[str, str]]:
+    """The best trials' pictures, and before them what they represent, each once."""
+    seen: set[str] = set()
+    for each in comparison.sweeps:
+        if each.best is None:
+            continue
+        album = collect(each.sweep.storage, [each.best], task=each.sweep.spec.task)
+        panels = album.shown.get(each.best.trial, {})
+        if (original := panels.get("original")) is not None and original not in seen:
+            seen.add(original)
+            yield {"source": album.files[original], "name": "original", "caption": f"original of {each.label}"}
+        if (fit := panels.get("fit") or panels.get("picture")) is not None:
+            values = ", ".join(f"{n} {wording.number(v)}" for n, v in comparison.values(each.best).items())
+            name = f"{each.label}: {each.best.trial}"
+            yield {"source": album.files[fit], "name": name, "caption": f"{name}; {values}"}
+
+
+def _colour(number: int) -> str:
+    return PALETTE[number % len(PALETTE)]

@@ -7,7 +7,7 @@ import gzip
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -20,6 +20,7 @@ from hoir_ray.report.chart import Chart, counted, searched, seconds_between, sho
 from hoir_ray.report.charts import CHARTS, codecs, front
 from hoir_ray.report.cost import Cost, cost_of
 from hoir_ray.report.pictures import GALLERY_SIZE, Album, collect
+from hoir_ray.results.front import axes_of
 from hoir_ray.results.ranking import broken_constraint
 from hoir_ray.results.record import TrialRecord
 from hoir_ray.results.seeds import spreads, ties
@@ -38,11 +39,20 @@ def write_report(sweep: SweepResults, out: Path) -> Path:
     Raises:
         StorageError: If it cannot be written.
     """
+    return write_page(build_report(sweep), out)
+
+
+def write_page(page: str, out: Path) -> Path:
+    """Write a page; the file appears whole or not at all.
+
+    Raises:
+        StorageError: If it cannot be written.
+    """
     try:
         with replacing(out) as file:
-            file.write(build_report(sweep).encode())
+            file.write(page.encode())
     except OSError as error:
-        raise StorageError(f"{out}: the report could not be written: {error.strerror or error}") from error
+        raise StorageError(f"{out}: the page could not be written: {error.strerror or error}") from error
     return out
 
 
@@ -59,15 +69,15 @@ def build_report(sweep: SweepResults, *, version: str | None = None) -> str:
     drawn = {r.trial: r for r in [*gallery, *front.members(sweep), *leaders, *finished]}
     album = collect(sweep.storage, list(drawn.values()), task=sweep.spec.task)
     broken = [(r.trial, broken_constraint(r, sweep.spec)) for r in finished]
-    page = page_template("report.html")
-    return page.render(
+    return fill_template(
+        "report.html",
         sweep=sweep,
         spec=sweep.spec,
         yaml=sweep.storage.get(SPEC).decode(),
         charts=charts,
         facts=list(_facts(sweep, leaders)),
         trials=list(_trial_rows(sweep)),
-        metrics=[m.name for m in front.axes_of(sweep)],
+        metrics=[m.name for m in axes_of(sweep.spec)],
         gallery=[r.trial for r in gallery if r.trial in album.shown],
         captions={r.trial: _caption(sweep, r) for r in sweep.records},
         album=album,
@@ -78,17 +88,13 @@ def build_report(sweep: SweepResults, *, version: str | None = None) -> str:
         infeasible=[(name, text) for name, text in broken if text],
         cost=list(_cost_rows(cost_of(sweep.records, resources=sweep.spec.resources))),
         space=list(_space(sweep)),
-        data=_embedded(charts, album, {r.trial: _caption(sweep, r) for r in sweep.records}),
-        plotly=plotly_script(),
-        style=part("style.css"),
-        script=part("report.js"),
-        program=f"hoir_ray {__version__}",
+        data=embedded(charts, album, {r.trial: _caption(sweep, r) for r in sweep.records}),
         version=version,
     )
 
 
-def page_template(name: str) -> Any:
-    """A page of the folder `template`, in which all that is filled in is shown as text."""
+def fill_template(name: str, **values: Any) -> str:
+    """A page of the folder `template` with its values, which are shown as text, Plotly, the style and the script."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -98,7 +104,13 @@ def page_template(name: str) -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(name)
+    return environment.get_template(name).render(
+        plotly=plotly_script(),
+        style=part("style.css"),
+        script=part("report.js"),
+        program=f"hoir_ray {__version__}",
+        **values,
+    )
 
 
 def _gallery_order(sweep: SweepResults, leaders: Sequence[TrialRecord]) -> list[TrialRecord]:
@@ -137,7 +149,7 @@ def _facts(sweep: SweepResults, leaders: Sequence[TrialRecord]) -> Iterator[tupl
 
 
 def _trial_rows(sweep: SweepResults) -> Iterator[dict[str, Any]]:
-    names = [m.name for m in front.axes_of(sweep)]
+    names = [m.name for m in axes_of(sweep.spec)]
     for record in sweep.records:
         values = [value_of(record, n) for n in names]
         yield {
@@ -154,7 +166,7 @@ def _trial_rows(sweep: SweepResults) -> Iterator[dict[str, Any]]:
 
 
 def _caption(sweep: SweepResults, record: TrialRecord) -> str:
-    values = [(m.name, value_of(record, m.name)) for m in front.axes_of(sweep)]
+    values = [(m.name, value_of(record, m.name)) for m in axes_of(sweep.spec)]
     known = ", ".join(f"{name} {wording.number(v)}" for name, v in values if v is not None)
     return f"{record.trial}: {known or record.state.lower()}; {wording.settings(record.parameters)}"
 
@@ -243,8 +255,8 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
 
 
-def _embedded(charts: dict[str, Chart], album: Album, captions: dict[str, str]) -> str:
-    """The data of the page's script."""
+def embedded(charts: Mapping[str, Chart], album: Album, captions: Mapping[str, str]) -> str:
+    """Serialize the script's data as JSON in which no `<` can end the element that holds it."""
     data = {
         "figures": {name: c.figure for name, c in charts.items() if c.figure is not None},
         "pictures": album.shown,

@@ -1,146 +1,178 @@
-"""Several sweeps beside each other: what differs in what was asked, and what each found after how many trials."""
+"""Sweeps measured against each other: the best of each, their fronts, how soon they got there, and what differs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hoir_ray.config import flatten
+from hoir_ray import wording
+from hoir_ray.config import flatten, shorten
 from hoir_ray.errors import RequestError
-from hoir_ray.results.front import pareto_front
+from hoir_ray.results.front import axes_of, losses_of, pareto_front
 from hoir_ray.results.metrics import metrics_of
-from hoir_ray.results.ranking import broken_constraint
+from hoir_ray.results.ranking import ranked
 from hoir_ray.results.record import TrialRecord
 from hoir_ray.results.sweep_results import SweepResults
 from hoir_ray.spec.metric import MetricSpec
 
-SHARES = (0.25, 0.5, 1.0)  # of a sweep's trials
-_OF_ITSELF = ("name", "storage", "provenance", "trackers", "resources")
+SHARES = (25, 50, 100)  # percent of a sweep's trials
+_NO_SETTINGS = {"name", "storage", "provenance", "contents", "inputs", "parameters"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compared:
-    """One of the sweeps that are compared.
+class ComparedSweep:
+    """One of the sweeps.
 
     Attributes:
-        after: The best value of the metric among the first quarter, half and all of its trials; None where none of
-            them has finished within the constraints.
-        front: How many of its trials no other trial of any of the sweeps beats in every metric.
+        label: Its name, or what it was called by where two have the same name.
+        sweep: The sweep; `best` and `front` are trials of it, by the metrics of the comparison.
+        after: Percent of its trials, in the order of their numbers -> best value of the first metric by then.
+        num_leading: Trials of its front that no trial of the other sweeps beats in every metric.
     """
 
     label: str
     sweep: SweepResults
     best: TrialRecord | None
-    after: tuple[float | None, ...]
-    front: int
-
-    def as_dict(self, metrics: Sequence[MetricSpec]) -> dict[str, Any]:
-        """The sweep as plain values, for JSON."""
-        known = metrics_of(self.best) if self.best else {}
-        return {
-            "sweep": self.label,
-            "trials": len(self.sweep.records),
-            "best_trial": self.best.trial if self.best else None,
-            **{m.name: known.get(m.name) for m in metrics},
-            "after": dict(zip(map(str, SHARES), self.after, strict=True)),
-            "on_the_front": self.front,
-        }
+    front: Sequence[TrialRecord]
+    after: Mapping[int, float | None]
+    num_leading: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Sweeps beside each other.
+    """Sweeps side by side.
 
     Attributes:
-        metrics: What they are compared by: those of the first one that all of them know.
-        settings: Dotted path -> its value in each of the sweeps, where they are not all the same.
+        metrics: By which all are measured: those of the first sweep, and the size of the network beside a single one.
+        settings: Path in the spec -> its value in each sweep, None where it has none; only those that differ.
     """
 
-    metrics: tuple[MetricSpec, ...]
-    sweeps: tuple[Compared, ...]
-    settings: dict[str, tuple[Any, ...]]
+    metrics: Sequence[MetricSpec]
+    sweeps: Sequence[ComparedSweep]
+    settings: Mapping[str, Sequence[Any]]
+
+    @property
+    def others(self) -> Sequence[ComparedSweep]:
+        """Sweeps that were searched for something else than the metrics by which all are measured."""
+        first = self.sweeps[0].sweep.spec.metrics
+        return [s for s in self.sweeps if s.sweep.spec.metrics != first]
+
+    def values(self, record: TrialRecord) -> dict[str, float]:
+        """The metrics of the comparison at a trial's best epoch."""
+        known = metrics_of(record)
+        return {m.name: known[m.name] for m in self.metrics if m.name in known}
+
+    def as_dict(self) -> dict[str, Any]:
+        """The comparison as plain values, for JSON."""
+        return {
+            "metrics": [m.model_dump() for m in self.metrics],
+            "sweeps": [
+                {
+                    "sweep": s.label,
+                    "uri": s.sweep.storage.uri,
+                    "task": s.sweep.spec.task,
+                    "num_trials": len(s.sweep.records),
+                    "best": self._row(s.best) if s.best else None,
+                    "best_after_percent": {str(share): value for share, value in s.after.items()},
+                    "front": [self._row(r) for r in s.front],
+                    "num_leading": s.num_leading,
+                }
+                for s in self.sweeps
+            ],
+            "settings": {path: list(values) for path, values in self.settings.items()},
+        }
+
+    def _row(self, record: TrialRecord) -> dict[str, Any]:
+        return {"trial": record.trial, "metrics": self.values(record), "parameters": record.parameters}
 
 
-def compare_sweeps(sweeps: Sequence[SweepResults]) -> Comparison:
-    """Compare two or more sweeps.
+def compare_sweeps(sweeps: Mapping[str, SweepResults]) -> Comparison:
+    """Compare sweeps by the metrics of the first one.
+
+    Args:
+        sweeps: What each is called -> the sweep.
 
     Raises:
-        RequestError: If there are fewer than two, or no metric of the first one is known of all others.
+        RequestError: If there are not at least two.
     """
     if len(sweeps) < 2:
-        raise RequestError(f"two or more sweeps are compared, got {len(sweeps)}")
-    metrics = _common(sweeps)
-    labels = _labels(sweeps)
-    finished = {label: _finished(s, metrics) for label, s in zip(labels, sweeps, strict=True)}
-    on_front = {id(r) for r in pareto_front([r for found in finished.values() for r in found], metrics=metrics)}
-    compared = [
-        Compared(
-            label=label,
-            sweep=sweep,
-            best=_best(finished[label], metrics[0]),
-            after=tuple(_after(sweep, finished[label], metrics[0], share) for share in SHARES),
-            front=sum(id(r) in on_front for r in finished[label]),
-        )
-        for label, sweep in zip(labels, sweeps, strict=True)
-    ]
-    return Comparison(metrics=metrics, sweeps=tuple(compared), settings=_differences(sweeps))
+        raise RequestError("a comparison takes two sweeps or more, each named once")
+    metrics = axes_of(next(iter(sweeps.values())).spec)
+    leaders = [ranked(s.records, spec=s.spec.model_copy(update={"metrics": metrics})) for s in sweeps.values()]
+    fronts = [pareto_front(each, metrics=metrics) for each in leaders]
+    joint = {losses_of(r, metrics=metrics) for r in pareto_front([r for f in fronts for r in f], metrics=metrics)}
+    names = [s.spec.name for s in sweeps.values()]
+    return Comparison(
+        metrics=metrics,
+        settings=_differing(list(sweeps.values())),
+        sweeps=[
+            ComparedSweep(
+                label=called if names.count(sweep.spec.name) > 1 else sweep.spec.name,
+                sweep=sweep,
+                best=best[0] if best else None,
+                front=front,
+                after={share: _best_after(sweep, metrics[0], percent=share) for share in SHARES},
+                num_leading=sum(losses_of(r, metrics=metrics) in joint for r in front),
+            )
+            for (called, sweep), best, front in zip(sweeps.items(), leaders, fronts, strict=True)
+        ],
+    )
 
 
-def _common(sweeps: Sequence[SweepResults]) -> tuple[MetricSpec, ...]:
-    known = [{name for r in s.records for name in metrics_of(r)} for s in sweeps]
-    metrics = tuple(m for m in sweeps[0].spec.metrics if all(m.name in names for names in known))
-    if not metrics:
-        names = " and ".join(m.name for m in sweeps[0].spec.metrics)
-        lacking = next(
-            s for s, found in zip(sweeps, known, strict=True) if not {m.name for m in sweeps[0].spec.metrics} & found
-        )
-        raise RequestError(f"{lacking.storage.uri}: none of its trials has {names}, by which it would be compared")
-    return metrics
+def best_header(comparison: Comparison) -> tuple[str, ...]:
+    """Headings of `best_row`."""
+    metrics = [m.name for m in comparison.metrics]
+    shares = [f"at {share} %" for share in SHARES]
+    return "sweep", "trials", "best", *metrics, *shares, "front", "unbeaten"
 
 
-def _labels(sweeps: Sequence[SweepResults]) -> list[str]:
-    """Names, or addresses where two sweeps have the same name."""
-    names = [s.spec.name for s in sweeps]
-    return [s.storage.uri if names.count(n) > 1 else n for s, n in zip(sweeps, names, strict=True)]
+def best_row(comparison: Comparison, each: ComparedSweep) -> tuple[str, ...]:
+    """A sweep in words: its best trial, how soon its best was found, its front, and what of that leads."""
+    values = comparison.values(each.best) if each.best else {}
+    shown = [wording.number(values[m.name]) if m.name in values else "-" for m in comparison.metrics]
+    soon = ["-" if v is None else wording.number(v) for v in each.after.values()]
+    best = each.best.trial if each.best else "-"
+    return each.label, str(len(each.sweep.records)), best, *shown, *soon, str(len(each.front)), str(each.num_leading)
 
 
-def _finished(sweep: SweepResults, metrics: Sequence[MetricSpec]) -> list[TrialRecord]:
-    return [
-        r
-        for r in sweep.records
-        if r.state == "FINISHED"
-        and not r.is_replicate
-        and broken_constraint(r, sweep.spec) is None
-        and all(m.name in metrics_of(r) for m in metrics)
-    ]
+def setting(value: Any) -> str:
+    """A setting of a spec in a cell."""
+    return "-" if value is None else value if isinstance(value, str) else shorten(value)
 
 
-def _best(records: Sequence[TrialRecord], metric: MetricSpec) -> TrialRecord | None:
-    best: TrialRecord | None = None
-    for record in records:
-        if best is None or metric.better(metrics_of(record)[metric.name], metrics_of(best)[metric.name]):
-            best = record
-    return best
+def front_header(comparison: Comparison) -> tuple[str, ...]:
+    """Headings of `front_row`."""
+    return "sweep", "trial", *(m.name for m in comparison.metrics), "settings"
 
 
-def _after(sweep: SweepResults, finished: Sequence[TrialRecord], metric: MetricSpec, share: float) -> float | None:
-    searched = [r.number for r in sweep.records if not r.is_replicate]
-    last = sorted(searched)[max(0, round(len(searched) * share) - 1)] if searched else 0
-    best = _best([r for r in finished if r.number <= last], metric)
-    return metrics_of(best)[metric.name] if best else None
+def front_row(comparison: Comparison, each: ComparedSweep, record: TrialRecord) -> tuple[str, ...]:
+    """A trial of a sweep's front in words."""
+    values = comparison.values(record)
+    shown = [wording.number(values[m.name]) if m.name in values else "-" for m in comparison.metrics]
+    return each.label, record.trial, *shown, wording.settings(record.parameters)
 
 
-def _differences(sweeps: Sequence[SweepResults]) -> dict[str, tuple[Any, ...]]:
-    flat = [_settings(s) for s in sweeps]
-    paths = list(dict.fromkeys(path for settings in flat for path in settings))
-    values = {path: tuple(settings.get(path) for settings in flat) for path in paths}
-    return {path: found for path, found in values.items() if any(v != found[0] for v in found)}
+def _best_after(sweep: SweepResults, metric: MetricSpec, *, percent: int) -> float | None:
+    searched = [r for r in sweep.records if not r.is_replicate]
+    first = searched[: math.ceil(len(searched) * percent / 100)]
+    found = ranked(first, spec=sweep.spec.model_copy(update={"metrics": (metric,)}))
+    return metrics_of(found[0])[metric.name] if found else None
+
+
+def _differing(sweeps: Sequence[SweepResults]) -> dict[str, list[Any]]:
+    tables = [_settings(sweep) for sweep in sweeps]
+    paths = dict.fromkeys(path for table in tables for path in table)
+    rows = {path: [table.get(path) for table in tables] for path in paths}
+    return {path: row for path, row in rows.items() if len({json.dumps(v, sort_keys=True) for v in row}) > 1}
 
 
 def _settings(sweep: SweepResults) -> dict[str, Any]:
-    """What was asked, without what only says where and how it ran; parameters stay whole."""
-    document = sweep.spec.model_dump(mode="json", exclude_defaults=True)
-    parameters = {f"parameters.{path}": cases for path, cases in document.pop("parameters", {}).items()}
-    rest = {key: value for key, value in document.items() if key not in _OF_ITSELF}
-    return {**flatten(rest), **parameters}
+    """The spec by dotted paths; a parameter has one case, or a list of them."""
+    table = flatten(sweep.spec.model_dump(mode="json", exclude_none=True, exclude=_NO_SETTINGS))
+    for path, cases in sweep.spec.parameters.items():
+        written = [case.model_dump(mode="json", exclude_unset=True) for case in cases]
+        table[f"parameters.{path}"] = written if len(written) > 1 else written[0]
+    return table

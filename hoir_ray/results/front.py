@@ -12,6 +12,12 @@ from hoir_ray.spec.metric import MetricSpec
 from hoir_ray.spec.schema import SweepSpec
 
 _STORED = (MetricSpec(name="stored_psnr_db", goal="maximize"), MetricSpec(name="stored_bytes"))
+SIZE = MetricSpec(name="num_parameters", goal="minimize")
+
+
+def axes_of(spec: SweepSpec) -> tuple[MetricSpec, ...]:
+    """The metrics of a front that is shown; a sweep with one metric is shown against the size of the network."""
+    return spec.metrics if len(spec.metrics) > 1 else (*spec.metrics, SIZE)
 
 
 def pareto_front(leaders: Sequence[TrialRecord], *, metrics: Sequence[MetricSpec]) -> list[TrialRecord]:

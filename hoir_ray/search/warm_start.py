@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hoir_ray.errors import RequestError, SpecError, StorageError
 from hoir_ray.machine.files import to_json
+from hoir_ray.results.management.contents import WARM_START
 from hoir_ray.results.record import TrialRecord
 from hoir_ray.results.sweep_results import SweepResults, open_sweep
 from hoir_ray.search.portfolio.document import load_portfolio, shipped_portfolio
@@ -20,7 +21,6 @@ from hoir_ray.spec.schema import Start, SweepSpec
 from hoir_ray.spec.space import Dimension, Space
 from hoir_ray.storage import MissingObjectError, Storage
 
-FILE = "warm_start.json"
 Refusal = Callable[[dict[str, Scalar]], str | None]
 
 
@@ -69,7 +69,7 @@ def load_warm_start(
     if not spec.starts:
         return WarmStartData()
     try:
-        return _from_json(own.get(FILE))
+        return _from_json(own.get(WARM_START))
     except MissingObjectError:
         pass
     return WarmStartData() if has_begun else gather_warm_start(spec, space, refuse=refuse, document=document)
@@ -127,7 +127,7 @@ def save_warm_start(warm_start: WarmStartData, storage: Storage) -> None:
     if warm_start.points or warm_start.observed:
         observed = [r.model_dump(mode="json", exclude_none=True) for r in warm_start.observed]
         storage.put(
-            FILE,
+            WARM_START,
             to_json(
                 {
                     "sources": list(warm_start.sources),
@@ -208,4 +208,4 @@ def _from_json(content: bytes) -> WarmStartData:
         observed = tuple(TrialRecord.model_validate(r) for r in data["observed"])
         return WarmStartData(tuple(data["points"]), observed, sources=tuple(data.get("sources", ())))
     except (ValueError, KeyError, TypeError) as error:
-        raise StorageError(f"{FILE}: cannot be read: {error}") from error
+        raise StorageError(f"{WARM_START}: cannot be read: {error}") from error

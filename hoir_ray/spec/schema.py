@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
@@ -22,6 +21,7 @@ from hoir_ray.machine.addresses import check_bucket_uri, check_web_address
 from hoir_ray.spec.conditions import parse_condition
 from hoir_ray.spec.early_terminate import EarlyTerminate, MoAshaSpec, NoStopSpec
 from hoir_ray.spec.metric import MetricSpec
+from hoir_ray.spec.names import SweepName
 from hoir_ray.spec.parameters import ParameterCase
 from hoir_ray.spec.stored import SIZES, STAND_INS, STORED
 from hoir_ray.spec.target import Target, with_target
@@ -194,7 +194,7 @@ class SweepSpec(Config):
             resumes when its data has moved, and not when it has changed.
     """
 
-    name: str
+    name: SweepName
     task: str
     data: dict[str, Any] = {}
     method: Literal["bayes", "tpe", "random", "grid", "nsga2", "gp"] = "bayes"
@@ -219,16 +219,6 @@ class SweepSpec(Config):
     @classmethod
     def _target_is_an_objective(cls, sweep: object) -> object:
         return with_target(sweep) if isinstance(sweep, Mapping) and sweep.get("target") is not None else sweep
-
-    @field_validator("name")
-    @classmethod
-    def _name_is_a_folder(cls, name: str) -> str:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name) or ".." in name:
-            raise ValueError(
-                "must be 1 to 100 letters, digits, '.', '_' or '-', starting with a letter or digit, without '..': "
-                "it names a folder in storage"
-            )
-        return name
 
     @model_validator(mode="after")
     def _mo_asha_has_a_front(self) -> SweepSpec:

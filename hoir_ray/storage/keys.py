@@ -7,6 +7,7 @@ import unicodedata
 from hoir_ray.errors import RequestError
 from hoir_ray.machine.files import RESERVED
 
+INPUTS = "inputs"  # folder of a root, beside its sweeps: data that was stored for machines that lack it
 MAX_KEY_BYTES = 900  # S3 takes 1,024 with the prefix
 MAX_NAME_BYTES = 255  # what local file systems take for one name
 

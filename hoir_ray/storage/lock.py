@@ -138,14 +138,24 @@ class Lock:
 
     def release(self) -> None:
         """Give the lock back, if it is still ours; when storage cannot be reached it is free once its lease ends."""
+        if (
+            self._end()
+        ):  # not deleted: a delete has no condition, and could hit the lock of whoever took it a moment ago
+            with contextlib.suppress(StorageError):
+                self._storage.swap(LOCK, _dump(self._claim), etag=self._etag)
+
+    def discard(self) -> None:
+        """Give the lock back and delete it, because what it guards is gone."""
+        if self._end():
+            self._storage.delete_keys([LOCK, LEFT])
+
+    def _end(self) -> bool:
+        """End the thread; returns whether the lock was still ours."""
         self._stop.set()
         self._heartbeat.join(timeout=self._claim["lease_s"])
-        if self.lost.is_set() or self._claim["released"] or self._heartbeat.is_alive():
-            return
+        is_ours = not (self.lost.is_set() or self._claim["released"] or self._heartbeat.is_alive())
         self._claim["released"] = True
-        # Not deleted: a delete has no condition, and could hit the lock of whoever took it a moment ago.
-        with contextlib.suppress(StorageError):
-            self._storage.swap(LOCK, _dump(self._claim), etag=self._etag)
+        return is_ours
 
     def _renew_until_stopped(self) -> None:
         renewed_at, period = _boottime(), self._claim["lease_s"] / _LOOKS

@@ -18,13 +18,10 @@ from hoir_ray.machine.temporary import temporary_folder
 from hoir_ray.spec.document import Document
 from hoir_ray.spec.schema import SweepSpec
 from hoir_ray.storage import Storage
-from hoir_ray.storage.keys import check_key
+from hoir_ray.storage.keys import INPUTS, check_key
 from hoir_ray.storage.manifest import MANIFEST, Entry, make_manifest
 from hoir_ray.tasks.contract import Task
 from hoir_ray.wording import size
-
-INPUTS = "inputs"
-
 
 MAX_SHIP_BYTES = 2_000_000_000
 

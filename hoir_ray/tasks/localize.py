@@ -20,9 +20,9 @@ from hoir_ray.machine.cache import cache_folder
 from hoir_ray.machine.files import append_regular
 from hoir_ray.machine.temporary import temporary_folder
 from hoir_ray.storage import Storage
+from hoir_ray.storage.keys import INPUTS
 from hoir_ray.storage.manifest import MANIFEST
 from hoir_ray.tasks.contract import TaskConfig
-from hoir_ray.tasks.inputs import INPUTS
 
 UNUSED_S = 30 * 86400.0  # after which what was brought here is removed again
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from hoir_ray.errors import HoirError
 from hoir_ray.machine.temporary import temporary_folder
 from hoir_ray.results.front import pareto_front
+from hoir_ray.results.management.contents import TRACKERS
 from hoir_ray.results.ranking import ranked
 from hoir_ray.results.record import TrialRecord
 from hoir_ray.results.summary import table_rows
@@ -20,7 +21,6 @@ from hoir_ray.storage import Storage
 from hoir_ray.trackers import Tracker, build_trackers
 from hoir_ray.trials.attempt import Attempt
 
-TRACKERS = "trackers"
 KEY = f"{TRACKERS}/key.json"
 _log = logging.getLogger(__name__)
 

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from hoir_ray.errors import DataError, PackError
-from hoir_ray.packs.beside import SHEET, beside_codecs, publish_sheet
+from hoir_ray.packs.beside import beside_codecs, publish_sheet
 from hoir_ray.packs.quantization.form import find_form
 from hoir_ray.packs.quantization.goal import Goal
 from hoir_ray.pictures.load import load_picture
 from hoir_ray.pictures.quality import psnr_db
+from hoir_ray.results.management.contents import SHEET
 from hoir_ray.storage import open_storage
 from hoir_ray.tasks import load_task
 from tests.packs.quantization.test_form import Trained, train_small

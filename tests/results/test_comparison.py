@@ -1,4 +1,4 @@
-"""Sweeps beside each other."""
+"""Sweeps side by side: numbers, the table and the JSON."""
 
 from __future__ import annotations
 
@@ -9,55 +9,90 @@ import pytest
 
 from hoir_ray.errors import RequestError
 from hoir_ray.results.comparison import compare_sweeps
-from hoir_ray.results.metrics import metrics_of
+from hoir_ray.results.ledger import Ledger
 from hoir_ray.results.sweep_results import SweepResults, open_sweep
-from tests.report.made import SINGLE, TEXT, made_sweep
+from tests.report.made import SINGLE, TEXT, made_record, made_sweep
+
+OTHER = TEXT.replace("name: made", "name: other").replace("max_trials: 40", "max_trials: 9").replace("eta: 3", "eta: 4")
 
 
-def made(folder: Path, name: str, *, num_trials: int, text: str = SINGLE) -> SweepResults:
-    sweep = made_sweep(folder / "made", num_trials=num_trials, text=text)
-    assert sweep.storage.folder is not None
-    sweep.storage.folder.rename(folder / name)
-    return open_sweep(str(folder / name))
+def pair(folder: Path) -> dict[str, SweepResults]:
+    made_sweep(folder, num_trials=24)
+    made_sweep(folder, num_trials=6, text=OTHER)
+    return {name: open_sweep(str(folder / name)) for name in ("made", "other")}
 
 
-def test_what_each_found_and_where_they_differ(tmp_path: Path) -> None:
-    wide = SINGLE.replace("min: 8, max: 64", "min: 8, max: 128").replace("max_trials: 40", "max_trials: 60")
-    short, long = made(tmp_path, "short", num_trials=6), made(tmp_path, "long", num_trials=24, text=wide)
-    found = compare_sweeps([short, long])
-    assert [m.name for m in found.metrics] == ["val_psnr_db"]
-    assert [c.label for c in found.sweeps] == ["short", "long"]
-    for each in found.sweeps:
-        assert each.best is not None
-        values = [metrics_of(r)["val_psnr_db"] for r in each.sweep.leaderboard()]
-        assert metrics_of(each.best)["val_psnr_db"] == each.after[-1] == max(values)
-        known = [v for v in each.after if v is not None]
-        assert known == sorted(known)
-    assert set(found.settings) == {"parameters.network.input.segments", "budget.max_trials"}
-    assert found.settings["budget.max_trials"] == (40, 60)
+def test_the_best_the_fronts_and_how_soon(tmp_path: Path) -> None:
+    sweeps = pair(tmp_path)
+    compared = compare_sweeps(sweeps)
+    made, other = compared.sweeps
+    assert made.best == sweeps["made"].leaderboard()[0]
+    assert list(made.front) == sweeps["made"].front()
+    values = {r.trial: (r.best or {})["val_psnr_db"] for r in sweeps["made"].leaderboard()}
+    for percent, trials in ((25, 6), (50, 12), (100, 24)):
+        known = [v for name, v in values.items() if int(name[1:]) <= trials]
+        assert made.after[percent] == max(known)
+    # The trials of the smaller sweep are trials of the larger one too.
+    assert made.num_leading == len(made.front)
+    assert other.num_leading == sum(r.trial in {m.trial for m in made.front} for r in other.front)
+    assert compared.settings == {"budget.max_trials": [40, 9], "early_terminate.eta": [3, 4]}
+    assert compared.others == []
 
 
-def test_a_front_is_over_all_of_them(tmp_path: Path) -> None:
-    found = compare_sweeps([made(tmp_path, n, num_trials=24, text=TEXT) for n in ("a", "b")])
-    assert len(found.metrics) == 2
-    assert [c.front for c in found.sweeps] == [len(c.sweep.front()) for c in found.sweeps]
-    assert found.settings == {}
+def test_sweeps_of_other_metrics_are_measured_by_those_of_the_first(tmp_path: Path) -> None:
+    sweeps = pair(tmp_path)
+    text = SINGLE.replace("name: made", "name: ssim").replace("val_psnr_db", "val_ssim")
+    made_sweep(tmp_path, num_trials=6, text=text)
+    compared = compare_sweeps({**sweeps, "ssim": open_sweep(str(tmp_path / "ssim"))})
+    assert [each.label for each in compared.others] == ["ssim"]
+    assert compared.values(compared.sweeps[2].best).keys() == {"val_psnr_db", "num_parameters"}
 
 
-def test_what_cannot_be_compared(tmp_path: Path) -> None:
-    one = made(tmp_path, "one", num_trials=6)
-    with pytest.raises(RequestError, match="two or more sweeps are compared, got 1"):
-        compare_sweeps([one])
-    empty = made(tmp_path, "empty", num_trials=0)
-    with pytest.raises(RequestError, match="empty: none of its trials has val_psnr_db"):
-        compare_sweeps([one, empty])
+def test_a_sweep_without_results_has_no_best(tmp_path: Path) -> None:
+    sweeps = pair(tmp_path)
+    for number in range(1, 7):
+        Ledger(sweeps["other"].storage).save(made_record(number).change(state="PRUNED"))
+    compared = compare_sweeps({**sweeps, "other": open_sweep(str(tmp_path / "other"))})
+    assert (compared.sweeps[1].best, compared.sweeps[1].after) == (None, {25: None, 50: None, 100: None})
+    assert compared.as_dict()["sweeps"][1]["best"] is None
 
 
-def test_the_command(tmp_path: Path, hoir) -> None:
-    paths = [str(made(tmp_path, n, num_trials=n_trials).storage.uri) for n, n_trials in (("a", 6), ("b", 9))]
-    printed = hoir("compare", *paths)
-    assert printed.code == 0
-    assert "on the front" in printed.out
-    both = json.loads(hoir("compare", *paths, "--json").out)
-    assert [s["sweep"] for s in both["sweeps"]] == ["a", "b"]
-    assert hoir("compare", paths[0]).code == 2
+def test_one_is_no_comparison(hoir, tmp_path: Path) -> None:
+    made_sweep(tmp_path / "hoir-runs", num_trials=3)
+    for arguments in (["made"], ["made", "made"]):
+        ended = hoir("compare", *arguments)
+        assert (ended.code, "two sweeps or more" in ended.err) == (2, True)
+    assert hoir("compare", "made", "maed").code == 2
+
+
+def test_the_command_prints_tables_and_json(hoir, tmp_path: Path) -> None:
+    pair(tmp_path / "hoir-runs")
+    shown = hoir("compare", "made", "other")
+    assert shown.code == 0
+    assert "budget.max_trials" in shown.out
+    assert "unbeaten" in shown.out
+    listed = json.loads(hoir("compare", "made", "other", "--json").out)
+    assert [s["sweep"] for s in listed["sweeps"]] == ["made", "other"]
+    assert listed["settings"]["budget.max_trials"] == [40, 9]
+    assert listed["sweeps"][0]["best"]["metrics"].keys() == {"val_psnr_db", "num_parameters"}
+    made_sweep(tmp_path / "elsewhere", num_trials=3)
+    twins = json.loads(hoir("compare", "made", "elsewhere/made", "--json").out)
+    assert [s["sweep"] for s in twins["sweeps"]] == ["made", "elsewhere/made"]
+    with_page = hoir("compare", "made", "other", "--json", "--out", "compare.html")
+    assert json.loads(with_page.out)
+    assert "compare.html" in with_page.err
+
+
+def test_foreign_text_does_not_steer_the_terminal(hoir, tmp_path: Path) -> None:
+    pair(tmp_path / "hoir-runs")
+    storage = open_sweep(str(tmp_path / "hoir-runs" / "other")).storage
+    storage.put("spec.yaml", OTHER.encode() + b'trackers: {jsonl: {"\\e[31m": "[red]"}}\n')
+    shown = hoir("compare", "made", "other")
+    assert "\x1b" not in shown.out
+
+
+def test_more_than_two(tmp_path: Path) -> None:
+    sweeps = pair(tmp_path)
+    with pytest.raises(RequestError):
+        compare_sweeps({"made": sweeps["made"]})
+    assert len(compare_sweeps({**sweeps, "again": sweeps["made"]}).sweeps) == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from hoir_ray import wording
@@ -54,6 +55,44 @@ class ByteProgress:
         elif done < total:
             self._said_at = now
             progress(f"{what}: {wording.size(done)} of {wording.size(total)}")
+
+
+class ByteBar:
+    """Progress of a transfer: a bar on a screen, a line every ten seconds in a log."""
+
+    def __init__(self) -> None:
+        self._lines = ByteProgress()
+        self._progress: Any = None
+        self._bar: Any = None
+
+    def __enter__(self) -> ByteBar:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        if not errors.is_terminal:
+            self._lines(what, done, total)
+            return
+        if self._progress is None:
+            from rich.progress import (
+                BarColumn,
+                DownloadColumn,
+                Progress,
+                TextColumn,
+                TimeRemainingColumn,
+                TransferSpeedColumn,
+            )
+
+            columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+            self._progress = Progress(*columns, TimeRemainingColumn(), console=errors)
+            self._bar = self._progress.add_task(what, total=total)
+            self._progress.start()
+        self._progress.update(self._bar, completed=done, total=total)
 
 
 class StopProgress:

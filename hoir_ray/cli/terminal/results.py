@@ -109,8 +109,9 @@ def print_beside(opened: SweepResults, plan: Plan) -> None:
     leaders = opened.leaderboard()
     if not leaders or leaders[0].model is None or "stored_bytes" not in metrics_of(leaders[0]):
         return
-    from hoir_ray.packs.beside import SHEET, beside_codecs, publish_sheet
+    from hoir_ray.packs.beside import beside_codecs, publish_sheet
     from hoir_ray.packs.compare import publish_curves
+    from hoir_ray.results.management.contents import SHEET
 
     best = leaders[0]
     try:
@@ -172,8 +173,15 @@ def print_pulled(record: TrialRecord, to: Path) -> None:
     console.print(f"next: hoir render {shlex.quote(str(to))} --out picture.png")
 
 
-def print_report(out: Path) -> None:
-    console.print(f"wrote {out!s}: {out.stat().st_size / 1e6:.1f} MB; open it in a browser")
+def print_report(out: Path, *, beside_json: bool = False) -> None:
+    """Name the page that was written.
+
+    Args:
+        beside_json: Standard output is JSON.
+    """
+    (errors if beside_json else console).print(
+        f"wrote {out!s}: {out.stat().st_size / 1e6:.1f} MB; open it in a browser"
+    )
 
 
 def print_watching(address: str) -> None:

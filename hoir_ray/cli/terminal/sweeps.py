@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Sequence
 from datetime import datetime
@@ -11,13 +10,16 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from hoir_ray import wording
-from hoir_ray.cli.terminal.console import console, errors, print_json, print_table, styled
+from hoir_ray.cli.terminal.console import console, errors, print_json, print_table, relative_path, styled, warn
 
 if TYPE_CHECKING:
     from hoir_ray.results.comparison import Comparison
+    from hoir_ray.results.management.contents import Contents
+    from hoir_ray.results.management.copy import Copy
     from hoir_ray.results.storage_root import SweepEntry
-    from hoir_ray.storage import StoredObject
+    from hoir_ray.storage import Storage
 
+MAX_FRONT = 8  # rows of a front
 _STYLES = {"running": "cyan", "stopped": "yellow", "finished": "green"}
 
 
@@ -56,66 +58,6 @@ def print_serving(address: str, *, needs_token: bool) -> None:
     errors.print(f"the sweeps are at {address}{brings}; Ctrl-C ends it")
 
 
-def print_compared(comparison: Comparison, *, as_json: bool) -> None:
-    """Print what each sweep found, and the settings in which they differ."""
-    from hoir_ray.results.comparison import SHARES
-    from hoir_ray.results.metrics import metrics_of
-
-    metrics = comparison.metrics
-    if as_json:
-        print_json({"sweeps": [c.as_dict(metrics) for c in comparison.sweeps], "settings": dict(comparison.settings)})
-        return
-    rows: list[Sequence[str | Text]] = []
-    for each in comparison.sweeps:
-        known = metrics_of(each.best) if each.best else {}
-        rows.append(
-            [
-                each.label,
-                str(len(each.sweep.records)),
-                each.best.trial if each.best else "-",
-                *(_number(known.get(m.name)) for m in metrics),
-                *(_number(value) for value in each.after[:-1]),
-                str(each.front),
-            ]
-        )
-    first = metrics[0].name
-    shares = [f"{first} after {share:.0%}" for share in SHARES[:-1]]
-    print_table(["sweep", "trials", "best", *(m.name for m in metrics), *shares, "on the front"], rows)
-    names = " and ".join(m.name for m in metrics)
-    console.print(f"on the front: trials that no other of all these sweeps beats in {names}")
-    if comparison.settings:
-        console.print()
-        settings = [[path, *map(_setting, values)] for path, values in comparison.settings.items()]
-        print_table(["setting", *(c.label for c in comparison.sweeps)], settings)
-
-
-def print_to_remove(uri: str, objects: Sequence[StoredObject]) -> None:
-    errors.print(styled(f"{uri} has {_amount(objects)}"))
-
-
-def print_removed(uri: str, objects: Sequence[StoredObject]) -> None:
-    console.print(styled(f"removed {uri}: {_amount(objects)} freed"))
-
-
-def print_copied(sent_bytes: int, uri: str, to: str) -> None:
-    console.print(styled(f"copied to {uri}: {wording.size(sent_bytes)} sent"))
-    console.print(styled(f"next: hoir best {shlex.quote(to)}"))
-
-
-def _amount(objects: Sequence[StoredObject]) -> str:
-    return f"{len(objects):,} files, {wording.size(sum(o.size_bytes for o in objects))}"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else wording.number(value)
-
-
-def _setting(value: object) -> str:
-    if value is None or isinstance(value, str):
-        return value or "-"
-    return json.dumps(value).replace('"', "")
-
-
 def _by(entry: SweepEntry) -> str:
     if entry.host and not entry.owner.endswith(f"@{entry.host}"):
         return f"{entry.owner} on {entry.host}"
@@ -128,3 +70,74 @@ def _local(moment: str | None) -> str:
         return datetime.fromisoformat(moment or "").astimezone().strftime("%Y-%m-%d %H:%M")
     except ValueError:
         return "-"
+
+
+def print_comparison(comparison: Comparison, *, as_json: bool) -> None:
+    """Print the best of each sweep, the settings that differ, and the fronts."""
+    from hoir_ray.results.comparison import best_header, best_row, front_header, front_row, setting
+
+    if as_json:
+        print_json(comparison.as_dict())
+        return
+    sweeps, metric = comparison.sweeps, comparison.metrics[0].name
+    print_table(best_header(comparison), [best_row(comparison, each) for each in sweeps])
+    if comparison.others:
+        names = ", ".join(each.label for each in comparison.others)
+        warn([f"{names} searched for something else; all are measured by the metrics of {sweeps[0].label}"])
+    console.print(f"at N %: best {metric} among so many of the trials; unbeaten: of the front, by all other sweeps")
+    rows = [front_row(comparison, each, record) for each in sweeps for record in each.front[:MAX_FRONT]]
+    if rows:
+        console.print()
+        print_table(front_header(comparison), rows)
+    for each in sweeps:
+        if len(each.front) > MAX_FRONT:
+            console.print(styled((f"{each.label}: {len(each.front) - MAX_FRONT} more on its front, in --json", "dim")))
+    console.print()
+    if comparison.settings:
+        settings = [[path, *map(setting, values)] for path, values in comparison.settings.items()]
+        print_table(["setting", *(each.label for each in sweeps)], settings)
+    else:
+        console.print("the sweeps have the same settings")
+
+
+def print_copied(copied: Copy) -> None:
+    """Say what was sent, and how the copy is resumed or looked at."""
+    from hoir_ray.results.sweep_results import SPEC
+
+    there = f", {copied.equal:,} were there already" if copied.equal else ""
+    console.print(
+        f"copied to {_shown(copied.storage)}: {copied.sent:,} files, {wording.size(copied.sent_bytes)}{there}"
+    )
+    if copied.foreign:
+        warn([f"left out, because no sweep wrote it: {_some(copied.foreign)}"])
+    server = getattr(copied.storage.backend, "endpoint_url", None)
+    if copied.storage.folder is not None:
+        console.print(f"next: hoir sweep {shlex.quote(f'{_shown(copied.storage)}/{SPEC}')}")
+    else:
+        endpoint = f" --endpoint-url {shlex.quote(server)}" if server else ""
+        console.print(f"next: hoir best {shlex.quote(copied.storage.uri)}{endpoint}")
+
+
+def removal_question(storage: Storage, contents: Contents) -> str:
+    """The question before a sweep is removed, with what goes."""
+    return wording.printable(
+        f"{_shown(storage)}: {len(contents.own):,} files, {wording.size(contents.size_bytes)}, "
+        f"{contents.num_trials:,} trials; remove it for good?"
+    )
+
+
+def print_removed(storage: Storage, contents: Contents, *, left: Sequence[str]) -> None:
+    """Say what was freed, and what was left because no sweep wrote it."""
+    console.print(
+        f"removed {_shown(storage)}: {len(contents.own):,} files, {wording.size(contents.size_bytes)} are free again"
+    )
+    if left:
+        warn([f"left in {_shown(storage)}, because no sweep wrote it: {_some(left)}"])
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def _shown(storage: Storage) -> str:
+    return storage.uri if storage.folder is None else str(relative_path(storage.folder))

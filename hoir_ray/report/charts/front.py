@@ -16,29 +16,21 @@ from hoir_ray.report.chart import (
     trial_settings,
     value_of,
 )
-from hoir_ray.results.front import knee, pareto_front
+from hoir_ray.results.front import axes_of, knee, pareto_front
 from hoir_ray.results.ranking import broken_constraint
 from hoir_ray.results.record import TrialRecord
 from hoir_ray.results.seeds import spreads
 from hoir_ray.results.sweep_results import SweepResults
 from hoir_ray.spec.metric import MetricSpec
 
-SIZE = MetricSpec(name="num_parameters", goal="minimize")
-
-
-def axes_of(sweep: SweepResults) -> tuple[MetricSpec, ...]:
-    """The metrics of the front; a sweep with one metric is shown against the size of the network."""
-    metrics = sweep.spec.metrics
-    return metrics if len(metrics) > 1 else (*metrics, SIZE)
-
 
 def members(sweep: SweepResults) -> list[TrialRecord]:
     """The trials on the front that is drawn, best first."""
-    return pareto_front(sweep.leaderboard(), metrics=axes_of(sweep))
+    return pareto_front(sweep.leaderboard(), metrics=axes_of(sweep.spec))
 
 
 def draw(sweep: SweepResults) -> Chart:
-    metrics = axes_of(sweep)
+    metrics = axes_of(sweep.spec)
     y, x = metrics[0], metrics[1]
     title = f"{y.name} against {x.name}"
     front = members(sweep)
@@ -80,7 +72,7 @@ def _summary(front: list[TrialRecord], *, metrics: tuple[MetricSpec, ...], best:
 def _front(sweep: SweepResults, front: list[TrialRecord], *, x: str, y: str) -> dict[str, Any]:
     front = sorted(front, key=lambda r: value_of(r, x) or 0.0)
     # What is reached at least: from each point on, until the next one is better.
-    shape = "linear" if len(axes_of(sweep)) > 2 else "hv" if axes_of(sweep)[1].goal == "minimize" else "vh"
+    shape = "linear" if len(axes_of(sweep.spec)) > 2 else "hv" if axes_of(sweep.spec)[1].goal == "minimize" else "vh"
     return {
         **_points(front, x=x, y=y),
         "name": "front",

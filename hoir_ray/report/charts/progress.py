@@ -2,37 +2,47 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 from hoir_ray import wording
 from hoir_ray.report.chart import ACCENT, COLOURS, Chart, axis, plain, seconds_between, value_of
 from hoir_ray.results.ranking import broken_constraint
+from hoir_ray.results.record import TrialRecord
 from hoir_ray.results.sweep_results import SweepResults
+from hoir_ray.spec.metric import MetricSpec
 
 _MOST_SECONDS = 180  # that are shown as such
 
 
-def draw(sweep: SweepResults) -> Chart:
-    metric = sweep.spec.metric
-    title = f"Best {metric.name} over time"
+def finished(sweep: SweepResults, metric: MetricSpec) -> tuple[list[TrialRecord], list[float], list[float]]:
+    """Feasible trials of the search in the order of their ends, the minutes until then, and the best value so far."""
     ended = [
         r
         for r in sweep.records
         if r.state == "FINISHED" and not r.is_replicate and r.ended_at and broken_constraint(r, sweep.spec) is None
     ]
     ended = sorted((r for r in ended if value_of(r, metric.name) is not None), key=lambda r: r.ended_at or "")
+    begin = min((r.started_at or r.created_at for r in sweep.records), default="")  # as the time that it was busy
+    minutes = [seconds_between(begin, r.ended_at) / 60 for r in ended]
+    better = min if metric.goal == "minimize" else max
+    return ended, minutes, list(accumulate((value_of(r, metric.name) or 0.0 for r in ended), better))
+
+
+def draw(sweep: SweepResults) -> Chart:
+    metric = sweep.spec.metric
+    title = f"Best {metric.name} over time"
+    ended, minutes, steps = finished(sweep, metric)
     if not ended:
         return Chart(title=title, summary="No trial has finished within the constraints yet.")
-    begin = min(r.started_at or r.created_at for r in sweep.records)  # as the time that the sweep was busy
-    seconds = [seconds_between(begin, r.ended_at) for r in ended]
+    values = [value_of(r, metric.name) or 0.0 for r in ended]
+    seconds = [60 * m for m in minutes]
     unit, length = ("minutes", 60.0) if seconds[-1] > _MOST_SECONDS else ("seconds", 1.0)
     times = [s / length for s in seconds]
-    values = [value_of(r, metric.name) or 0.0 for r in ended]
-    best, steps = values[0], []
-    rows: list[tuple[str, str, str]] = []
-    for record, second, value in zip(ended, seconds, values, strict=True):
-        if not rows or metric.better(value, best):
-            best = value
-            rows.append((record.trial, wording.duration(second), wording.number(value)))
-        steps.append(best)
+    rows = [
+        (record.trial, wording.duration(second), wording.number(best))
+        for record, second, best, before in zip(ended, seconds, steps, [None, *steps], strict=False)
+        if best != before
+    ]
     hover = f"<b>%{{customdata}}</b><br>{plain(metric.name)} %{{y:.4~g}}<br>after %{{x:.1f}} {unit}<extra></extra>"
     names = [r.trial for r in ended]
     data = [
