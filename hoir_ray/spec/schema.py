@@ -22,6 +22,7 @@ from hoir_ray.spec.conditions import parse_condition
 from hoir_ray.spec.early_terminate import EarlyTerminate, MoAshaSpec, NoStopSpec
 from hoir_ray.spec.metric import MetricSpec
 from hoir_ray.spec.names import SweepName
+from hoir_ray.spec.notify import NotifyTargets
 from hoir_ray.spec.parameters import ParameterCase
 from hoir_ray.spec.stored import SIZES, STAND_INS, STORED
 from hoir_ray.spec.target import Target, with_target
@@ -188,6 +189,7 @@ class SweepSpec(Config):
     Attributes:
         target: Stands for an objective and a constraint: see `Target`.
         start_from: What is tried first. Unless given, `default` where `method` learns.
+        notify: Commands and addresses that get a summary as JSON once the sweep has ended.
         inputs: Files and folders of `data` that were copied into storage: path as in `data` -> where they are. Written
             by the program, when trials are to run where the path does not exist.
         contents: Files and folders of `data` -> fingerprint of what is in them. Written by the program, so that a sweep
@@ -212,6 +214,7 @@ class SweepSpec(Config):
     failures: Failures = Failures()
     storage: StorageSpec = StorageSpec()
     trackers: dict[str, dict[str, Any]] = {"tensorboard": {}, "jsonl": {}}
+    notify: NotifyTargets = ()
     seed: int = Field(default=0, ge=0, lt=2**32)
     provenance: dict[str, str] | None = None
 

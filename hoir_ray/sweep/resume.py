@@ -26,7 +26,18 @@ from hoir_ray.trials.checkpoints import newest_checkpoints
 
 # Parts of a spec that may differ when a sweep resumes: they change how much is done and where, not what is searched.
 CHANGEABLE = frozenset(
-    {"budget", "resources", "failures", "trackers", "storage", "provenance", "replicate_top", "inputs", "contents"}
+    {
+        "budget",
+        "resources",
+        "failures",
+        "trackers",
+        "storage",
+        "provenance",
+        "replicate_top",
+        "inputs",
+        "contents",
+        "notify",
+    }
 )
 
 
@@ -122,7 +133,7 @@ def resolved(spec: SweepSpec, *, notes: Sequence[str] = ()) -> dict[str, Any]:
         notes: What was taken as data.
     """
     data = spec.model_dump(mode="json", exclude_none=True, exclude={"parameters", "provenance", "replicate_top"})
-    for name in ("inputs", "contents"):
+    for name in ("inputs", "contents", "notify"):
         if not data[name]:
             del data[name]
     data["parameters"] = {

@@ -24,16 +24,17 @@ from hoir_ray.sweep.driving.board import Listener
 from hoir_ray.sweep.driving.driver import Driver
 from hoir_ray.sweep.finish import finish
 from hoir_ray.sweep.front_packs import FrontPacks
+from hoir_ray.sweep.notify import notifying
 from hoir_ray.sweep.planning.plan import Plan
 from hoir_ray.sweep.planning.workload import workload_of
 from hoir_ray.sweep.resume import promoted, refuse_other_spec, resolved, with_first_rung
+from hoir_ray.sweep.signals import INTERRUPTED, leave, stop_by_signal
 from hoir_ray.tasks.contents import contents_of
 from hoir_ray.tasks.inputs import MAX_SHIP_BYTES, Show, find_inputs, hash_inputs, input_paths, ship_inputs
 from hoir_ray.tasks.localize import localize
 from hoir_ray.trackers import check_tracker
 from hoir_ray.trials.attempt import Attempt
 
-INTERRUPTED = 130
 MAX_QUEUED = 1_000_000  # the driver must never wait for storage; each trial has one place in the queue
 
 
@@ -73,7 +74,11 @@ def run_sweep(
     root = _open(plan.spec)
     storage = root.child(plan.spec.name)
     unsaved = unsaved_folder(storage, sweep=plan.spec.name)
-    with acquire_lock(storage, owner=user_and_host(), force=force) as lock, on_interrupt(_leave):
+    with (
+        notifying(plan.spec.notify) as ending,
+        acquire_lock(storage, owner=user_and_host(), force=force) as lock,
+        on_interrupt(leave),
+    ):
         spec = plan.spec.model_copy(update={"contents": contents_of(plan.spec, plan.task)})
         spec, records = _recall(spec, storage, max_epochs=plan.max_epochs, unsaved=unsaved, add_trials=add_trials)
         records, resumable = promoted(records, promote, storage=storage)
@@ -91,6 +96,7 @@ def run_sweep(
         )
         try:
             if not driver.finished:
+                ending.driver, ending.uri = driver, storage.uri
                 spec = _train(
                     driver,
                     plan,
@@ -217,7 +223,7 @@ def _train(
         return spec
 
     # Entered after Ray has started, which sets a handler in native code.
-    with connect(address) as cluster, on_interrupt(_stop_by_signal(driver)):
+    with connect(address) as cluster, on_interrupt(stop_by_signal(driver)):
         return cluster.call(lambda: train(spec))
 
 
@@ -298,22 +304,3 @@ def _attempt(plan: Plan, spec: SweepSpec, root: Storage, record: TrialRecord, *,
         memory_limit=spec.failures.memory_limit,
         unsaved=str(unsaved),
     )
-
-
-def _leave(name: str) -> bool:
-    """An `on_interrupt` callback for the time in which nothing trains: there is nothing to wait for."""
-    return False
-
-
-def _stop_by_signal(driver: Driver) -> Callable[[str], bool]:
-    """An `on_interrupt` callback: the first signal stops the sweep, and the next one is not taken."""
-    names: list[str] = []
-
-    def stop(name: str) -> bool:
-        if names:
-            return False
-        names.append(name)
-        driver.stop(f"interrupted by {name}", exit_code=INTERRUPTED)
-        return True
-
-    return stop

@@ -16,6 +16,7 @@ import hoir_ray
 from hoir_ray.errors import PackError, RequestError, SpecError
 from hoir_ray.packs.pack import write_pack
 from hoir_ray.report.charts import CHARTS
+from hoir_ray.storage import open_storage
 from hoir_ray.tasks import load_task
 from tests.packs.made import made_pack
 from tests.report.made import made_sweep
@@ -31,7 +32,7 @@ def test_importing_the_package_imports_nothing_heavy():
 
 
 def test_public_names():
-    assert hoir_ray.__all__ == ["__version__", "load", "open_sweep", "run_sweep"]
+    assert hoir_ray.__all__ == ["__version__", "load", "open_storage", "open_sweep", "run_sweep"]
     assert set(hoir_ray.__all__) <= set(dir(hoir_ray))
     assert callable(hoir_ray.run_sweep)
     with pytest.raises(AttributeError, match="no attribute 'swep'"):
@@ -50,6 +51,33 @@ def test_a_sweep_as_tables(found):
     assert list(found.pareto.index) == [r.trial for r in found.opened.front()]
     assert "24" not in found.best.trial
     assert "finished" in found._repr_html_()
+
+
+def test_all_sweeps_of_a_storage(tmp_path):
+    made_sweep(tmp_path, num_trials=6)
+    hostile = open_storage(str(tmp_path)).child("<script>alert(1)<")
+    hostile.put("spec.yaml", b"name: [")
+    opened = hoir_ray.open_storage(tmp_path)
+    assert {entry.name: entry.state for entry in opened} == {
+        "made": "finished",
+        hostile.uri.rpartition("/")[2]: "broken",
+    }
+    assert len(opened) == 2
+    assert "made" in opened
+    assert "other" not in opened
+    assert opened["made"].best.trial == opened["made"].opened.leaderboard()[0].trial
+    with pytest.raises(RequestError, match="Did you mean 'made'"):
+        opened["mad"]
+    assert opened.table.loc["made", "best_trial"] == opened["made"].best.trial
+    shown = opened._repr_html_()
+    assert "2 finished" in shown
+    assert "<script>" not in shown
+    assert str(tmp_path) in repr(opened)
+    made_sweep(tmp_path, num_trials=9)
+    assert "3 finished" in opened._repr_html_()
+    empty = hoir_ray.open_storage(tmp_path / "empty")
+    assert (len(empty), len(empty.table)) == (0, 0)
+    assert "no sweep in" in empty._repr_html_()
 
 
 def test_every_figure_is_plotly_s(found):
