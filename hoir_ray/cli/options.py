@@ -9,16 +9,30 @@ from typing import Annotated
 
 import typer
 
+from hoir_ray.cli.completion import complete_sweep, complete_trial
 from hoir_ray.errors import RequestError
 
 SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="The sweep YAML.", show_default=False)]
 SweepPlace = Annotated[
     str,
-    typer.Argument(metavar="SWEEP", help="A name under ./hoir-runs, a folder, or an s3:// URI.", show_default=False),
+    typer.Argument(
+        metavar="SWEEP",
+        help="A name under ./hoir-runs, a folder, or an s3:// URI.",
+        show_default=False,
+        autocompletion=complete_sweep,
+    ),
 ]
 SweepPlaces = Annotated[
     list[str],
-    typer.Argument(metavar="SWEEP...", help="Names under ./hoir-runs, folders, or s3:// URIs.", show_default=False),
+    typer.Argument(
+        metavar="SWEEP...",
+        help="Names under ./hoir-runs, folders, or s3:// URIs.",
+        show_default=False,
+        autocompletion=complete_sweep,
+    ),
+]
+TrialName = Annotated[
+    str, typer.Argument(metavar="TRIAL", help="Such as t0012.", show_default=False, autocompletion=complete_trial)
 ]
 StorageRootPlace = Annotated[
     str, typer.Argument(metavar="[STORAGE]", help="A folder of sweeps, or s3://bucket/prefix.")
@@ -49,7 +63,10 @@ AddTrials = Annotated[int, typer.Option(min=0, help="Trials beyond those the swe
 Promote = Annotated[
     list[str] | None,
     typer.Option(
-        "--promote", metavar="TRIAL", help="Take up a trial again that was stopped early, such as t0012. Repeatable."
+        "--promote",
+        metavar="TRIAL",
+        help="Take up a trial again that was stopped early, such as t0012. Repeatable.",
+        autocompletion=complete_trial,
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Take over a lock that another process holds.")]

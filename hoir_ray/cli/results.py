@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from hoir_ray.cli.options import AsJson, Endpoint, SweepPlace, Where
+from hoir_ray.cli.completion import complete_trial
+from hoir_ray.cli.options import AsJson, Endpoint, SweepPlace, TrialName, Where
 from hoir_ray.cli.terminal.codecs import print_comparison
 from hoir_ray.cli.terminal.console import progress
 from hoir_ray.cli.terminal.results import (
@@ -48,7 +49,7 @@ def best(
 
 def explain(
     sweep: SweepPlace,
-    trial: Annotated[str, typer.Argument(metavar="TRIAL", help="Such as t0012.", show_default=False)],
+    trial: TrialName,
     as_json: AsJson = False,
     endpoint_url: Endpoint = None,
 ) -> None:
@@ -147,7 +148,9 @@ def pull(
         Path,
         typer.Option("--to", help="Folder, or file ending in .hoir, to make; must not be in use.", show_default=False),
     ],
-    trial: Annotated[str | None, typer.Option(help="A trial's name.", show_default="the best one")] = None,
+    trial: Annotated[
+        str | None, typer.Option(help="A trial's name.", show_default="the best one", autocompletion=complete_trial)
+    ] = None,
     endpoint_url: Endpoint = None,
 ) -> None:
     """Bring a model pack here, its hashes checked."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hoir_ray.cli.completion import complete_sweep
 from hoir_ray.cli.options import (
     AddTrials,
     AsJson,
@@ -147,7 +148,11 @@ def validate(
 def learn(
     sweeps: Annotated[
         list[str],
-        typer.Argument(metavar="SWEEP...", help="Names, folders or s3:// URIs; the more data sets the better."),
+        typer.Argument(
+            metavar="SWEEP...",
+            help="Names, folders or s3:// URIs; the more data sets the better.",
+            autocompletion=complete_sweep,
+        ),
     ],
     out: Annotated[Path, typer.Option(help="The portfolio's file, for `start_from` of new sweeps.")],
     count: Annotated[int, typer.Option(min=1, max=100, help="Configurations for each size of network.")] = 8,

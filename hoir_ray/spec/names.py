@@ -8,13 +8,18 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 
+def is_sweep_name(name: str) -> bool:
+    """Return whether a sweep can have this name."""
+    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name) is not None and ".." not in name
+
+
 def check_sweep_name(name: str) -> str:
     """Return `name` itself, when a sweep can have it.
 
     Raises:
         ValueError: Saying the rule.
     """
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name) or ".." in name:
+    if not is_sweep_name(name):
         raise ValueError(
             "must be 1 to 100 letters, digits, '.', '_' or '-', starting with a letter or digit, without '..': "
             "it names a folder in storage"
