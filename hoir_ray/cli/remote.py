@@ -122,7 +122,7 @@ def _follow(jobs: Jobs, job: SweepJob) -> int:
     try:
         ended = jobs.follow(job, write=write)
     except KeyboardInterrupt:
-        print_left(job)
+        print_left(job, address=jobs.address)
         return INTERRUPTED
     print_end(ended)
     return ended.exit_code

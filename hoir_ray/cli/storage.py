@@ -29,9 +29,11 @@ def sweeps(storage: StorageRootPlace = "hoir-runs", as_json: AsJson = False, end
 
     Example: hoir sweeps s3://bucket/sweeps
     """
-    from hoir_ray.results.storage_root import list_sweeps
+    from hoir_ray.results.storage_root import StorageRoot
+    from hoir_ray.storage import open_storage
 
-    print_sweeps(list_sweeps(storage, endpoint_url=endpoint_url), storage=storage, as_json=as_json)
+    root = open_storage(storage, endpoint_url=endpoint_url)
+    print_sweeps(StorageRoot(root).sweeps(), storage=root, as_json=as_json)
 
 
 def serve(

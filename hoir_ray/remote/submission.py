@@ -97,9 +97,9 @@ def submit(
         check_versions(jobs)
     hashed = hash_inputs(inputs, show=show)
     spec = spec.model_copy(update={"inputs": {**spec.inputs, **{path: each.key for path, each in hashed.items()}}})
-    if (running := _running(jobs.all(), spec)) is not None:
+    if (running := _running(jobs.all(), spec, address=jobs.address)) is not None:
         if add_trials or force:
-            raise RequestError(f"sweep '{spec.name}' is running; first: hoir stop {spec.name}")
+            raise RequestError(f"sweep '{spec.name}' is running; first: {_stop(spec, jobs.address)}")
         return running
     root = open_storage(spec.storage.uri, endpoint_url=spec.storage.endpoint_url)
     _check_from_here(root, spec, needed=bool(hashed) or root.folder is not None, say=say)
@@ -144,7 +144,7 @@ def _start_there(start: Start, *, endpoint_url: str | None) -> Start:
     return start.model_copy(update={"source": locate_sweep(start.source, endpoint_url=endpoint_url).uri})
 
 
-def _running(jobs: Sequence[SweepJob], spec: SweepSpec) -> Submitted | None:
+def _running(jobs: Sequence[SweepJob], spec: SweepSpec, *, address: str) -> Submitted | None:
     """The live job of this very sweep.
 
     Raises:
@@ -157,9 +157,13 @@ def _running(jobs: Sequence[SweepJob], spec: SweepSpec) -> Submitted | None:
     if job.spec_digest != _digest(spec, exclude=CHANGEABLE - {"inputs"}) or job.storage != spec.storage.uri:
         raise RequestError(
             f"name: '{spec.name}' is running on this cluster with another spec, other data or another storage (started "
-            f"by {job.owner}, storage {job.storage}); give this one another name, or first: hoir stop {spec.name}"
+            f"by {job.owner}, storage {job.storage}); give this one another name, or first: {_stop(spec, address)}"
         )
     return Submitted(job=job, joined=True, other_settings=job.settings_digest != _digest(spec, exclude=frozenset()))
+
+
+def _stop(spec: SweepSpec, address: str) -> str:
+    return f"hoir stop {spec.name} --address {shlex.quote(address)}"
 
 
 def _check_from_here(root: Storage, spec: SweepSpec, *, needed: bool, say: Callable[[str], object]) -> None:
@@ -193,7 +197,7 @@ def _staged(sweep: dict[str, Any]) -> Iterator[Path]:
 def _start(jobs: Jobs, spec: SweepSpec, folder: Path, *, arguments: list[str], variables: dict[str, str]) -> Submitted:
     # Listed once more together with the next number: a concurrent submission would take the same number.
     past = [job for job in jobs.all() if job.sweep == spec.name]
-    if (running := _running(past, spec)) is not None:
+    if (running := _running(past, spec, address=jobs.address)) is not None:
         return running
     name = submission_id(spec.name, max((job.number for job in past), default=0) + 1)
     metadata = {
@@ -214,7 +218,7 @@ def _start(jobs: Jobs, spec: SweepSpec, folder: Path, *, arguments: list[str], v
             )
     except WorkError as error:
         # Somebody was faster by a moment; or the answer was lost and not the request.
-        if "already exists" in str(error) and (running := _running(jobs.all(), spec)) is not None:
+        if "already exists" in str(error) and (running := _running(jobs.all(), spec, address=jobs.address)) is not None:
             return running
         raise
     return Submitted(job=jobs.find(spec.name), joined=False)

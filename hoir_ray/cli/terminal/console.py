@@ -6,6 +6,7 @@ import errno
 import json
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from hoir_ray import __version__
 from hoir_ray.wording import printable
 
 if TYPE_CHECKING:
-    pass
+    from hoir_ray.storage import Storage
 
 
 for _name in ("stdout", "stderr"):  # closed by whoever started us: Python then has none
@@ -144,6 +145,19 @@ def relative_path(path: Path) -> Path:
         return path.relative_to(Path.cwd())
     except ValueError:
         return path
+
+
+def sweep_address(storage: Storage) -> str:
+    """Address of a sweep from the working directory, as it is typed in a shell, with its server where it has one."""
+    uri = storage.uri
+    if storage.folder is None:
+        server = getattr(storage.backend, "endpoint_url", None)
+        return shlex.quote(uri) + (f" --endpoint-url {shlex.quote(server)}" if server else "")
+    name, path = storage.folder.name, str(relative_path(storage.folder))
+    is_known = storage.folder == Path("hoir-runs", name).absolute() and not Path(name, "spec.yaml").exists()
+    if is_known and not name.startswith("-"):
+        return shlex.quote(name)
+    return shlex.quote(f"./{path}" if "/" not in path or path.startswith("-") else path)
 
 
 def _finite(value: Any) -> Any:

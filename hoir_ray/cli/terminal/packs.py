@@ -41,7 +41,7 @@ def print_metrics(metrics: Mapping[str, float], *, as_json: bool) -> None:
 def print_imported(pack: Path, metrics: Mapping[str, float]) -> None:
     print_metrics(metrics, as_json=False)
     console.print(f"model pack: {pack}")
-    console.print(f"next: hoir render {pack} --out picture.png")
+    console.print(f"next: hoir render {shlex.quote(str(pack))} --out picture.png")
 
 
 def print_exported(out: Path, usage: str) -> None:

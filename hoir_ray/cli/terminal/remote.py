@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from hoir_ray import wording
-from hoir_ray.cli.terminal.console import console, errors, fail, print_json, print_table, styled
+from hoir_ray.cli.terminal.console import console, errors, fail, print_json, print_pairs, print_table, styled
 from hoir_ray.errors import HoirError
 from hoir_ray.wording import printable
 
@@ -32,7 +32,7 @@ def write(text: str) -> None:
 
 
 def print_submitted(submitted: Submitted, *, address: str) -> None:
-    """Print the outcome of a submission, and the next command to type."""
+    """Print the outcome of a submission, and the commands to type next."""
     job = submitted.job
     if submitted.joined:
         since = f" since {_local(job.started_at)}" if job.started_at else ""
@@ -42,14 +42,20 @@ def print_submitted(submitted: Submitted, *, address: str) -> None:
         if submitted.other_settings:
             console.print(
                 "it keeps the budget, resources and the like that it was started with; to change them: "
-                f"{_typed('stop', job)}, then submit again"
+                "stop it, then submit again"
             )
     else:
         console.print(styled((job.sweep, "bold"), f" is submitted to {address} as {job.submission_id}"))
         console.print("it runs there without this machine from now on")
     server = f" --endpoint-url {shlex.quote(job.endpoint_url)}" if job.endpoint_url else ""
-    console.print(f"next: {_typed('logs -f', job)}, {_typed('status', job)}{server}, {_typed('stop', job)}")
-    console.print(f"results: hoir best {shlex.quote(_storage_of(job))}{server}")
+    print_pairs(
+        {
+            "follow it": _typed("logs -f", job, address),
+            "look at it": _typed("status", job, address) + server,
+            "stop it": _typed("stop", job, address),
+            "results": f"hoir best {shlex.quote(_storage_of(job))}{server}",
+        }
+    )
 
 
 def print_jobs(jobs: Sequence[tuple[SweepJob, SweepResults | HoirError]], *, as_json: bool) -> None:
@@ -109,9 +115,11 @@ def print_stopped(job: SweepJob, *, was_live: bool) -> None:
         console.print(f"{job.sweep} had ended by itself: {job.state}")
 
 
-def print_left(job: SweepJob) -> None:
+def print_left(job: SweepJob, *, address: str) -> None:
     """After a log that was followed until Ctrl-C."""
-    errors.print(f"\n{job.sweep} continues; to look again: {_typed('logs -f', job)}, to end it: {_typed('stop', job)}")
+    errors.print(f"\n{job.sweep} continues")
+    errors.print(f"  to look again  {_typed('logs -f', job, address)}")
+    errors.print(f"  to end it      {_typed('stop', job, address)}")
 
 
 def print_end(job: SweepJob) -> None:
@@ -162,8 +170,8 @@ def _why(job: SweepJob) -> list[str]:
     return [line.removeprefix("error: ") for line in lines if line.startswith("error: ")] or lines[-1:]
 
 
-def _typed(command: str, job: SweepJob) -> str:
-    return f"hoir {command} {shlex.quote(job.sweep)}"
+def _typed(command: str, job: SweepJob, address: str) -> str:
+    return f"hoir {command} {shlex.quote(job.sweep)} --address {shlex.quote(address)}"
 
 
 def _storage_of(job: SweepJob) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,16 @@ if TYPE_CHECKING:
     from hoir_ray.spec.conditions import Condition
     from hoir_ray.spec.schema import SweepSpec
     from hoir_ray.sweep.planning.plan import Plan
-from hoir_ray.cli.terminal.console import console, errors, print_json, print_table, relative_path, styled, warn
+from hoir_ray.cli.terminal.console import (
+    console,
+    errors,
+    print_json,
+    print_table,
+    relative_path,
+    styled,
+    sweep_address,
+    warn,
+)
 
 
 def print_trials(opened: SweepResults, *, where: Condition | None, as_json: bool) -> None:
@@ -64,8 +74,8 @@ def print_best(opened: SweepResults, *, pareto: bool, where: Condition | None, t
         return
     _print_leaders(opened, shown)
     if shown[0].model is not None:
-        name = shown[0].trial
-        console.print(f"\nnext: hoir pull {sweep_address(opened)} --trial {name} --to {name}-model")
+        to = _unused(f"{shown[0].trial}-model")
+        console.print(f"\nnext: hoir pull {sweep_address(opened.storage)} --trial {shown[0].trial} --to {to}")
 
 
 def print_outcome(opened: SweepResults, *, stop_reason: str | None, command: str | None, is_saved: bool = True) -> None:
@@ -91,13 +101,13 @@ def print_outcome(opened: SweepResults, *, stop_reason: str | None, command: str
             console.print(f"resume with: {command}")
     if not leaders or not is_saved or leaders[0].model is None:
         return
-    best, name = leaders[0], opened.spec.name
+    best = leaders[0]
     picture = Path(opened.storage.uri, best.picture_key)
     if not opened.storage.uri.startswith("s3://") and picture.is_file():
         console.print(f"best picture: {relative_path(picture)}")
-    if not Path(f"{name}-model").exists():
-        console.print(f"next: hoir pull {sweep_address(opened)} --to {name}-model")
-        console.print(f"then: hoir render {name}-model --out {name}.png")
+    to = _unused(f"{opened.spec.name}-model")
+    console.print(f"next: hoir pull {sweep_address(opened.storage)} --to {shlex.quote(to)}")
+    console.print(f"then: hoir render {shlex.quote(to)} --out {shlex.quote(f'{opened.spec.name}.png')}")
 
 
 def print_beside(opened: SweepResults, plan: Plan) -> None:
@@ -222,13 +232,7 @@ def _spread(over_seeds: Spread | None) -> str:
     return wording.mean_over_seeds(over_seeds.mean, over_seeds.deviation, num_seeds=over_seeds.num_seeds)
 
 
-def sweep_address(opened: SweepResults) -> str:
-    """Address of this sweep from the working directory, as it is typed in a shell, with its server where it has one."""
-    uri = opened.storage.uri
-    if uri.startswith("s3://"):
-        server = getattr(opened.storage.backend, "endpoint_url", None)
-        return shlex.quote(uri) + (f" --endpoint-url {shlex.quote(server)}" if server else "")
-    if Path(uri) == Path("hoir-runs", opened.spec.name).absolute():
-        return opened.spec.name
-    path = relative_path(Path(uri))
-    return shlex.quote(str(path) if "/" in str(path) else f"./{path}")
+def _unused(name: str) -> str:
+    """The name, or one with a number, that nothing in the working directory has."""
+    names = (name if n == 1 else f"{name}-{n}" for n in itertools.count(1))
+    return next(n for n in names if not Path(n).exists())

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from hoir_ray import wording
-from hoir_ray.cli.terminal.console import console, errors, print_json, print_table, relative_path, styled, warn
+from hoir_ray.cli.terminal.console import (
+    console,
+    errors,
+    print_json,
+    print_table,
+    relative_path,
+    styled,
+    sweep_address,
+    warn,
+)
 
 if TYPE_CHECKING:
     from hoir_ray.results.comparison import Comparison
@@ -23,13 +32,13 @@ MAX_FRONT = 8  # rows of a front
 _STYLES = {"running": "cyan", "stopped": "yellow", "finished": "green"}
 
 
-def print_sweeps(entries: Sequence[SweepEntry], *, storage: str, as_json: bool) -> None:
-    """Print a row for each sweep, and below them why some cannot be read."""
+def print_sweeps(entries: Sequence[SweepEntry], *, storage: Storage, as_json: bool) -> None:
+    """Print a row for each sweep of a root, and below them why some cannot be read."""
     if as_json:
         print_json([entry.as_dict() for entry in entries])
         return
     if not entries:
-        console.print(f"no sweep in {storage}; 'hoir sweep SWEEP.yaml' starts one")
+        console.print(f"no sweep in {_shown(storage)}; 'hoir sweep SWEEP.yaml' starts one")
         return
     rows: list[Sequence[str | Text]] = [
         [
@@ -49,8 +58,10 @@ def print_sweeps(entries: Sequence[SweepEntry], *, storage: str, as_json: bool) 
     for entry in entries:
         for line in entry.problem.splitlines():
             console.print(styled((f"{entry.name}: {line}", "red" if entry.state in ("broken", "newer") else "dim")))
-    place = "" if storage == "hoir-runs" else f"{storage.rstrip('/')}/"
-    console.print(f"\nnext: hoir best {shlex.quote(place + entries[0].name)}")
+    legible = [e for e in entries if e.state not in ("broken", "newer") and wording.printable(e.name) == e.name]
+    for entry in sorted(legible, key=lambda e: e.best is None)[:1]:
+        command = "trials" if entry.best is None else "best"
+        console.print(f"\nnext: hoir {command} {sweep_address(storage.child(entry.name))}")
 
 
 def print_serving(address: str, *, needs_token: bool) -> None:
@@ -110,12 +121,10 @@ def print_copied(copied: Copy) -> None:
     )
     if copied.foreign:
         warn([f"left out, because no sweep wrote it: {_some(copied.foreign)}"])
-    server = getattr(copied.storage.backend, "endpoint_url", None)
     if copied.storage.folder is not None:
         console.print(f"next: hoir sweep {shlex.quote(f'{_shown(copied.storage)}/{SPEC}')}")
     else:
-        endpoint = f" --endpoint-url {shlex.quote(server)}" if server else ""
-        console.print(f"next: hoir best {shlex.quote(copied.storage.uri)}{endpoint}")
+        console.print(f"next: hoir trials {sweep_address(copied.storage)}")
 
 
 def removal_question(storage: Storage, contents: Contents) -> str:
