@@ -14,7 +14,7 @@ from hoir_ray.errors import RequestError
 from hoir_ray.results.ledger import Ledger
 from hoir_ray.results.sweep_results import SweepResults, open_sweep
 from hoir_ray.serve.drawing import MAX_DEPTH, Drawings, region_of
-from tests.chromium import Watched, chromium, watched  # noqa: F401 - fixtures
+from tests.chromium import Watched
 from tests.packs.made import made_pack
 from tests.report.made import SINGLE, made_sweep
 from tests.serve.served import Served, served
@@ -108,7 +108,7 @@ def test_only_so_many_packs_are_kept(opened: SweepResults) -> None:
         drawings.open(opened, "t0099")
 
 
-def test_zooming_with_keys_alone(pages: Served, watched) -> None:  # noqa: F811
+def test_zooming_with_keys_alone(pages: Served, watched) -> None:
     page: Watched = watched()
     page.open(f"{pages.address}/sweeps/made/trials/t0001/view")
     view = page.page.locator(".view[data-depth]")
@@ -132,7 +132,7 @@ def test_zooming_with_keys_alone(pages: Served, watched) -> None:  # noqa: F811
     assert all(r.startswith(pages.address) for r in page.requests)
 
 
-def test_it_fits_a_telephone(pages: Served, watched) -> None:  # noqa: F811
+def test_it_fits_a_telephone(pages: Served, watched) -> None:
     page: Watched = watched(width=390, height=700, color_scheme="dark")
     page.open(f"{pages.address}/sweeps/made/trials/t0001/view")
     page.page.locator(".view[data-depth]").wait_for()

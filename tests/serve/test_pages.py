@@ -14,7 +14,7 @@ import pytest
 from hoir_ray.results.ledger import Ledger
 from hoir_ray.storage import Storage, acquire_lock, open_storage
 from hoir_ray.storage.manifest import MANIFEST
-from tests.chromium import Watched, chromium, watched  # noqa: F401 - fixtures
+from tests.chromium import Watched
 from tests.report.made import SINGLE, TEXT, comparison, made_record, made_sweep
 from tests.serve.served import Served, served
 
@@ -85,7 +85,7 @@ def test_names_are_shown_and_never_run(pages: Served) -> None:
             assert "<img src=x" not in body
 
 
-def test_the_index_in_a_browser(pages: Served, watched) -> None:  # noqa: F811
+def test_the_index_in_a_browser(pages: Served, watched) -> None:
     page: Watched = watched()
     began = time.monotonic()
     page.open(f"{pages.address}/")
@@ -108,7 +108,7 @@ def test_the_index_in_a_browser(pages: Served, watched) -> None:  # noqa: F811
     assert all(r.startswith(pages.address) for r in page.requests)
 
 
-def test_a_sweep_and_a_trial_in_a_browser(pages: Served, watched) -> None:  # noqa: F811
+def test_a_sweep_and_a_trial_in_a_browser(pages: Served, watched) -> None:
     page: Watched = watched()
     page.open(f"{pages.address}/sweeps/front")
     report = page.page.frame_locator("iframe")
@@ -125,7 +125,7 @@ def test_a_sweep_and_a_trial_in_a_browser(pages: Served, watched) -> None:  # no
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1200, "dark")])
-def test_no_page_is_wider_than_its_window(pages: Served, watched, width: int, scheme: str) -> None:  # noqa: F811
+def test_no_page_is_wider_than_its_window(pages: Served, watched, width: int, scheme: str) -> None:
     page: Watched = watched(width=width, color_scheme=scheme)
     for path in ("/", "/sweeps/front/trials/t0004"):
         page.page.goto(pages.address + path)
@@ -134,7 +134,7 @@ def test_no_page_is_wider_than_its_window(pages: Served, watched, width: int, sc
     assert page.complaints == []
 
 
-def test_a_running_sweep_is_fresh(tmp_path: Path, watched) -> None:  # noqa: F811
+def test_a_running_sweep_is_fresh(tmp_path: Path, watched) -> None:
     made = made_sweep(tmp_path, num_trials=2, text=SINGLE)
     with served(str(tmp_path)) as pages:
         page: Watched = watched()
