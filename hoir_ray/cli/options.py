@@ -25,7 +25,7 @@ SweepPlace = Annotated[
 SweepPlaces = Annotated[
     list[str],
     typer.Argument(
-        metavar="SWEEP...",
+        metavar="SWEEP",
         help="Names under ./hoir-runs, folders, or s3:// URIs.",
         show_default=False,
         autocompletion=complete_sweep,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +22,7 @@ from hoir_ray.cli.terminal.sweeps import (
     print_sweeps,
     removal_question,
 )
-from hoir_ray.errors import RequestError, WorkError
+from hoir_ray.errors import RequestError, StoppedError, WorkError
 from hoir_ray.machine.files import try_destination
 
 
@@ -85,7 +87,9 @@ def remove(
         if not typer.confirm(removal_question(storage, contents), err=True):
             fail("nothing was removed")
             raise typer.Exit(1)
-    print_removed(storage, contents, left=remove_sweep(storage, contents, show=ByteProgress()))
+    with _repeatable():
+        left = remove_sweep(storage, contents, show=ByteProgress())
+    print_removed(storage, contents, left=left)
 
 
 def copy(
@@ -112,7 +116,7 @@ def copy(
 
     source = locate_sweep(sweep, endpoint_url=endpoint_url)
     place = locate_copy(to, source, endpoint_url=to_endpoint_url or endpoint_url)
-    with ByteBar() as bar:
+    with _repeatable(), ByteBar() as bar:
         copied = copy_sweep(source, place, show=bar)
     print_copied(copied)
     if copied.damaged:
@@ -143,3 +147,11 @@ def compare(
         from hoir_ray.report.comparison import write_comparison
 
         print_report(write_comparison(comparison, out), beside_json=as_json)
+
+
+@contextlib.contextmanager
+def _repeatable() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise StoppedError("interrupted; the same command does the rest") from None

@@ -149,7 +149,7 @@ def learn(
     sweeps: Annotated[
         list[str],
         typer.Argument(
-            metavar="SWEEP...",
+            metavar="SWEEP",
             help="Names, folders or s3:// URIs; the more data sets the better.",
             autocompletion=complete_sweep,
         ),

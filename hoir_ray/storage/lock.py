@@ -138,9 +138,7 @@ class Lock:
 
     def release(self) -> None:
         """Give the lock back, if it is still ours; when storage cannot be reached it is free once its lease ends."""
-        if (
-            self._end()
-        ):  # not deleted: a delete has no condition, and could hit the lock of whoever took it a moment ago
+        if self._end():  # not deleted: that has no condition, and could hit the lock of whoever took it a moment ago
             with contextlib.suppress(StorageError):
                 self._storage.swap(LOCK, _dump(self._claim), etag=self._etag)
 

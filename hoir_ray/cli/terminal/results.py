@@ -142,7 +142,8 @@ def print_beside(opened: SweepResults, plan: Plan) -> None:
     if opened.storage.folder is not None:
         shown = ", ".join(["original", "network", *(name for name, e in found.codecs.items() if e)])
         console.print(f"side by side ({shown}): {relative_path(opened.storage.folder / SHEET)}")
-    console.print(f"all of the front: hoir compare-codecs {sweep_address(opened)} --out {opened.spec.name}-codecs.html")
+    page = shlex.quote(f"{opened.spec.name}-codecs.html")
+    console.print(f"all of the front: hoir compare-codecs {sweep_address(opened.storage)} --out {page}")
 
 
 def _print_nearest_miss(opened: SweepResults) -> None:

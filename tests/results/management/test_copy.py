@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from hoir_ray.errors import RequestError, StorageError
-from hoir_ray.results.management.contents import COPIED
+from hoir_ray.results.management.contents import COPIED, contents_of
 from hoir_ray.results.management.copy import copy_sweep, locate_copy
 from hoir_ray.results.sweep_results import SPEC, open_sweep
 from hoir_ray.spec.document import parse_document
@@ -100,6 +104,25 @@ def test_an_interrupted_copy_is_no_sweep_and_is_resumed(
     assert not [path for path in sent if "/trials/" in path or "/models/" in path]
 
 
+def test_ctrl_c_ends_a_copy_in_order(s3_proxy: S3Proxy, s3_folder: str, tmp_path: Path) -> None:
+    source = source_of(open_storage(str(tmp_path / "runs")), tmp_path=tmp_path)
+    command = [sys.executable, "-m", "hoir_ray", "copy", source.uri, f"s3://{s3_folder}/again"]
+    with s3_proxy.faulty("slow", match=r"PUT .*/ledger/", seconds=2.0) as fault:
+        copying = subprocess.Popen(
+            [*command, "--endpoint-url", s3_proxy.endpoint_url], stderr=subprocess.PIPE, text=True, cwd=tmp_path
+        )
+        while not fault.hits:
+            assert copying.poll() is None
+            time.sleep(0.05)
+        copying.send_signal(signal.SIGINT)
+        _, said = copying.communicate()
+    assert copying.returncode == 130
+    assert said.strip() == "error: interrupted; the same command does the rest"
+    to = open_storage(f"s3://{s3_folder}", endpoint_url=s3_proxy.endpoint_url).child("again")
+    assert not to.exists(SPEC)
+    assert contents(copy_sweep(source, to).storage) == contents(source)
+
+
 def test_nothing_else_is_overwritten(root: Storage, to: Storage, tmp_path: Path) -> None:
     source = source_of(root, tmp_path=tmp_path)
     (tmp_path / "second").mkdir()
@@ -172,14 +195,16 @@ def test_where_a_copy_goes(tmp_path: Path, monkeypatch) -> None:
 def test_a_copy_resumes_and_the_first_one_stays(hoir, tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(
         "name: tiny\ntask: image\ndata: {image: sample:astronaut, max_side: 8}\n"
-        "metric: {name: val_psnr_db, goal: maximize}\nbudget: {max_trials: 1}\ntrackers: {}\n"
+        "metric: {name: val_psnr_db, goal: maximize}\nbudget: {max_trials: 1}\n"
         "parameters: {network.hidden.width: {min: 4, max: 8}, training.max_epochs: {value: 1}}\n"
     )
     assert hoir("sweep", "tiny.yaml").code == 0
-    before = contents(open_storage(str(tmp_path / "hoir-runs" / "tiny")))
+    first = open_storage(str(tmp_path / "hoir-runs" / "tiny"))
+    assert contents_of(first).foreign == ()  # all that a sweep writes is known for its own
+    before = contents(first)
     assert hoir("copy", "tiny", "elsewhere/second").code == 0
     ended = hoir("sweep", "elsewhere/second/spec.yaml", "--add-trials", "1")
     assert ended.code == 0, ended.err
     assert [r.state for r in open_sweep(str(tmp_path / "elsewhere" / "second")).records] == ["FINISHED"] * 2
-    assert contents(open_storage(str(tmp_path / "hoir-runs" / "tiny"))) == before
+    assert contents(first) == before
     assert hoir("copy", "tiny", "elsewhere/second").code == 2
