@@ -33,7 +33,7 @@ def _silent(complete: Callable[P, Iterator[str]]) -> Callable[P, list[str]]:
 def complete_sweep(incomplete: str) -> Iterator[str]:
     """Names of sweeps under ./hoir-runs, or below the folder that is typed so far."""
     from hoir_ray.results.sweep_results import SPEC
-    from hoir_ray.spec.names import is_sweep_name
+    from hoir_ray.spec.fields.names import is_sweep_name
 
     typed, slash, start = incomplete.rpartition("/")
     if not _PLAIN_PATH.fullmatch(incomplete):

@@ -87,7 +87,7 @@ def typed_command(
 
 
 def size_option(size: str) -> int:
-    from hoir_ray.spec.units import size_bytes
+    from hoir_ray.spec.fields.units import size_bytes
 
     try:
         return size_bytes(size)

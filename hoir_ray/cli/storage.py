@@ -31,7 +31,7 @@ def sweeps(storage: StorageRootPlace = "hoir-runs", as_json: AsJson = False, end
 
     Example: hoir sweeps s3://bucket/sweeps
     """
-    from hoir_ray.results.storage_root import StorageRoot
+    from hoir_ray.results.management.storage_root import StorageRoot
     from hoir_ray.storage import open_storage
 
     root = open_storage(storage, endpoint_url=endpoint_url)
@@ -136,7 +136,7 @@ def compare(
 
     Example: hoir compare quickstart s3://bucket/sweeps/other --out compare.html
     """
-    from hoir_ray.results.comparison import compare_sweeps
+    from hoir_ray.results.management.comparison import compare_sweeps
     from hoir_ray.results.sweep_results import open_sweep
 
     if out is not None:

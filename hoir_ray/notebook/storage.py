@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from hoir_ray import storage, wording
 from hoir_ray.notebook.results import NotebookSweep
-from hoir_ray.results.storage_root import StorageRoot, SweepEntry
+from hoir_ray.results.management.storage_root import StorageRoot, SweepEntry
 
 if TYPE_CHECKING:
     import pandas as pd

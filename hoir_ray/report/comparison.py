@@ -12,7 +12,7 @@ from hoir_ray.report.chart import PALETTE, Chart, axis, plain, spans_decades, tr
 from hoir_ray.report.charts.progress import finished
 from hoir_ray.report.page import embedded, fill_template, write_page
 from hoir_ray.report.pictures import Album, collect
-from hoir_ray.results.comparison import Comparison, best_header, best_row, front_header, front_row, setting
+from hoir_ray.results.management.comparison import Comparison, best_header, best_row, front_header, front_row, setting
 
 _MARKS = ("circle", "square", "diamond", "cross", "triangle-up", "star", "x")
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")

@@ -19,9 +19,9 @@ from starlette.routing import Route
 
 from hoir_ray import __version__, wording
 from hoir_ray.errors import HoirError, RequestError, StorageError
+from hoir_ray.results.management.storage_root import StorageRoot
 from hoir_ray.results.metrics import metrics_of
 from hoir_ray.results.record import TrialRecord
-from hoir_ray.results.storage_root import StorageRoot
 from hoir_ray.results.story import tell
 from hoir_ray.results.sweep_results import SweepResults
 from hoir_ray.serve.access import SANDBOX

@@ -9,7 +9,7 @@ import time
 from collections import OrderedDict
 
 from hoir_ray.report.page import build_report
-from hoir_ray.results.storage_root import StorageRoot, SweepEntry
+from hoir_ray.results.management.storage_root import StorageRoot, SweepEntry
 from hoir_ray.results.sweep_results import SweepResults
 
 FRESH_S = 2.0

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from hoir_ray.errors import RequestError
 from hoir_ray.machine.files import read_regular, reason
 from hoir_ray.machine.loopback import ADDRESS, IDLE_S
-from hoir_ray.results.storage_root import StorageRoot
+from hoir_ray.results.management.storage_root import StorageRoot
 from hoir_ray.storage import open_storage
 
 MIN_TOKEN, MAX_TOKEN = 16, 4096  # characters

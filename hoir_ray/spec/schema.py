@@ -20,13 +20,13 @@ from hoir_ray.errors import RequestError
 from hoir_ray.machine.addresses import check_bucket_uri, check_web_address
 from hoir_ray.spec.conditions import parse_condition
 from hoir_ray.spec.early_terminate import EarlyTerminate, MoAshaSpec, NoStopSpec
+from hoir_ray.spec.fields.names import SweepName
+from hoir_ray.spec.fields.notify import NotifyTargets
+from hoir_ray.spec.fields.units import Duration, Size
 from hoir_ray.spec.metric import MetricSpec
-from hoir_ray.spec.names import SweepName
-from hoir_ray.spec.notify import NotifyTargets
 from hoir_ray.spec.parameters import ParameterCase
 from hoir_ray.spec.stored import SIZES, STAND_INS, STORED
 from hoir_ray.spec.target import Target, with_target
-from hoir_ray.spec.units import Duration, Size
 
 BucketUri = Annotated[str, AfterValidator(lambda uri: _checked(check_bucket_uri, uri))]
 

@@ -26,7 +26,7 @@ from hoir_ray.errors import masked
 from hoir_ray.results.metrics import metrics_of
 from hoir_ray.results.ranking import ranked
 from hoir_ray.results.record import now
-from hoir_ray.spec.notify import check_encrypted, is_address, is_loopback, split_command, variable_of
+from hoir_ray.spec.fields.notify import check_encrypted, is_address, is_loopback, split_command, variable_of
 from hoir_ray.sweep.driving.driver import Driver
 from hoir_ray.sweep.signals import INTERRUPTED
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hoir_ray.report.comparison import write_comparison
-from hoir_ray.results.comparison import compare_sweeps
+from hoir_ray.results.management.comparison import compare_sweeps
 from hoir_ray.results.sweep_results import open_sweep
 from tests.report.made import TEXT, made_sweep
 

@@ -6,8 +6,8 @@ import pytest
 
 from hoir_ray.errors import SpecError
 from hoir_ray.spec.document import dump_document, parse_document
+from hoir_ray.spec.fields.units import seconds
 from hoir_ray.spec.load import build_spec, load_spec, override, parse_override
-from hoir_ray.spec.units import seconds
 
 GOOD = """\
 name: small

@@ -22,10 +22,10 @@ from hoir_ray.cli.terminal.console import (
 )
 
 if TYPE_CHECKING:
-    from hoir_ray.results.comparison import Comparison
+    from hoir_ray.results.management.comparison import Comparison
     from hoir_ray.results.management.contents import Contents
     from hoir_ray.results.management.copy import Copy
-    from hoir_ray.results.storage_root import SweepEntry
+    from hoir_ray.results.management.storage_root import SweepEntry
     from hoir_ray.storage import Storage
 
 MAX_FRONT = 8  # rows of a front
@@ -85,7 +85,7 @@ def _local(moment: str | None) -> str:
 
 def print_comparison(comparison: Comparison, *, as_json: bool) -> None:
     """Print the best of each sweep, the settings that differ, and the fronts."""
-    from hoir_ray.results.comparison import best_header, best_row, front_header, front_row, setting
+    from hoir_ray.results.management.comparison import best_header, best_row, front_header, front_row, setting
 
     if as_json:
         print_json(comparison.as_dict())

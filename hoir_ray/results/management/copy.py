@@ -17,7 +17,7 @@ from hoir_ray.results.management.contents import COPIED, contents_of, is_own, re
 from hoir_ray.results.management.transfer import Object, Show, Transfer
 from hoir_ray.results.sweep_results import SPEC, locate_sweep, read_spec
 from hoir_ray.spec.document import dump_document, parse_document
-from hoir_ray.spec.names import check_sweep_name
+from hoir_ray.spec.fields.names import check_sweep_name
 from hoir_ray.spec.schema import SweepSpec
 from hoir_ray.storage import MissingObjectError, Storage, StoredObject, acquire_lock, open_storage, read_lease
 from hoir_ray.storage.keys import INPUTS

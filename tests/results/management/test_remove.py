@@ -13,7 +13,7 @@ import pytest
 from hoir_ray.errors import RequestError, StorageError
 from hoir_ray.results.management.contents import contents_of
 from hoir_ray.results.management.remove import remove_sweep
-from hoir_ray.results.storage_root import StorageRoot
+from hoir_ray.results.management.storage_root import StorageRoot
 from hoir_ray.results.sweep_results import SPEC
 from hoir_ray.storage import LockedError, Storage, acquire_lock, open_storage
 from tests.report.made import made_sweep

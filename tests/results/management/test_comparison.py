@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from hoir_ray.errors import RequestError
-from hoir_ray.results.comparison import compare_sweeps
 from hoir_ray.results.ledger import Ledger
+from hoir_ray.results.management.comparison import compare_sweeps
 from hoir_ray.results.sweep_results import SweepResults, open_sweep
 from tests.report.made import SINGLE, TEXT, made_record, made_sweep
 

@@ -10,7 +10,7 @@ import pytest
 
 from hoir_ray.errors import RequestError
 from hoir_ray.results.ledger import Ledger
-from hoir_ray.results.storage_root import StorageRoot, list_sweeps
+from hoir_ray.results.management.storage_root import StorageRoot, list_sweeps
 from hoir_ray.results.sweep_results import SPEC
 from hoir_ray.storage import Storage, acquire_lock, open_storage, read_lease
 from tests.report.made import SINGLE, made_record, made_sweep
