@@ -91,6 +91,11 @@ def _value(value: Scalar) -> str:
     return number(value) if isinstance(value, float) else str(value)
 
 
+def some(names: Sequence[str], *, most: int = 5) -> str:
+    """The first names, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
 def quoted(text: str, *, most: int = 60) -> str:
     """Foreign text in quotes, cut to `most` characters, control characters escaped."""
     return repr(text if len(text) <= most else text[: most - 1] + "…")

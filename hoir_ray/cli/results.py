@@ -123,11 +123,11 @@ def compare_codecs(
             opened, settings or [], config=lambda r: localize(plan.config(r.parameters), inputs, root)
         )
     found = compare(files, name=name, say=progress)
+    print_comparison(found, as_json=as_json)
     if out is not None:
         from hoir_ray.report.codecs import write_comparison
 
-        write_comparison(found, out)
-    print_comparison(found, out=out, as_json=as_json)
+        print_report(write_comparison(found, out), beside_json=as_json)
 
 
 def dashboard(

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from hoir_ray import wording
 from hoir_ray.cli.options import AsJson, Endpoint, StorageRootPlace, SweepPlace, SweepPlaces
 from hoir_ray.cli.terminal.bars import ByteBar, ByteProgress
 from hoir_ray.cli.terminal.console import fail
@@ -120,8 +121,7 @@ def copy(
         copied = copy_sweep(source, place, show=bar)
     print_copied(copied)
     if copied.damaged:
-        more = f" and {len(copied.damaged) - 5} more" if len(copied.damaged) > 5 else ""
-        raise WorkError(f"damaged in {source.uri}, and copied as they are: {', '.join(copied.damaged[:5])}{more}")
+        raise WorkError(f"damaged in {source.uri}, and copied as they are: {wording.some(copied.damaged)}")
 
 
 def compare(

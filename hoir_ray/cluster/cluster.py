@@ -20,7 +20,7 @@ from hoir_ray.cluster.patches import quiet_raylets
 from hoir_ray.cluster.paths import without_driver_paths
 from hoir_ray.cluster.watch import UNREACHED_S, Health, RayDiedError, answers, remote_look
 from hoir_ray.errors import RequestError
-from hoir_ray.machine.native_output import no_native_stderr
+from hoir_ray.machine.native_output import no_native_stderr, stderr_descriptor
 from hoir_ray.machine.temporary import temporary_place
 from hoir_ray.spec.schema import Resources
 
@@ -181,7 +181,8 @@ def _told_if_killed(address: str) -> Iterator[None]:
         f"died, or refused it; the same command resumes\n"
     )
     command = [sys.executable, "-S", "-E", "-c", _TELLER, text]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as teller:  # noqa: S603
+    where = stderr_descriptor()  # descriptor 2 leads nowhere meanwhile
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=where, start_new_session=True) as teller:  # noqa: S603
         try:
             yield
         finally:

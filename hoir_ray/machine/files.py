@@ -84,14 +84,18 @@ def _no_file(path: Path) -> OSError:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file that takes the place of `path` when the block ends well, and leaves no trace when it does not."""
-    with replacing_path(path) as temporary, temporary.open("xb") as file:
+def replacing(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
+    """A file that takes the place of `path` when the block ends well, and leaves no trace when it does not.
+
+    Args:
+        durable: Wait until the disk has it; not worth its time where a crash of the machine may cost the file.
+    """
+    with replacing_path(path, durable=durable) as temporary, temporary.open("xb") as file:
         yield file
 
 
 @contextlib.contextmanager
-def replacing_path(path: Path) -> Iterator[Path]:
+def replacing_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Replace a file as `replacing` does, for a writer that opens files itself: yields the path, of the same suffix."""
     if path.is_block_device() or path.is_char_device():  # which the whole system would miss, such as /dev/null
         raise _no_file(path)
@@ -100,10 +104,12 @@ def replacing_path(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         if temporary.exists():  # where several processes take part, one of them writes
-            _fsync(temporary)
+            if durable:
+                _fsync(temporary)
             temporary.replace(path)
-            with contextlib.suppress(OSError):  # some network file systems refuse it; the rename is atomic there too
-                _fsync(path.parent)
+            if durable:
+                with contextlib.suppress(OSError):  # refused by some network file systems, where renames are atomic too
+                    _fsync(path.parent)
     finally:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()

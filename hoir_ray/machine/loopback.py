@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import ipaddress
+
 ADDRESS = "127.0.0.1"
 IDLE_S = 30.0  # after which a connection that says nothing is closed
 _NAMES = ("127.0.0.1", "localhost")
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host, without a port, is this machine and reached by nobody else."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def is_own_name(host: str) -> bool:

@@ -24,7 +24,7 @@ def no_native_stderr() -> Iterator[None]:
     except OSError:  # the process was started without
         yield
         return
-    if _leads_to_descriptor_2():
+    if stderr_descriptor() == 2:
         sys.stderr = io.TextIOWrapper(
             os.fdopen(os.dup(kept), "wb", 0), encoding=stderr.encoding, errors=stderr.errors, write_through=True
         )
@@ -40,8 +40,9 @@ def no_native_stderr() -> Iterator[None]:
         os.close(kept)
 
 
-def _leads_to_descriptor_2() -> bool:
+def stderr_descriptor() -> int | None:
+    """Descriptor that `sys.stderr` writes to, for a child process; None where it has none."""
     with suppress(OSError, AttributeError, ValueError):
         sys.stderr.flush()
-        return sys.stderr.fileno() == 2
-    return False
+        return sys.stderr.fileno()
+    return None

@@ -95,7 +95,7 @@ class Difference:
 
 
 def bd_rate(points: Sequence[RatePoint], other: Sequence[RatePoint], *, quality: str = "psnr_db") -> Difference | None:
-    """How many percent more bytes `points` need than `other` for the same quality, on average over their overlap.
+    """Mean percentage of bytes that `points` need beyond `other` for the same quality, over their overlap.
 
     The logarithm of the bytes is interpolated over the quality by monotone cubics between the points, and integrated
     exactly. Files that a smaller one is as good as are left out.

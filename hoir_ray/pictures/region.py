@@ -1,4 +1,4 @@
-"""Parts of a picture, in coordinates that do not depend on its size."""
+"""Parts of a picture as `--region` names them, and their sizes in pixels; `coordinates` makes their positions."""
 
 from __future__ import annotations
 

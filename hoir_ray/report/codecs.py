@@ -11,11 +11,9 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
-from hoir_ray.errors import StorageError
-from hoir_ray.machine.files import replacing
 from hoir_ray.pictures.rate_distortion import Comparison
 from hoir_ray.report.charts.codecs import rate_chart
-from hoir_ray.report.page import fill_template, part, serialized
+from hoir_ray.report.page import fill_template, part, serialized, write_page
 
 
 def write_comparison(comparison: Comparison, out: Path) -> Path:
@@ -24,12 +22,7 @@ def write_comparison(comparison: Comparison, out: Path) -> Path:
     Raises:
         StorageError: If it cannot be written.
     """
-    try:
-        with replacing(out) as file:
-            file.write(build_comparison(comparison).encode())
-    except OSError as error:
-        raise StorageError(f"{out}: the page could not be written: {error.strerror or error}") from error
-    return out
+    return write_page(build_comparison(comparison), out)
 
 
 def build_comparison(comparison: Comparison) -> str:

@@ -93,8 +93,12 @@ def build_report(sweep: SweepResults, *, version: str | None = None) -> str:
     )
 
 
-def fill_template(name: str, **values: Any) -> str:
-    """A page of the folder `template` with its values, which are shown as text, Plotly, the style and the script."""
+def fill_template(name: str, *, version: str | None = None, **values: Any) -> str:
+    """A page of the folder `template` with its values, which are shown as text, Plotly, the style and the script.
+
+    Args:
+        version: As `build_report` takes it.
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -105,10 +109,11 @@ def fill_template(name: str, **values: Any) -> str:
         lstrip_blocks=True,
     )
     return environment.get_template(name).render(
-        plotly=plotly_script(),
+        plotly=_plotly_script(),
         style=part("style.css"),
         script=part("report.js"),
         program=f"hoir_ray {__version__}",
+        version=version,
         **values,
     )
 
@@ -140,7 +145,7 @@ def _facts(sweep: SweepResults, leaders: Sequence[TrialRecord]) -> Iterator[tupl
     if moments:
         yield "from, to", f"{moments[0][:16].replace('T', ' ')}, {moments[-1][:16].replace('T', ' ')} UTC"
     if hosts := sorted({r.node.partition(", process ")[0] for r in sweep.records if r.node}):
-        yield "on", ", ".join(hosts[:4]) + (f" and {len(hosts) - 4} more" if len(hosts) > 4 else "")
+        yield "on", wording.some(hosts, most=4)
     provenance = dict(sweep.spec.provenance or {})
     if data := provenance.pop("data", None):
         yield "data", data
@@ -243,16 +248,12 @@ def _what_is_missing(sweep: SweepResults, charts: dict[str, Chart], album: Album
     if unfinished:
         yield f"{unfinished} trial{'s have' if unfinished > 1 else ' has'} not ended yet; this is how things stood."
     if album.missing:
-        yield f"No picture was found for {_some(album.missing)}."
+        yield f"No picture was found for {wording.some(album.missing, most=6)}."
     if album.left_out:
-        yield f"To keep this file small, the pictures of {_some(album.left_out)} are left out."
+        yield f"To keep this file small, the pictures of {wording.some(album.left_out, most=6)} are left out."
     without = [r.trial for r in sweep.records if r.ended and not r.curve]
     if without:
-        yield f"No learning curve was recorded for {_some(without)}."
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+        yield f"No learning curve was recorded for {wording.some(without, most=6)}."
 
 
 def embedded(charts: Mapping[str, Chart], album: Album, captions: Mapping[str, str]) -> str:
@@ -272,7 +273,7 @@ def serialized(data: dict[str, Any]) -> str:
 
 
 @cache
-def plotly_script() -> str:
+def _plotly_script() -> str:
     """Plotly's script, compressed and as text; the page unpacks it, which makes the file three megabytes smaller.
 
     Only the first of the kinds of charts in its list is registered: bars, to which scatter is always added. Setting up

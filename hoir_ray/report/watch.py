@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import time
 from collections.abc import Callable
@@ -29,12 +28,10 @@ class Freshness:
     def refresh(self) -> SweepResults:
         """Read the ledger again. Raises StorageError when it cannot be read."""
         sweep = self._open()
-        states = "".join(f"{r.trial}{r.state}{r.epochs}{r.attempt}" for r in sweep.records)
-        version = hashlib.sha256(states.encode()).hexdigest()[:16]
-        if version != self.version:
-            page = build_report(sweep, version=version).encode()
+        if sweep.version != self.version:
+            page = build_report(sweep, version=sweep.version).encode()
             with self._lock:
-                self.sweep, self.page, self.version = sweep, page, version
+                self.sweep, self.page, self.version = sweep, page, sweep.version
         return self.sweep
 
     def current(self) -> tuple[bytes, str]:

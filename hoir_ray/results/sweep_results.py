@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +31,12 @@ class SweepResults:
     storage: Storage
     spec: SweepSpec
     records: tuple[TrialRecord, ...]
+
+    @property
+    def version(self) -> str:
+        """A word that changes whenever a trial has."""
+        states = [[r.trial, r.state, r.epochs, r.attempt, r.model] for r in self.records]
+        return hashlib.sha256(json.dumps(states).encode()).hexdigest()[:16]
 
     def leaderboard(self, where: Condition | None = None) -> list[TrialRecord]:
         """Trials that trained to their end and break no constraint, best first, those that meet `where`."""

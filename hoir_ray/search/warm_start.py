@@ -42,7 +42,7 @@ class WarmStartData:
 
     @property
     def summary(self) -> str:
-        """What is taken, in words."""
+        """Sources and what is taken from them, in words."""
         evidence = f", {len(self.observed)} results as evidence" if self.observed else ""
         points = "1 point" if len(self.points) == 1 else f"{len(self.points)} points"
         return f"{points} of {', '.join(self.sources)} tried first{evidence}"

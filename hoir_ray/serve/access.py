@@ -1,4 +1,4 @@
-"""Who may read the pages: requests under a known name, with the token where there is one, that change nothing."""
+"""Checks of every request: its Host header, its token where there is one, and that it changes nothing."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from hoir_ray.results.story import tell
 from hoir_ray.results.sweep_results import SweepResults
 from hoir_ray.serve.access import SANDBOX
 from hoir_ray.serve.drawing import MAX_DEPTH, TILE, Drawings
-from hoir_ray.serve.feed import Feed, version_of
+from hoir_ray.serve.feed import Feed
 from hoir_ray.storage import MissingObjectError
 from hoir_ray.tasks import load_task
 
@@ -56,7 +56,7 @@ def build_app(root: StorageRoot) -> Starlette:
 
 
 def _explain(request: Request, error: Exception) -> Response:
-    """What is not there, or cannot be read, in a line and without a traceback."""
+    """Answer for what is not there or cannot be read: a line, and no traceback."""
     status = 404 if isinstance(error, RequestError) else 503 if isinstance(error, StorageError) else 500
     return PlainTextResponse(f"{error}\n", status_code=status)
 
@@ -86,13 +86,13 @@ class Pages:
     def sweep(self, request: Request) -> Response:
         name = request.path_params["sweep"]
         opened = self.feed.sweep(name)
-        return _page("sweep.html", name=name, spec=opened.spec, version=version_of(opened))
+        return _page("sweep.html", name=name, spec=opened.spec, version=opened.version)
 
     def version(self, request: Request) -> Response:
-        return PlainTextResponse(version_of(self.feed.sweep(request.path_params["sweep"])))
+        return PlainTextResponse(self.feed.sweep(request.path_params["sweep"]).version)
 
     def report(self, request: Request) -> Response:
-        page, _ = self.feed.report(request.path_params["sweep"])
+        page = self.feed.report(request.path_params["sweep"])
         return HTMLResponse(page, headers={"Content-Security-Policy": SANDBOX})
 
     def trial(self, request: Request) -> Response:

@@ -1,9 +1,7 @@
-"""What the pages show of a storage root, read at most every two seconds however many people look."""
+"""Sweeps and reports that the pages show, read at most every two seconds however many people look."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import threading
 import time
 from collections import OrderedDict
@@ -46,20 +44,14 @@ class Feed:
         """
         return self.root.open(name)
 
-    def report(self, name: str) -> tuple[bytes, str]:
-        """The sweep's report, and its version, which changes with its trials."""
+    def report(self, name: str) -> bytes:
+        """The sweep's report."""
         sweep = self.sweep(name)
-        version = version_of(sweep)
+        version = sweep.version
         with self._drawing:  # one at a time: a report takes all of a processor
             if (name, version) not in self._reports:
                 self._reports[name, version] = build_report(sweep).encode()
                 while len(self._reports) > MAX_REPORTS:
                     self._reports.popitem(last=False)
             self._reports.move_to_end((name, version))
-            return self._reports[name, version], version
-
-
-def version_of(sweep: SweepResults) -> str:
-    """A word that changes whenever a trial has."""
-    states = [[r.trial, r.state, r.epochs, r.attempt, r.model] for r in sweep.records]
-    return hashlib.sha256(json.dumps(states).encode()).hexdigest()[:16]
+            return self._reports[name, version]

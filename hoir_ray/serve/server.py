@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from hoir_ray.errors import RequestError
 from hoir_ray.machine.files import read_regular, reason
-from hoir_ray.machine.loopback import ADDRESS, IDLE_S
+from hoir_ray.machine.loopback import ADDRESS, IDLE_S, is_loopback
 from hoir_ray.results.management.storage_root import StorageRoot
 from hoir_ray.storage import open_storage
 
@@ -96,7 +96,7 @@ def serve(
 
 
 def _check(host: str, token: str | None) -> None:
-    if token is None and host not in (ADDRESS, "localhost"):
+    if token is None and not is_loopback(host):
         raise RequestError(
             f"--host {host}: others could read these pages; beyond this machine they need a token: "
             "--token-file FILE, whose content 'openssl rand -hex 24' may be"

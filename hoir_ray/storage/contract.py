@@ -18,7 +18,7 @@ class MissingObjectError(StorageError):
 
 
 class UnreadableObjectError(StorageError):
-    """What is under this key is no object: a pipe or a device, or larger than what is read into memory."""
+    """There is no object but a pipe or a device under this key, or one larger than what is read into memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +40,10 @@ class Backend(Protocol):
     @property
     def uri(self) -> str:
         """The address that opens the same place again."""
+
+    @property
+    def endpoint_url(self) -> str | None:
+        """Address of the server, where it is named; None for the usual one, and for none."""
 
     def describe(self) -> str:
         """The place in words, for messages."""

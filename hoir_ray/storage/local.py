@@ -30,6 +30,10 @@ class LocalBackend:
     def uri(self) -> str:
         return str(self.root)
 
+    @property
+    def endpoint_url(self) -> None:
+        return None
+
     def describe(self) -> str:
         return f"folder {self.root}"
 

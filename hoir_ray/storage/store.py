@@ -27,6 +27,11 @@ class Storage:
         return self.backend.uri
 
     @property
+    def endpoint_url(self) -> str | None:
+        """Address of a bucket's server, where it is named; None for the usual one, and for a folder."""
+        return self.backend.endpoint_url
+
+    @property
     def folder(self) -> Path | None:
         """The folder on this machine, or None for a bucket."""
         return None if self.uri.startswith("s3://") else Path(self.uri)

@@ -23,12 +23,13 @@ from urllib.parse import urlsplit
 
 from hoir_ray import __version__
 from hoir_ray.errors import masked
+from hoir_ray.machine.loopback import is_loopback
 from hoir_ray.results.metrics import metrics_of
 from hoir_ray.results.ranking import ranked
 from hoir_ray.results.record import now
-from hoir_ray.spec.fields.notify import check_encrypted, is_address, is_loopback, split_command, variable_of
+from hoir_ray.spec.fields.notify import check_encrypted, is_address, split_command, variable_of
 from hoir_ray.sweep.driving.driver import Driver
-from hoir_ray.sweep.signals import INTERRUPTED
+from hoir_ray.sweep.stops import INTERRUPTED
 
 TIMEOUT_S = 10.0
 Event = Literal["finished", "target", "failed", "stopped"]
@@ -59,7 +60,7 @@ def notifying(targets: Sequence[str | Sequence[str]]) -> Iterator[Ending]:
 
 
 def summary_of(driver: Driver, *, uri: str, error: Exception | None, seconds: float) -> dict[str, Any]:
-    """What is told: the event, its reason, the trials by state, and the best one. No secret is in it.
+    """Summarize a run: the event, its reason, the trials by state, and the best one. No secret is in it.
 
     Args:
         uri: Of the sweep in its storage.
@@ -89,7 +90,7 @@ def summary_of(driver: Driver, *, uri: str, error: Exception | None, seconds: fl
 
 
 def event_of(driver: Driver, *, error: Exception | None, has_best: bool) -> Event:
-    """How a run ended."""
+    """Name the way in which a run ended."""
     if error is None and driver.exit_code == INTERRUPTED:
         return "stopped"
     if error is not None or driver.exit_code or driver.storage_problem or not has_best:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from hoir_ray.cluster.cluster import Cluster, connect, needs, prepare_environment
+from hoir_ray.cluster.cluster import Cluster, connect, prepare_environment
 from hoir_ray.cluster.machines import check_workers, find_missing
 from hoir_ray.cluster.watch import RayDiedError
 from hoir_ray.machine.interrupt import on_interrupt
@@ -28,7 +28,7 @@ from hoir_ray.sweep.notify import notifying
 from hoir_ray.sweep.planning.plan import Plan
 from hoir_ray.sweep.planning.workload import workload_of
 from hoir_ray.sweep.resume import promoted, refuse_other_spec, resolved, with_first_rung
-from hoir_ray.sweep.signals import INTERRUPTED, leave, stop_by_signal
+from hoir_ray.sweep.stops import INTERRUPTED, leave, look_outside, stop_by_signal, stop_dead, stop_unplaced
 from hoir_ray.tasks.contents import contents_of
 from hoir_ray.tasks.inputs import MAX_SHIP_BYTES, Show, find_inputs, hash_inputs, input_paths, ship_inputs
 from hoir_ray.tasks.localize import localize
@@ -192,7 +192,7 @@ def _driver(
     if len(spec.metrics) > 1:
         delete = functools.partial(_delete_pack, lock=lock, uploader=uploader)
         driver.board.listeners.append(FrontPacks(driver.board, storage, delete=delete))
-    driver.checks.append(lambda: _look_outside(driver, lock, uploader))
+    driver.checks.append(lambda: look_outside(driver, lock, uploader))
     return driver
 
 
@@ -215,7 +215,7 @@ def _train(
 
     def train(spec: SweepSpec) -> SweepSpec:
         cluster.refuse_unplaceable(spec.resources)
-        driver.checks += [lambda: _stop_dead(driver, cluster), lambda: _stop_unplaced(driver, cluster)]
+        driver.checks += [lambda: stop_dead(driver, cluster), lambda: stop_unplaced(driver, cluster)]
         check_workers(root, endpoint_url=spec.storage.endpoint_url)
         spec = _ship(plan, spec, root, show=show, max_bytes=max_ship, notes=notes)
         driver.board.listeners.append(watch(driver, cluster))
@@ -248,37 +248,9 @@ def _close(driver: Driver, storage: Storage, *, uploader: BackgroundUploader, lo
         finish(driver, storage, uploader, unsaved=unsaved)
 
 
-def _look_outside(driver: Driver, lock: Lock, uploader: BackgroundUploader) -> None:
-    """Stop where somebody else took the sweep over, and note where the ledger is not being saved."""
-    if lock.lost.is_set():
-        driver.stop("somebody else has taken this sweep over with --force", exit_code=1)
-    elif uploader.failures:
-        driver.storage_failed(str(next(iter(uploader.failures.values()))))
-
-
 def _delete_pack(pack: str, *, lock: Lock, uploader: BackgroundUploader) -> None:
     if lock.is_ours():
         uploader.delete_all(pack)
-
-
-def _stop_dead(driver: Driver, cluster: Cluster) -> None:
-    """Stop where a process of Ray's has died; a sweep that is ending anyway keeps its reason and exit code."""
-    if cluster.death and driver.stop_reason is None:
-        driver.stop(f"{cluster.death}; the same command resumes", exit_code=1)
-
-
-def _stop_unplaced(driver: Driver, cluster: Cluster) -> None:
-    """Stop where nothing trains and a trial has waited too long for its place: nothing will ever be placed."""
-    limit, waiting = driver.spec.failures.placement_timeout, driver.unplaced()
-    if len(waiting) < len(driver.running):
-        return
-    for name, waited_s in waiting.items():
-        if limit is not None and waited_s > limit:
-            reason = (
-                f"Ray found no place for {name} within failures.placement_timeout {limit:g} s: it needs "
-                f"{needs(driver.spec.resources)}; Ray has {cluster.capacity()}"
-            )
-            driver.stop(reason, exit_code=1)
 
 
 def _attempt(plan: Plan, spec: SweepSpec, root: Storage, record: TrialRecord, *, unsaved: Path) -> Attempt:

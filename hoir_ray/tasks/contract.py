@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -76,7 +76,8 @@ class Task(Generic[C]):
         end_metrics: Names of what `measure_end` measures; each has a stand-in in `spec.stored`.
         measure_end: (network, config, data, asked) -> metrics that are measured once, of the best epoch's network; may
             be none. What takes more than a second or so is left out unless the sweep asks for it.
-        unmeasured: Those of `metrics` and `end_metrics` that a config does not measure -> why.
+        unmeasured: (config, names) -> those of the names, of `metrics` or `end_metrics`, that are not measured -> why.
+            Asked for every point that a search looks at.
         warnings: What is allowed in a config and probably not meant.
         pictures: (network, data) -> name -> (H, W, 3) in [0, 1], to watch training by; must have `preview`.
         render_options: The flags of `hoir render` that this task understands, with their defaults.
@@ -118,7 +119,7 @@ class Task(Generic[C]):
     measure: Callable[[nn.Module, TaskData], dict[str, float]] = lambda network, data: {}
     end_metrics: frozenset[str] = frozenset()
     measure_end: Callable[[nn.Module, C, TaskData, bool], dict[str, float]] = lambda *_: {}
-    unmeasured: Callable[[C], Mapping[str, str]] = lambda config: {}
+    unmeasured: Callable[[C, Set[str]], Mapping[str, str]] = lambda config, names: {}
     warnings: Callable[[C], Iterable[str]] = lambda config: ()
     upgrade: Callable[[dict[str, Any]], dict[str, Any]] = lambda config: config
 

@@ -96,5 +96,5 @@ def build(
 
 
 def _write(path: Path, values: Mapping[str, Any]) -> None:
-    with replacing(path) as file:
+    with replacing(path, durable=False) as file:
         file.write((json.dumps(values, indent=2) + "\n").encode())

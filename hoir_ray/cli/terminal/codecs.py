@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hoir_ray.cli.terminal.console import console, print_json, print_table
@@ -12,8 +11,8 @@ if TYPE_CHECKING:
     from hoir_ray.pictures.rate_distortion import Comparison
 
 
-def print_comparison(found: Comparison, *, out: Path | None, as_json: bool) -> None:
-    """Each network's file with the decibels of other codecs in as many bytes, and the mean differences in bytes."""
+def print_comparison(found: Comparison, *, as_json: bool) -> None:
+    """Print each network's file with the decibels of other codecs in as many bytes, and mean differences in bytes."""
     from hoir_ray.report.charts.codecs import rate_lines
 
     if as_json:
@@ -36,8 +35,6 @@ def print_comparison(found: Comparison, *, out: Path | None, as_json: bool) -> N
             console.print(line)
     if found.missing:
         console.print(f"this machine's Pillow has no {', '.join(found.missing)}")
-    if out is not None:
-        console.print(f"wrote {out!s}: {out.stat().st_size / 1e6:.1f} MB; open it in a browser")
 
 
 def _plain(found: Comparison) -> dict[str, Any]:

@@ -151,7 +151,7 @@ def sweep_address(storage: Storage) -> str:
     """Address of a sweep from the working directory, as it is typed in a shell, with its server where it has one."""
     uri = storage.uri
     if storage.folder is None:
-        server = getattr(storage.backend, "endpoint_url", None)
+        server = storage.endpoint_url
         return shlex.quote(uri) + (f" --endpoint-url {shlex.quote(server)}" if server else "")
     name, path = storage.folder.name, str(relative_path(storage.folder))
     is_known = storage.folder == Path("hoir-runs", name).absolute() and not Path(name, "spec.yaml").exists()

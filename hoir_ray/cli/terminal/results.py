@@ -111,7 +111,7 @@ def print_outcome(opened: SweepResults, *, stop_reason: str | None, command: str
 
 
 def print_beside(opened: SweepResults, plan: Plan) -> None:
-    """What other codecs make of the picture in as many bytes as the best network's file takes, and a sheet of all."""
+    """Print the best network's file beside other codecs' in as many bytes, and publish a sheet and their curves."""
     from hoir_ray.errors import HoirError
     from hoir_ray.results.metrics import metrics_of
     from hoir_ray.results.pull import STORED

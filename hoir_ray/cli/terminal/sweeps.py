@@ -120,7 +120,7 @@ def print_copied(copied: Copy) -> None:
         f"copied to {_shown(copied.storage)}: {copied.sent:,} files, {wording.size(copied.sent_bytes)}{there}"
     )
     if copied.foreign:
-        warn([f"left out, because no sweep wrote it: {_some(copied.foreign)}"])
+        warn([f"left out, because no sweep wrote it: {wording.some(copied.foreign)}"])
     if copied.storage.folder is not None:
         console.print(f"next: hoir sweep {shlex.quote(f'{_shown(copied.storage)}/{SPEC}')}")
     else:
@@ -141,11 +141,7 @@ def print_removed(storage: Storage, contents: Contents, *, left: Sequence[str]) 
         f"removed {_shown(storage)}: {len(contents.own):,} files, {wording.size(contents.size_bytes)} are free again"
     )
     if left:
-        warn([f"left in {_shown(storage)}, because no sweep wrote it: {_some(left)}"])
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        warn([f"left in {_shown(storage)}, because no sweep wrote it: {wording.some(left)}"])
 
 
 def _shown(storage: Storage) -> str:

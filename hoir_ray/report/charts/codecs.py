@@ -23,14 +23,15 @@ _MARKS = ("square", "diamond", "triangle-up", "triangle-down", "cross")
 
 def draw(sweep: SweepResults) -> dict[str, Chart]:
     """The charts of a sweep whose networks are kept as files; the codecs' curves were made when it ended."""
-    ours = [_point(metrics_of(r), label=r.trial) for r in stored_front(sweep.leaderboard())]
+    front = stored_front(sweep.leaderboard())
+    ours = [_point(metrics_of(r), label=r.trial) for r in front]
     if not ours:
         return {}
     try:
         curves = CodecCurves.model_validate_json(sweep.storage.get(CODECS))
     except (MissingObjectError, ValidationError):
         return {}
-    has_ssim = all("stored_ssim" in metrics_of(r) for r in stored_front(sweep.leaderboard()))
+    has_ssim = all("stored_ssim" in metrics_of(r) for r in front)
     charts = {"codecs": rate_chart(ours, curves)}
     return charts | ({"codecs_ssim": rate_chart(ours, curves, quality="ssim")} if has_ssim else {})
 

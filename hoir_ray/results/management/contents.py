@@ -1,4 +1,4 @@
-"""What lies in a sweep's folder: the objects that sweeps write, told from those that somebody else has put there."""
+"""Contents of a sweep's folder: the objects that sweeps write, told from those that somebody else has put there."""
 
 from __future__ import annotations
 

@@ -151,7 +151,7 @@ def _inputs(spec: SweepSpec, source: Storage, to: Storage) -> list[Object]:
 def _renamed(source: Storage, to: Storage) -> bytes:
     """The spec with the copy's name and storage."""
     data: dict[str, Any] = dict(parse_document(source.get(SPEC).decode(), name=f"{source.uri}/{SPEC}").data)
-    root, endpoint_url = _root_of(to), getattr(to.backend, "endpoint_url", None)
+    root, endpoint_url = _root_of(to), to.endpoint_url
     data["name"] = _name_of(to)
     data["storage"] = {"uri": root.uri, **({"endpoint_url": endpoint_url} if endpoint_url else {})}
     return dump_document(data).encode()
@@ -159,13 +159,13 @@ def _renamed(source: Storage, to: Storage) -> bytes:
 
 def _place_of(storage: Storage) -> Path:
     """A path by which the places of two storages can be compared."""
-    server = getattr(storage.backend, "endpoint_url", None) or ""
+    server = storage.endpoint_url or ""
     return Path(storage.uri).resolve() if storage.folder is not None else Path(f"{server}//{storage.uri}")
 
 
 def _root_of(sweep: Storage) -> Storage:
     """The storage that holds a sweep."""
-    return open_storage(sweep.uri.rpartition("/")[0] or "/", endpoint_url=getattr(sweep.backend, "endpoint_url", None))
+    return open_storage(sweep.uri.rpartition("/")[0] or "/", endpoint_url=sweep.endpoint_url)
 
 
 def _name_of(sweep: Storage) -> str:

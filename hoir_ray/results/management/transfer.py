@@ -108,7 +108,7 @@ class Transfer:
                 self.damaged.append(each.found.key)
 
     def _read_manifests(self, objects: Sequence[StoredObject]) -> dict[str, Entry]:
-        """What manifests say of each object; those that cannot be read say nothing."""
+        """Read the manifests' entries of each object; those that cannot be read have none."""
         keys = [o.key for o in objects if o.key.endswith(f"/{MANIFEST}")]
         with ThreadPoolExecutor(AT_A_TIME) as pool:
             found = dict(zip(keys, pool.map(self._read_manifest, keys), strict=True))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import shlex
 from typing import Annotated, Any
@@ -12,6 +11,7 @@ from pydantic import BeforeValidator, Field, PlainValidator
 
 from hoir_ray.errors import RequestError
 from hoir_ray.machine.addresses import check_web_address
+from hoir_ray.machine.loopback import is_loopback
 
 MAX_TARGETS = 10
 _RULE = "must be a command, a list of its words, an https:// address, or $NAME of the environment that holds one"
@@ -71,14 +71,6 @@ def check_encrypted(url: str) -> None:
     parts = urlsplit(url)
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname or "")):
         raise ValueError("must be an https:// address; http:// is for localhost alone")
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host is this machine."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def split_command(line: str) -> tuple[str, ...]:

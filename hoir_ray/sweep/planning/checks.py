@@ -66,7 +66,7 @@ def unmeasured_metrics(spec: SweepSpec, task: Task[Any], config: TaskConfig) -> 
     """Metrics that the sweep compares trials by and a trial of this config would not have, in order -> why."""
     rule = config.training.early_stopping
     needed = spec.named_metrics | ({rule.metric} if rule is not None else set())
-    return {name: why for name, why in sorted(task.unmeasured(config).items()) if name in needed}
+    return dict(sorted(task.unmeasured(config, needed).items()))
 
 
 def check_measured(spec: SweepSpec, task: Task[Any], space: Space, document: Document | None) -> None:

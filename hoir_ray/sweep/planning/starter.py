@@ -52,7 +52,7 @@ def write_starter(source: Path, *, out: Path | None = None) -> Path:
 
 
 def _of_source(source: Path) -> tuple[str, dict[str, Any]]:
-    """What the data is, in words, and the keys of a sweep of it."""
+    """Describe the data, and give the keys of a sweep of it."""
     if source.is_dir():
         found = find_pictures_below(source)
         if not found.paths:

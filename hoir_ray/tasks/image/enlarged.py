@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 
 import numpy as np
@@ -68,19 +68,22 @@ def measure_end(network: nn.Module, config: ImageConfig, data: TaskData, asked: 
     return {name: psnr_db_of_mse(float(e) / original.numel()) for name, e in zip(ENLARGED, errors, strict=True)}
 
 
-def unmeasured(config: ImageConfig) -> dict[str, str]:
+def unmeasured(config: ImageConfig, names: Set[str]) -> dict[str, str]:
     """The metrics of the enlarged picture where `max_side` does not shrink it, and why they are not measured."""
-    size = _size(config.data)
+    asked = names & ENLARGED.keys()
+    if not asked:  # nor is the picture's file looked at
+        return {}
     if config.data.max_side is None:
-        return dict.fromkeys(ENLARGED, "data.max_side has to shrink the picture")
+        return dict.fromkeys(asked, "data.max_side has to shrink the picture")
+    size = _size(config.data)
     if size is None or _shrinks(config.data, size):
         return {}
-    return dict.fromkeys(ENLARGED, f"data.max_side has to be below {max(size)}, the picture's longer side")
+    return dict.fromkeys(asked, f"data.max_side has to be below {max(size)}, the picture's longer side")
 
 
 def warnings_of(config: ImageConfig) -> Iterator[str]:
     """Discontinuous layers in a network of a shrunk picture, which is likely to be drawn larger."""
-    if _shrinks(config.data, _size(config.data)) and has_seams(config.network):
+    if has_seams(config.network) and _shrinks(config.data, _size(config.data)):
         yield (
             f"data.max_side: shrinks the picture to {config.data.max_side}; discontinuous layers show seams where it "
             "is drawn larger, and continuous ones do not"

@@ -11,7 +11,6 @@ from hoir_ray.tasks.random_interpolation.config import (
 
 # Of what is drawn coarse to fine, which only the sampler `nearest` learns.
 _DRAWN = frozenset({"val_patch_distance", "val_reconstruction_psnr_db"})
-_NOT_DRAWN = dict.fromkeys(_DRAWN, "data.sampler has to be nearest")
 
 TASK = Task(
     name="random_interpolation",
@@ -26,7 +25,9 @@ TASK = Task(
     metrics=TRAINING_METRICS | {"val_loss", "val_psnr_db"} | _DRAWN,
     score=deferred(__name__, "data:score"),
     measure=deferred(__name__, "quality:measure"),
-    unmeasured=lambda config: {} if config.data.sampler == "nearest" else _NOT_DRAWN,
+    unmeasured=lambda config, names: (
+        {} if config.data.sampler == "nearest" else dict.fromkeys(names & _DRAWN, "data.sampler has to be nearest")
+    ),
     pictures=deferred(__name__, "render:pictures"),
     render_options=RenderOptions,
     render=deferred(__name__, "render:render"),

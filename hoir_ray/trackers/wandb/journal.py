@@ -76,7 +76,7 @@ class Journal:
 
     def add_summary(self, summary: Mapping[str, Any]) -> None:
         self._open()
-        with replacing(self.folder / _SUMMARY) as file:
+        with replacing(self.folder / _SUMMARY, durable=False) as file:
             file.write(json.dumps(summary).encode())
 
     def entries(self) -> Iterator[Entry]:
@@ -123,7 +123,7 @@ class Journal:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.claim()
         for name, text in ((_ROWS, "".join(self._lines())), (_RUN, json.dumps(self.run))):
-            with replacing(self.folder / name) as file:
+            with replacing(self.folder / name, durable=False) as file:
                 file.write(text.encode())
         self._is_open = True
 

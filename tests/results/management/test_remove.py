@@ -97,7 +97,7 @@ def test_an_interrupted_removal_can_be_repeated(root: Storage, tmp_path: Path, s
     if spec:
         sweep.put(SPEC, spec)
     # The lock of a process that was killed while it removed: it stays, as nobody gave it back.
-    endpoint = getattr(sweep.backend, "endpoint_url", None) or ""
+    endpoint = sweep.endpoint_url or ""
     subprocess.run([sys.executable, "-c", KILLED, sweep.uri, endpoint], check=False)
     for found in sweep.list():
         if found.key != "lock.json":
