@@ -118,7 +118,9 @@ class Piecewise:
         return segment * self.stride, lagrange(2.0 * ((x - low) / (high - low)) - 1.0, self.num_nodes)
 
     def _border(self, index: Tensor, x: Tensor) -> Tensor:
-        return index.to(x.dtype) / float(self.segments) * 2 - 1
+        # By a tensor: on a GPU torch divides by a number by multiplying with its reciprocal, which rounds otherwise.
+        segments = torch.full((), float(self.segments), dtype=x.dtype, device=x.device)
+        return index.to(x.dtype) / segments * 2 - 1
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ Join = Literal["sum", "prod"]
 
 # Expanding to [batch, in * V] and one matrix product beats gathering rows up to about this many weights per value.
 DENSE_WEIGHTS_PER_VALUE = 30
-CHUNK_BYTES = 2**24
+# Of a chunk's working memory: what a CPU's caches hold, and enough rows to keep a GPU busy.
+CHUNK_BYTES = {"cpu": 2**24, "cuda": 2**28}
 
 
 def combine(x: Tensor, table: Tensor, *, basis: Basis, join: Join, twice: bool = True) -> Tensor:
@@ -116,4 +117,4 @@ def _spread(first: Tensor, values: Tensor, num_rows: int) -> Tensor:
 def _chunk_rows(x: Tensor, table: Tensor, basis: Basis, join: Join) -> int:
     wide = basis.num_rows if _is_dense(basis) else basis.num_values * (1 if join == "sum" else table.shape[2])
     per_link = max(wide, 4 * basis.num_values, table.shape[2] if join == "prod" else 0)
-    return max(1, CHUNK_BYTES // (table.shape[0] * per_link * x.element_size()))
+    return max(1, CHUNK_BYTES.get(x.device.type, CHUNK_BYTES["cpu"]) // (table.shape[0] * per_link * x.element_size()))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from hoir_ray.networks import combine
 from hoir_ray.networks.basis import Basis, Fourier, Identity, Piecewise, Polynomial, fold, nodes
 from hoir_ray.networks.combine import Join
+from hoir_ray.networks.gpu import links as gpu
 from hoir_ray.networks.native import links as native
 from hoir_ray.networks.resolve import ResolvedLayer
 
@@ -63,8 +64,11 @@ class Links(nn.Module):
         x = x.to(table.dtype)
         if self.periodicity is not None:
             x = fold(x, self.periodicity)
-        path = native if native.takes(x, self.basis) else combine
-        output = path.evaluate(x, table, basis=self.basis, join=self.join)
+        if gpu.takes(x, table, basis=self.basis, join=self.join):
+            output = gpu.evaluate(x, table, basis=self.basis, join=self.join)
+        else:
+            path = native if native.takes(x, self.basis) else combine
+            output = path.evaluate(x, table, basis=self.basis, join=self.join)
         if self.bias is not None:
             output = output + self.bias
         return output.to(self.weight.dtype) if half else output

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,9 +86,7 @@ def test_names_are_shown_and_never_run(pages: Served) -> None:
 
 def test_the_index_in_a_browser(pages: Served, watched) -> None:
     page: Watched = watched()
-    began = time.monotonic()
     page.open(f"{pages.address}/")
-    assert time.monotonic() - began < 60
     rows = page.page.locator("#sweeps tbody tr")
     assert rows.count() == 20
     shown = page.page.locator("#sweeps tbody th").all_inner_texts()

@@ -12,7 +12,7 @@ import pytest
 from hoir_ray.storage import BackgroundUploader, Storage, open_storage
 from hoir_ray.sweep.driving.retries import MAX_PREEMPTIONS
 from hoir_ray.sweep.driving.running import GRACE_S, START_S
-from hoir_ray.sweep.run import _look_outside
+from hoir_ray.sweep.stops import look_outside
 from hoir_ray.testing.example import MAX_EPOCHS, TEXT, build_driver
 from hoir_ray.trials.messages import Failed
 
@@ -152,10 +152,10 @@ def test_a_sweep_that_was_taken_over_stops(storage):
     driver, _ = started(storage, "{}", clock=Clock())
     lock: Any = SimpleNamespace(lost=threading.Event())
     with BackgroundUploader(storage) as uploader:
-        _look_outside(driver, lock, uploader)
+        look_outside(driver, lock, uploader)
         assert driver.stop_reason is None
         lock.lost.set()
-        _look_outside(driver, lock, uploader)
+        look_outside(driver, lock, uploader)
         assert "--force" in str(driver.stop_reason)
     assert driver.exit_code == 1
 

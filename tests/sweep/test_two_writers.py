@@ -99,7 +99,7 @@ def test_force_does_not_wait_for_a_dead_one(tmp_path: Path) -> None:
     _in_a_process(storage, stop=signal.SIGKILL)
     began = time.monotonic()
     acquire_lock(storage, owner="second", force=True).release()
-    assert time.monotonic() - began < 10, "a lease is an hour"
+    assert time.monotonic() - began < 60, "a lease is an hour"
 
 
 def test_one_that_was_stopped_looks_before_it_writes(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hoir_ray.networks.gpu import normalization as gpu
 from hoir_ray.networks.native.library import C_TYPES, library
 
 EPS = 1e-6  # upstream's
@@ -21,6 +22,8 @@ def max_abs(x: Tensor) -> Tensor:
     """Rows [batch, width] within [-1, 1]."""
     if x.device.type == "cpu" and x.dim() == 2 and x.dtype in C_TYPES and library(x.dtype) is not None:
         return _MaxAbs.apply(x)  # type: ignore[no-untyped-call]
+    if gpu.takes(x):
+        return _MaxAbs.apply(x)  # type: ignore[no-untyped-call]
     return plain(x)
 
 
@@ -28,6 +31,9 @@ class _MaxAbs(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         given, x = x, x.contiguous()
+        if x.is_cuda:
+            ctx.save_for_backward(given, given)
+            return gpu.forward(x, eps=EPS)
         kernels, output = library(x.dtype), torch.empty_like(x)
         assert kernels is not None
         ctx.save_for_backward(given, output)  # as given: a copy would have no history to differentiate twice
@@ -39,6 +45,8 @@ class _MaxAbs(torch.autograd.Function):
         x, output = ctx.saved_tensors
         if torch.is_grad_enabled():
             return torch.autograd.grad(plain(x), x, grad, create_graph=True)[0]
+        if x.is_cuda:
+            return gpu.backward(x, grad, eps=EPS)
         x, grad = x.contiguous(), grad.contiguous()
         kernels, grad_x = library(x.dtype), torch.empty_like(x)
         assert kernels is not None
