@@ -22,7 +22,7 @@ from hoir_ray.cli.options import (
     typed_command,
 )
 from hoir_ray.cli.terminal.bars import ByteProgress
-from hoir_ray.cli.terminal.console import fail, progress, warn
+from hoir_ray.cli.terminal.console import errors, fail, progress, warn
 from hoir_ray.cli.terminal.plan import print_plan, print_portfolio, print_started
 from hoir_ray.cli.terminal.results import print_beside, print_outcome
 from hoir_ray.errors import RequestError, StorageError
@@ -70,6 +70,7 @@ def sweep(
             force=force,
             show=ByteProgress(),
             max_ship=size_option(max_ship),
+            say=errors.print,
         )
     # Typed again, --add-trials would add once more, so there is no hint then; what is promoted is in the ledger.
     typed = None if add_trials else typed_command("sweep", file, settings, address=address, max_ship=max_ship)

@@ -26,6 +26,7 @@ from hoir_ray.sweep.finish import finish
 from hoir_ray.sweep.front_packs import FrontPacks
 from hoir_ray.sweep.planning.plan import Plan
 from hoir_ray.sweep.resume import promoted, refuse_other_spec, resolved, with_first_rung
+from hoir_ray.sweep.views import Say, Views, views_of
 from hoir_ray.tasks.contents import contents_of
 from hoir_ray.tasks.inputs import MAX_SHIP_BYTES, Show, find_inputs, hash_inputs, input_paths, ship_inputs
 from hoir_ray.tasks.localize import localize
@@ -52,6 +53,7 @@ def run_sweep(
     force: bool = False,
     show: Show = lambda what, done, total: None,
     max_ship: int = MAX_SHIP_BYTES,
+    say: Say = lambda line: None,
 ) -> tuple[SweepResults, Driver]:
     """Run a sweep, or resume it if its storage holds it already.
 
@@ -62,6 +64,7 @@ def run_sweep(
         force: Take over a lock that somebody else seems to hold.
         show: Is told how far the data is read and stored, where machines of the cluster do not have it.
         max_ship: How many bytes of data are put into storage for that.
+        say: Is told where the sweep can be watched in W&B, in lines that come from outside.
 
     Raises:
         RequestError: If the storage holds another sweep of this name, somebody runs it, or a trial cannot be promoted.
@@ -86,8 +89,10 @@ def run_sweep(
             warm_start=warm_start,
             resumable=resumable,
         )
+        views = views_of(spec, storage, space=plan.space, pictures=plan.task.picture_names, say=say)
         try:
             if not driver.finished:
+                views.start()
                 spec = _train(
                     driver,
                     plan,
@@ -104,7 +109,7 @@ def run_sweep(
             if driver.exit_code != INTERRUPTED:  # else whoever ended the sweep ended Ray's processes too
                 raise
         finally:
-            _close(driver, storage, uploader=uploader, lock=lock, unsaved=unsaved)
+            _close(driver, storage, uploader=uploader, lock=lock, unsaved=unsaved, views=views)
     return SweepResults(storage, spec, tuple(driver.records.values())), driver
 
 
@@ -223,7 +228,9 @@ def _ship(plan: Plan, spec: SweepSpec, root: Storage, *, show: Show, max_bytes: 
     return spec
 
 
-def _close(driver: Driver, storage: Storage, *, uploader: BackgroundUploader, lock: Lock, unsaved: Path) -> None:
+def _close(
+    driver: Driver, storage: Storage, *, uploader: BackgroundUploader, lock: Lock, unsaved: Path, views: Views
+) -> None:
     """Leave what runs to another time and finish the sweep's files, unless somebody else has taken the sweep over."""
     for name in sorted(driver.running):
         driver.interrupted(name, reason=driver.stop_reason or "the driver ended")
@@ -231,6 +238,9 @@ def _close(driver: Driver, storage: Storage, *, uploader: BackgroundUploader, lo
         uploader.abandon()
     else:
         finish(driver, storage, uploader, unsaved=unsaved)
+        if not driver.exit_code and not driver.storage_problem:
+            views.finish(list(driver.records.values()))
+    views.close()
 
 
 def _look_outside(driver: Driver, lock: Lock, uploader: BackgroundUploader) -> None:

@@ -73,6 +73,7 @@ class Task(Generic[C]):
         measure: (network, data) -> further metrics, of what the network draws and not of its predictions; may be none.
         unmeasured: Those of `metrics` that a config does not measure.
         pictures: (network, data) -> name -> (H, W, 3) in [0, 1], to watch training by; must have `preview`.
+        picture_names: The names that `pictures` gives.
         render_options: The flags of `hoir render` that this task understands, with their defaults.
         render: (network, config, facts, options) -> frames (num_frames, H, W, 3) in [0, 1], from a pack alone.
         num_pixels: Pixels that the config's data is drawn at; None where the network is not of one picture, or where
@@ -101,6 +102,7 @@ class Task(Generic[C]):
     num_pixels: Callable[[C], int | None] = lambda config: None
     original: Callable[[C], Tensor] | None = None
     panels: tuple[str, ...] = ()
+    picture_names: tuple[str, ...] = ("preview",)
     colours: Callable[[nn.Module, C, Any, Tensor], Tensor] | None = None
     upstream: UpstreamProgram[C] | None = None
     measure: Callable[[nn.Module, TaskData], dict[str, float]] = lambda network, data: {}

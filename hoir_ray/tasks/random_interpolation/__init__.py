@@ -25,6 +25,7 @@ TASK = Task(
     measure=deferred(__name__, "quality:measure"),
     unmeasured=lambda config: frozenset() if config.data.sampler == "nearest" else _DRAWN,
     pictures=deferred(__name__, "render:pictures"),
+    picture_names=("preview", "noise"),
     render_options=RenderOptions,
     render=deferred(__name__, "render:render"),
     upstream=UpstreamProgram(
