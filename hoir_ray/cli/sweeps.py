@@ -23,7 +23,7 @@ from hoir_ray.cli.options import (
     typed_command,
 )
 from hoir_ray.cli.terminal.bars import ByteProgress
-from hoir_ray.cli.terminal.console import fail, progress, warn
+from hoir_ray.cli.terminal.console import errors, fail, progress, warn
 from hoir_ray.cli.terminal.plan import print_plan, print_portfolio, print_started
 from hoir_ray.cli.terminal.results import print_beside, print_outcome
 from hoir_ray.errors import RequestError, StorageError
@@ -70,7 +70,7 @@ def sweep(
             promote=dict.fromkeys(promote or []),
             force=force,
             show=ByteProgress(),
-            say=progress,
+            say=errors.print,
             max_ship=size_option(max_ship),
         )
     # Typed again, --add-trials would add once more, so there is no hint then; what is promoted is in the ledger.

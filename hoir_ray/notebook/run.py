@@ -15,6 +15,7 @@ from hoir_ray.spec.schema import SweepSpec
 from hoir_ray.sweep import run as sweep_run
 from hoir_ray.sweep.event_lines import EventLines
 from hoir_ray.sweep.planning.plan import plan_sweep
+from hoir_ray.wording import printable
 
 
 def run_sweep(
@@ -37,6 +38,7 @@ def run_sweep(
         watch=lambda driver, cluster: EventLines(driver, cluster, out=sys.stdout),
         address=address,
         add_trials=add_trials,
+        say=lambda line: print(printable(line), flush=True),  # noqa: T201
     )
     return NotebookSweep(opened)
 

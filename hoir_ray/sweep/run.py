@@ -29,6 +29,7 @@ from hoir_ray.sweep.planning.plan import Plan
 from hoir_ray.sweep.planning.workload import workload_of
 from hoir_ray.sweep.resume import promoted, refuse_other_spec, resolved, with_first_rung
 from hoir_ray.sweep.stops import INTERRUPTED, leave, look_outside, stop_by_signal, stop_dead, stop_unplaced
+from hoir_ray.sweep.views import Say, Views, views_of
 from hoir_ray.tasks.contents import contents_of
 from hoir_ray.tasks.inputs import MAX_SHIP_BYTES, Show, find_inputs, hash_inputs, input_paths, ship_inputs
 from hoir_ray.tasks.localize import localize
@@ -53,7 +54,7 @@ def run_sweep(
     promote: Collection[str] = (),
     force: bool = False,
     show: Show = lambda what, done, total: None,
-    say: Callable[[str], object] = lambda _: None,
+    say: Say = lambda line: None,
     max_ship: int = MAX_SHIP_BYTES,
 ) -> tuple[SweepResults, Driver]:
     """Run a sweep, or resume it if its storage holds it already.
@@ -64,7 +65,7 @@ def run_sweep(
         promote: Trials that were stopped early, to be resumed from their checkpoints.
         force: Take over a lock that somebody else seems to hold.
         show: Is told how far the data is read and stored, where machines of the cluster do not have it.
-        say: Told what there is to do, before it is begun.
+        say: Told what there is to do, before it is begun, and where the sweep can be watched in W&B.
         max_ship: How many bytes of data are put into storage for that.
 
     Raises:
@@ -94,9 +95,11 @@ def run_sweep(
             warm_start=warm_start,
             resumable=resumable,
         )
+        views = views_of(spec, storage, space=plan.space, pictures=plan.task.picture_names, say=say)
         try:
             if not driver.finished:
                 ending.driver, ending.uri = driver, storage.uri
+                views.start()
                 spec = _train(
                     driver,
                     plan,
@@ -113,7 +116,7 @@ def run_sweep(
             if driver.exit_code != INTERRUPTED:  # else whoever ended the sweep ended Ray's processes too
                 raise
         finally:
-            _close(driver, storage, uploader=uploader, lock=lock, unsaved=unsaved)
+            _close(driver, storage, uploader=uploader, lock=lock, unsaved=unsaved, views=views)
     return SweepResults(storage, spec, tuple(driver.records.values())), driver
 
 
@@ -148,7 +151,7 @@ def _recall(
 
 
 def _prepare(
-    plan: Plan, spec: SweepSpec, root: Storage, *, has_begun: bool, say: Callable[[str], object]
+    plan: Plan, spec: SweepSpec, root: Storage, *, has_begun: bool, say: Say
 ) -> tuple[WarmStartData, Sequence[str]]:
     """Read the data and the earlier sweep to start from, so that nothing of it fails per trial, and save the spec."""
     storage = root.child(spec.name)
@@ -238,7 +241,9 @@ def _ship(plan: Plan, spec: SweepSpec, root: Storage, *, show: Show, max_bytes: 
     return spec
 
 
-def _close(driver: Driver, storage: Storage, *, uploader: BackgroundUploader, lock: Lock, unsaved: Path) -> None:
+def _close(
+    driver: Driver, storage: Storage, *, uploader: BackgroundUploader, lock: Lock, unsaved: Path, views: Views
+) -> None:
     """Leave what runs to another time and finish the sweep's files, unless somebody else has taken the sweep over."""
     for name in sorted(driver.running):
         driver.interrupted(name, reason=driver.stop_reason or "the driver ended")
@@ -246,6 +251,9 @@ def _close(driver: Driver, storage: Storage, *, uploader: BackgroundUploader, lo
         uploader.abandon()
     else:
         finish(driver, storage, uploader, unsaved=unsaved)
+        if not driver.exit_code and not driver.storage_problem:
+            views.finish(list(driver.records.values()))
+    views.close()
 
 
 def _delete_pack(pack: str, *, lock: Lock, uploader: BackgroundUploader) -> None:

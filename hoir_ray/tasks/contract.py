@@ -80,6 +80,7 @@ class Task(Generic[C]):
             Asked for every point that a search looks at.
         warnings: What is allowed in a config and probably not meant.
         pictures: (network, data) -> name -> (H, W, 3) in [0, 1], to watch training by; must have `preview`.
+        picture_names: The names that `pictures` gives.
         render_options: The flags of `hoir render` that this task understands, with their defaults.
         render: (network, config, facts, options) -> frames (num_frames, H, W, 3) in [0, 1], from a pack alone.
         num_pixels: Pixels that the config's data is drawn at; None where the network is not of one picture, or where
@@ -113,6 +114,7 @@ class Task(Generic[C]):
     original: Callable[[C], Tensor] | None = None
     panels: tuple[str, ...] = ()
     pictured: str = ""
+    picture_names: tuple[str, ...] = ("preview",)
     colours: Callable[[nn.Module, C, Any, Tensor], Tensor] | None = None
     views: Callable[[Any], Mapping[str, tuple[int, int]]] | None = None
     upstream: UpstreamProgram[C] | None = None

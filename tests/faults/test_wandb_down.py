@@ -53,6 +53,44 @@ def test_an_outage_changes_nothing_and_is_made_up_for_later(
     assert "nothing left to send" in again.stdout
 
 
+def test_a_sweep_makes_its_view_and_report_once(tmp_path: Path, wandb_backend: WandbBackend) -> None:
+    sweep = Sweep(
+        tmp_path,
+        storage=str(tmp_path / "runs"),
+        text=TEXT.replace("max_trials: 4", "max_trials: 1").replace("trackers: {}", "trackers: {wandb: {project: p}}"),
+        environment=wandb_backend.environment,
+    )
+    assert sweep.run() == 0, sweep.log
+    first = _addresses(sweep)
+    assert [line.split(" of ")[0] for line in first] == ["W&B: view", "W&B: report"], sweep.log
+    assert all(f" {wandb_backend.url}/hoir/p" in line for line in first)
+    assert sorted(view.type for view in wandb_backend.views.values()) == ["project-view", "runs"]
+    assert sweep.run("--add-trials", "1") == 0, sweep.log
+    assert _addresses(sweep)[-2:] == first
+    assert {view.type: view.num_saved for view in wandb_backend.views.values()} == {"project-view": 1, "runs": 2}
+    assert KEY not in sweep.log
+
+
+def test_a_view_that_cannot_be_made_changes_nothing(tmp_path: Path, wandb_backend: WandbBackend) -> None:
+    sweep = Sweep(
+        tmp_path,
+        storage=str(tmp_path / "runs"),
+        text=TEXT.replace("max_trials: 4", "max_trials: 1").replace(
+            "trackers: {}", "trackers: {wandb: {finish_timeout_s: 15}}"
+        ),
+        environment=wandb_backend.environment,
+    )
+    with wandb_backend.faulty("UpsertView2|upsertView", hang_s=300):
+        code = sweep.run()
+    check_invariants(sweep, num_trials=1, exit_code=code, secrets=[KEY], backend=wandb_backend)
+    assert code == 0
+    assert [line for line in sweep.log.splitlines() if "W&B" in line] == [
+        f"warning: W&B: no {what}: it was not saved within 15 s. The sweep and its runs are not touched by that."
+        for what in ("view", "report")
+    ]
+    assert len(wandb_backend.runs) == 2
+
+
 @pytest.mark.long
 def test_without_a_key_one_line_says_so_and_everything_is_sent_later(
     tmp_path: Path, wandb_backend: WandbBackend
@@ -90,6 +128,10 @@ def test_a_refused_key_is_said_before_anything_starts(tmp_path: Path, wandb_back
     assert "refused the key" in sweep.log
     assert KEY not in sweep.log
     assert " started" not in sweep.log
+
+
+def _addresses(sweep: Sweep) -> list[str]:
+    return [line for line in sweep.log.splitlines() if line.startswith("W&B: ")]
 
 
 def _trained_here(sweep: Sweep, trial: str) -> float:

@@ -1,7 +1,7 @@
 """A backend on loopback that the real W&B SDK talks to: it keeps what runs send and fails on demand.
 
-It answers the operations that runs and their artifacts need and refuses the others, as an older self-hosted server
-would.
+It answers the operations that runs, their artifacts, views and reports need and refuses the others, as an older
+self-hosted server would.
 """
 
 from __future__ import annotations
@@ -47,14 +47,29 @@ class Artifact:
     is_committed: bool = False
 
 
+@dataclass
+class View:
+    """Saved view of a project, or a report; `spec` is what it shows, and `num_saved` how often it was sent."""
+
+    type: str
+    name: str
+    display_name: str
+    entity: str
+    project: str
+    spec: dict[str, Any]
+    num_saved: int = 1
+
+
 class WandbBackend(LoopbackServer):
-    """Keeps runs by id and artifacts by name, and a line for each request."""
+    """Keeps runs by id, artifacts by name, views and reports by id, and a line for each request."""
 
     def __init__(self) -> None:
         super().__init__()
         self.handler = _Handler
         self.runs: dict[str, Run] = {}
         self.artifacts: dict[str, Artifact] = {}
+        self.views: dict[str, View] = {}
+        self.projects: set[str] = set()
         self.log: list[str] = []
 
     @property
@@ -89,7 +104,57 @@ class WandbBackend(LoopbackServer):
             name = variables["run"]
             files = [{"name": f, "uploadUrl": f"{self.url}/upload/{name}/{f}"} for f in variables.get("files") or []]
             return {"createRunFiles": {"runID": name, "uploadHeaders": [], "files": files}}
-        return self._answer_about_artifacts(operation, variables)
+        return self._answer_about_projects(operation, variables) or self._answer_about_artifacts(operation, variables)
+
+    def _answer_about_projects(self, operation: str, variables: dict[str, Any]) -> dict[str, Any] | None:
+        if operation in {"GetDefaultEntity", "GetViewer"}:
+            return self.answer("Viewer", variables)
+        if operation == "GetProjects":
+            page = {"__typename": "PageInfo", "endCursor": None, "hasNextPage": False}
+            nodes = [{"node": _project(name)} for name in sorted(self.projects)]
+            return {"models": {"pageInfo": page, "edges": nodes}}
+        if operation == "CreateProject":
+            name = variables["input"]["name"]
+            with self.lock:
+                self.projects.add(name)
+            made = {**_project(name), "description": "", "access": None, "views": None}
+            return {"result": {"project": made, "model": made, "inserted": True}}
+        if operation == "ProjectInternalId":
+            name = variables["projectName"]
+            known = {"id": "UHI=", "internalId": "UHJvamVjdEludGVybmFsSWQ6MQ=="}
+            return {"project": known if name in self.projects else None}
+        if operation in {"UpsertView2", "upsertView"}:
+            return self._upsert_view(variables)
+        return None
+
+    def _upsert_view(self, variables: dict[str, Any]) -> dict[str, Any] | None:
+        """Take a view or report: one that an id names replaces the one before, and there is no view of no project."""
+        if variables["projectName"] not in self.projects:
+            return None
+        with self.lock:
+            key = variables.get("id") or f"Vmlldzo{len(self.views) + 1}"
+            before = self.views.get(key)
+            view = View(
+                variables["type"],
+                variables["name"],
+                variables["displayName"],
+                variables["entityName"],
+                variables["projectName"],
+                json.loads(variables["spec"]),
+                num_saved=before.num_saved + 1 if before else 1,
+            )
+            self.views[key] = view
+        answered = {
+            "id": key,
+            "type": view.type,
+            "name": view.name,
+            "displayName": view.display_name,
+            "description": variables["description"],
+            "project": {"id": "UHI=", "name": view.project, "entityName": view.entity},
+            "spec": variables["spec"],
+            "updatedAt": "2026-01-01T00:00:00Z",
+        }
+        return {"upsertView": {"view": answered, "inserted": before is None}}
 
     def _answer_about_artifacts(self, operation: str, variables: dict[str, Any]) -> dict[str, Any] | None:
         """An artifact's id is its name, and so is its manifest's."""
@@ -151,6 +216,7 @@ class WandbBackend(LoopbackServer):
             is_new = name not in self.runs
             run = self.run(name)
             run.upsert.update({k: v for k, v in variables.items() if v is not None})
+            self.projects.add(variables.get("project") or "uncategorized")
             run.sessions += "groupName" in variables and variables.get("groupName") is not None
         project = {"id": "UHI=", "name": variables.get("project"), "entity": {"id": "RW4=", "name": "hoir"}}
         bucket = {
@@ -186,6 +252,18 @@ class WandbBackend(LoopbackServer):
             "wandbConfig": '{"t": 1}',
         }
         return {**model, "bucket": bucket}
+
+
+def _project(name: str) -> dict[str, Any]:
+    return {
+        "__typename": "Project",
+        "id": "UHI=",
+        "name": name,
+        "entityName": "hoir",
+        "createdAt": "2026-01-01T00:00:00Z",
+        "isBenchmark": False,
+        "user": None,
+    }
 
 
 class _Handler(Handler):

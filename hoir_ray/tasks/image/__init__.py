@@ -24,6 +24,7 @@ TASK = Task(
     warnings=deferred(__name__, "enlarged:warnings_of"),
     score=deferred(__name__, "data:score"),
     pictures=deferred(__name__, "render:pictures"),
+    picture_names=("preview", "comparison"),
     render_options=RenderOptions,
     render=deferred(__name__, "render:render"),
     views=deferred(__name__, "render:views"),

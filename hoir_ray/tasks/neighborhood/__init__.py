@@ -18,6 +18,7 @@ TASK = Task(
     metrics=TRAINING_METRICS | {"val_loss", "val_psnr_db", "val_other_psnr_db"},
     score=deferred(__name__, "data:score"),
     pictures=deferred(__name__, "render:pictures"),
+    picture_names=("preview", "noise"),
     render_options=RenderOptions,
     render=deferred(__name__, "render:render"),
     upstream=UpstreamProgram(

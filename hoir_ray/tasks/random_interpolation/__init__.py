@@ -29,6 +29,7 @@ TASK = Task(
         {} if config.data.sampler == "nearest" else dict.fromkeys(names & _DRAWN, "data.sampler has to be nearest")
     ),
     pictures=deferred(__name__, "render:pictures"),
+    picture_names=("preview", "noise"),
     render_options=RenderOptions,
     render=deferred(__name__, "render:render"),
     upstream=UpstreamProgram(

@@ -18,6 +18,7 @@ TASK = Task(
     metrics=TRAINING_METRICS | {"val_loss", "val_psnr_db", "val_psnr_worst_db"},
     score=deferred(__name__, "data:score"),
     pictures=deferred(__name__, "render:pictures"),
+    picture_names=("preview", "comparison"),
     render_options=RenderOptions,
     render=deferred(__name__, "render:render"),
     views=deferred(__name__, "render:views"),

@@ -7,15 +7,22 @@ from hoir_ray.trackers.wandb.config import Config
 from hoir_ray.trackers.wandb.journal import find_journals
 from hoir_ray.trackers.wandb.summary import summary_run
 from hoir_ray.trackers.wandb.sync import sync
-from hoir_ray.trackers.wandb.tracker import WandbTracker, build
+from hoir_ray.trackers.wandb.tracker import WandbTracker, build, run_id
+from hoir_ray.trackers.wandb.view_program import Contents, Ended, Saved
+from hoir_ray.trackers.wandb.views import ViewMaker
 
 __all__ = [
     "Config",
+    "Contents",
+    "Ended",
+    "Saved",
+    "ViewMaker",
     "WandbTracker",
     "build",
     "check",
     "find_access",
     "find_journals",
+    "run_id",
     "summary_run",
     "sync",
 ]

@@ -107,6 +107,18 @@ def set_up_sdk() -> Any:
             os.environ.update(named)
 
 
+def environment_of_program() -> tuple[dict[str, str], str | None]:
+    """The environment of a program that uses the SDK as this process does, and the entity that the user has set.
+
+    Nothing in it names a run, and the key is the one that was found here.
+    """
+    url, entity = _server(), set_up_sdk().entity
+    kept = {name: value for name, value in os.environ.items() if not _LAUNCHERS.match(name)}
+    kept.pop("WANDB_SERVICE", None)  # this process's own
+    switches = {"WANDB_BASE_URL": url, "WANDB_API_KEY": _api_key(url) or "", "WANDB_SILENT": "true"}
+    return {"WANDB_ERROR_REPORTING": "false", **kept, **switches}, entity
+
+
 def find_access(config: Config, *, timeout_s: float = 5.0) -> Access:
     """Ask W&B who we are. The answer is remembered for some minutes: in an outage, few trials wait for it."""
     if config.mode != "online" or os.environ.get("WANDB_MODE") in {"offline", "dryrun", "disabled"}:
