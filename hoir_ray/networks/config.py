@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from hoir_ray.config import Config
 
@@ -19,9 +26,13 @@ LayerType = Literal[
     "fourier",
     "switch_continuous",
     "switch_discontinuous",
+    "sine",
+    "finer",
+    "gabor",
     "linear",
     "relu",
 ]
+WaveType = Literal["sine", "finer", "gabor"]
 Normalization = Literal["max_abs", "max_center", "l2", "layer_norm", "none"]
 
 _RENAMED = {"baseline": "linear", "baseline_relu": "relu"}
@@ -46,11 +57,25 @@ CheckedLayerType = Annotated[LayerType, BeforeValidator(_known_layer_type)]
 
 
 class LayerConfig(Config):
-    """One layer's own choices; what is left out falls back to the network's."""
+    """One layer's own choices; what is left out falls back to the network's.
+
+    Attributes:
+        omega: Frequency of `sine`, `finer` and `gabor`.
+        scale: Of `gabor`, the inverse width of its envelope.
+    """
 
     layer_type: CheckedLayerType | None = None
     num_nodes: int | None = Field(default=None, ge=2, le=1024)
     segments: int | None = Field(default=None, ge=1, le=100_000)
+    omega: float | None = Field(default=None, gt=0, le=10_000)
+    scale: float | None = Field(default=None, gt=0, le=10_000)
+
+    @model_serializer(mode="wrap")
+    def _without_waves(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # A pack's file counts its bytes, and few networks have waves.
+        return {
+            name: value for name, value in dump(self).items() if name not in ("omega", "scale") or value is not None
+        }
 
 
 class HiddenConfig(LayerConfig):
@@ -61,7 +86,7 @@ class HiddenConfig(LayerConfig):
 
 
 class OutputConfig(LayerConfig):
-    """The output layer; under a network of type `relu` it is `linear` unless it says otherwise."""
+    """The output layer; in a network of type `relu`, `sine`, `finer` or `gabor` it is `linear` unless given."""
 
     @field_validator("layer_type")
     @classmethod
@@ -72,11 +97,19 @@ class OutputConfig(LayerConfig):
 
 
 class NetworkConfig(Config):
-    """A multilayer network whose links are functions of one variable.
+    """A multilayer network whose links are functions of one variable, or one of another family.
 
     `num_nodes` is upstream's `n`: interpolation points per segment (order + 1), for Fourier the number of components.
     `periodicity` folds every layer's inputs by mirror images with this period; None leaves them as they are.
+    A normalization follows every layer but the last, unless a layer's outputs lie in [-1, 1] by themselves.
+
+    Attributes:
+        omega: Frequency of `sine`, `finer` and `gabor`.
+        scale: Of `gabor`, the inverse width of its envelope.
+        bias_range: Of an input layer of type `finer`; its bias starts between this and its negative.
     """
+
+    normalizes_bounded: ClassVar[bool] = False  # where something changes a layer's outputs before the next one
 
     layer_type: CheckedLayerType = "continuous"
     num_nodes: int = Field(default=3, ge=2, le=1024)
@@ -86,6 +119,15 @@ class NetworkConfig(Config):
     output: OutputConfig = OutputConfig()
     normalization: Normalization = "max_abs"
     periodicity: float | None = Field(default=None, gt=0)
+    omega: float = Field(default=30.0, gt=0, le=10_000)
+    scale: float = Field(default=10.0, gt=0, le=10_000)
+    bias_range: float = Field(default=1.0, ge=0, le=10_000)
+
+    @model_serializer(mode="wrap")
+    def _without_waves(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        types = {self.layer_type, self.input.layer_type, self.hidden.layer_type, self.output.layer_type}
+        left_out = () if types & set(get_args(WaveType)) else ("omega", "scale", "bias_range")
+        return {name: value for name, value in dump(self).items() if name not in left_out}
 
     @model_validator(mode="before")
     @classmethod

@@ -13,8 +13,7 @@ from hoir_ray.networks.combine import Join
 from hoir_ray.networks.gpu import links as gpu
 from hoir_ray.networks.native import links as native
 from hoir_ray.networks.resolve import ResolvedLayer
-
-HALF_TYPES = (torch.float16, torch.bfloat16)
+from hoir_ray.networks.waves import HALF_TYPES, Wave, init_siren
 
 
 class Links(nn.Module):
@@ -139,8 +138,13 @@ def build_layer(layer: ResolvedLayer, *, in_width: int, out_width: int) -> nn.Mo
             return links(Fourier(n))
         case "product":
             return links(Identity(), join="prod", bias=True)
+        case "sine" | "finer" | "gabor":
+            return Wave(layer, in_width=in_width, out_width=out_width)
         case "linear":
-            return nn.Linear(in_width, out_width)
+            linear = nn.Linear(in_width, out_width)
+            if layer.siren_omega is not None:
+                init_siren(linear, omega=layer.siren_omega, is_first=False)
+            return linear
         case "relu":
             return LinearRelu(in_width, out_width)
 

@@ -1,4 +1,4 @@
-"""The network: an input layer, hidden layers and an output layer, with a normalization before all but the first."""
+"""The network: an input layer, hidden layers and an output layer, with normalizations between them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from hoir_ray.networks.config import NetworkConfig
 from hoir_ray.networks.layers import build_layer
 from hoir_ray.networks.normalization import build_normalization
-from hoir_ray.networks.resolve import resolve
+from hoir_ray.networks.resolve import is_normalized, resolve
 
 
 class MLP(nn.Module):
@@ -20,10 +20,12 @@ class MLP(nn.Module):
         width = config.hidden.width
         layers = [build_layer(first, in_width=in_width, out_width=width)]
         rest = [(hidden, width)] * config.hidden.num_layers + [(last, out_width)]
+        before = first
         for layer, out in rest:
-            normalization = build_normalization(config.normalization, width=width)
-            layers += [normalization] if normalization is not None else []
+            if is_normalized(config, before) and (normal := build_normalization(config.normalization, width=width)):
+                layers.append(normal)
             layers.append(build_layer(layer, in_width=width, out_width=out))
+            before = layer
         self.layers = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:

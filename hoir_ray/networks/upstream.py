@@ -13,7 +13,7 @@ from hoir_ray.networks.basis import Identity, Piecewise
 from hoir_ray.networks.config import NetworkConfig
 from hoir_ray.networks.layers import LinearRelu, Links, Switch
 from hoir_ray.networks.mlp import MLP, build_mlp
-from hoir_ray.networks.resolve import SWITCHES, resolve
+from hoir_ray.networks.resolve import SWITCHES, WAVES, resolve
 
 _NAMES = {"linear": "baseline", "relu": "baseline_relu"}
 
@@ -124,6 +124,10 @@ def upstream_arguments(network: MLP) -> dict[str, str | int | float | None]:
     config = network.config
     first, hidden, last = resolve(config)
     hidden = hidden if config.hidden.num_layers else last
+    if waves := {layer.layer_type for layer in (first, hidden, last)} & WAVES:
+        raise RequestError(
+            f"upstream has no layers of type '{min(waves)}'; only those of learned links are known there"
+        )
     if hidden.layer_type != last.layer_type:
         raise RequestError(
             f"upstream has one layer type behind the input layer, got hidden '{hidden.layer_type}' and output "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
@@ -76,6 +76,8 @@ class CaptionConfig(Config):
 class CaptionedNetworkConfig(NetworkConfig):
     """A network that captions modulate; `input` describes its position layer."""
 
+    normalizes_bounded: ClassVar[bool] = True  # captions have changed them
+
     caption: CaptionConfig = CaptionConfig()
 
 
@@ -89,7 +91,7 @@ class TextToImageConfig(TaskConfig):
     def mlp(self) -> NetworkConfig:
         """Config of the network behind the sum of caption and position layers; its first layer is a hidden one."""
         hidden = self.network.hidden
-        first = LayerConfig(layer_type=hidden.layer_type, num_nodes=hidden.num_nodes, segments=hidden.segments)
+        first = LayerConfig(**{field: getattr(hidden, field) for field in LayerConfig.model_fields})
         return self.network.model_copy(update={"input": first})
 
 
