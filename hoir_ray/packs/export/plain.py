@@ -17,6 +17,7 @@ from hoir_ray.networks.layers import LinearRelu, Links, Switch
 from hoir_ray.networks.mlp import MLP
 from hoir_ray.networks.native.max_abs import plain as plain_max_abs
 from hoir_ray.networks.normalization import L2, MaxAbs, MaxCenter
+from hoir_ray.networks.waves import Wave, wave
 from hoir_ray.packs.pack import Pack
 from hoir_ray.tasks.text_to_image.config import TextToImageFacts
 from hoir_ray.tasks.text_to_image.data import dictionary_of
@@ -54,6 +55,17 @@ class _OfOneCaption(nn.Module):
 
     def forward(self, embedding: Tensor, position: Tensor) -> Tensor:
         return self.network(embedding, torch.zeros_like(position[:, 0], dtype=torch.int64), position)
+
+
+class _PlainWave(nn.Module):
+    """A wave without its care for half precision."""
+
+    def __init__(self, given: Wave) -> None:
+        super().__init__()
+        self.linear, self.kind, self.omega, self.scale = given.linear, given.kind, given.omega, given.scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        return wave(self.linear(x), self.kind, omega=self.omega, scale=self.scale)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +123,8 @@ def _replaced(module: nn.Module, *, kind: str) -> nn.Module:
         if not isinstance(module.basis, Piecewise | Polynomial | Fourier | Identity):
             raise _unknown(module.basis, kind)
         return _PlainLinks(module)
+    if isinstance(module, Wave):
+        return _PlainWave(module)
     if isinstance(module, MaxAbs):
         return _PlainMaxAbs()
     if not isinstance(module, (*_KEPT, MLP, CaptionedPixels, ModulatedPixels, nn.Sequential, nn.ModuleList)):

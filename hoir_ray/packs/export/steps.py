@@ -15,6 +15,7 @@ from hoir_ray.networks.basis import Fourier, Identity, Piecewise, Polynomial, fa
 from hoir_ray.networks.layers import LinearRelu, Links, Switch
 from hoir_ray.networks.mlp import MLP
 from hoir_ray.networks.normalization import L2, MaxAbs, MaxCenter
+from hoir_ray.networks.waves import Wave
 from hoir_ray.tasks.text_to_image.network import CaptionedPixels, ModulatedPixels, scaled, spread
 
 _NAMES: dict[type, str] = {
@@ -111,7 +112,9 @@ def _steps_of_layer(layer: nn.Module, steps: Steps) -> Iterator[dict[str, Any]]:
             halves = [half for half in layer.halves if isinstance(half, Links)]
             yield _links(halves, steps)
         case LinearRelu():
-            yield _linear(layer.linear, steps) | {"relu": True}
+            yield _linear(layer.linear, steps) | {"activation": "relu"}
+        case Wave():
+            yield _linear(layer.linear, steps) | {"activation": layer.kind, "omega": layer.omega, "scale": layer.scale}
         case nn.Linear():
             yield _linear(layer, steps)
         case nn.LayerNorm():

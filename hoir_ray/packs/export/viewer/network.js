@@ -30,6 +30,14 @@ function toByte(colour) {
   return rest > 0.5 || (rest === 0.5 && low % 2) ? low + 1 : low;
 }
 
+const ACTIVATIONS = {
+  none: z => z,
+  relu: z => Math.max(0, z),
+  sine: (z, omega) => Math.sin(omega * z),
+  finer: (z, omega) => Math.sin(omega * (Math.abs(z) + 1) * z),
+  gabor: (z, omega, scale) => Math.cos(omega * z) * Math.exp(-((scale * z) ** 2)),
+};
+
 class PlainNetwork {
   constructor(model, numbers, captions) {
     this.name = "javascript";
@@ -92,7 +100,8 @@ class PlainNetwork {
   }
 
   links(step, numbers) {
-    const { out, values: n, rows, tables, bias, relu, period } = step, basis = this.basis(step);
+    const { out, values: n, rows, tables, bias, period } = step, basis = this.basis(step);
+    const activate = ACTIVATIONS[step.activation || "none"], { omega, scale } = step;
     const isProduct = step.join === "prod", values = new Float64Array(n), half = new Float64Array(out);
     return (x, y) => {
       for (let t = 0; t < tables.length; t++) {
@@ -114,7 +123,7 @@ class PlainNetwork {
         }
         for (let o = 0; o < out; o++) {
           const sum = (isProduct ? half[o] - 1 : half[o]) + (bias === null ? 0 : numbers[bias + o]);
-          y[o] = t ? y[o] * sum : relu ? Math.max(0, sum) : sum;
+          y[o] = t ? y[o] * sum : activate(sum, omega, scale);
         }
       }
       return true;

@@ -40,7 +40,7 @@ void main() {
   }
   if (IS_PRODUCT) { total -= 1.0; second -= 1.0; }
   if (bias >= 0) total += number(bias + group);
-  if (IS_RELU) total = max(total, 0.0);
+  ACTIVATE
   result = IS_SWITCH ? total * second : total;
 }`;
 const LAGRANGE = `float left = 1.0, right[N]; right[0] = 1.0;
@@ -61,6 +61,15 @@ BASES.piecewise = {
     first = int(segment) * STRIDE; x = 2.0 * ((x - low) / (high - low)) - 1.0;
     ${LAGRANGE}`,
   value: BASES.polynomial.value,
+};
+// Sines of large angles are inexact in many a driver, so that whole turns are left out first.
+const WAVE = angle => `vec4 a = ${angle}; a -= 2.0 * PI * floor(a / (2.0 * PI) + 0.5);`;
+const ACTIVATIONS_GL = {
+  none: "",
+  relu: "total = max(total, 0.0);",
+  sine: `${WAVE("OMEGA * total")} total = sin(a);`,
+  finer: `${WAVE("OMEGA * (abs(total) + 1.0) * total")} total = sin(a);`,
+  gabor: `${WAVE("OMEGA * total")} total = cos(a) * exp(-(SCALE * total) * (SCALE * total));`,
 };
 // `each` runs over a pixel's units before `result` is written; units beyond the last are left out.
 const NORMS = {
@@ -94,8 +103,9 @@ function shaderOf(step) {
   const nodes = step.nodes ? `const float nodes[N] = ${floats(step.nodes)}; const float factors[N] = ${floats(step.factors)};` : "";
   return `${HEAD} const int N = ${step.values}, ROWS = ${step.rows}, STRIDE = ${step.stride || 0};
     const float SEGMENTS = ${(step.segments || 1).toExponential()};
-    const bool IS_PRODUCT = ${step.join === "prod"}, IS_SWITCH = ${step.tables.length > 1}, IS_RELU = ${!!step.relu};
-    ${nodes} ${LINKS.replace("PREPARE", basis.prepare).replace("VALUE", basis.value)}`;
+    const bool IS_PRODUCT = ${step.join === "prod"}, IS_SWITCH = ${step.tables.length > 1};
+    const float OMEGA = ${(step.omega || 0).toExponential()}, SCALE = ${(step.scale || 0).toExponential()};
+    ${nodes} ${LINKS.replace("PREPARE", basis.prepare).replace("VALUE", basis.value).replace("ACTIVATE", ACTIVATIONS_GL[step.activation || "none"])}`;
 }
 
 class WebGLNetwork {
