@@ -4,8 +4,8 @@
 
 The first table has one training of the picture at a time, on one CPU thread in one compiled call and on the GPU with a
 captured step; validation is not counted. The second has sweeps of random trials of one network on the same picture,
-as many at a time as the machine has room for: one to a CPU, and one, four, ten to a GPU. Epochs count that were trained
-between the first trial's start and the sweep's end, so that Ray's start is left out and processes' starts are not.
+as many at a time as the machine has room for: one to a CPU, and one, four, ten to a GPU. Epochs count from the first
+trial's start to the last one's end, so that Ray's start is left out and processes' starts are not.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from hoir_ray.sweep.run import run_sweep
 from hoir_ray.tasks import load_task
 from hoir_ray.tasks.contract import Task
 from hoir_ray.tasks.fit import fit
+from hoir_ray.testing.simulation import Silent
 from hoir_ray.training.loop import Hooks
 
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -135,23 +136,13 @@ def sweep_rates(gpus: float, seconds: int) -> tuple[int, float, float] | None:
     with tempfile.TemporaryDirectory() as folder:
         text = SPEC.format(gpus=gpus, folder=folder, seconds=seconds)
         document = parse_document(text, name="gpu.yaml")
-        run_sweep(plan_sweep(build_spec(document), document), watch=lambda driver, cluster: Silence())
+        run_sweep(plan_sweep(build_spec(document), document), watch=lambda driver, cluster: Silent())
         records = [r for r in open_sweep(f"{folder}/gpu").records if r.started_at is not None]
         finished = [r for r in records if r.state == "FINISHED"]
         if not finished:
             return None
         hours = (max(map(ended, records)) - min(map(started, records))) / 3600
         return most_at_a_time(records), sum(len(r.curve) for r in records) / hours, len(finished) / hours
-
-
-class Silence:
-    """Shows nothing of a sweep."""
-
-    def changed(self, record: TrialRecord, event: str) -> None:
-        """Nothing is shown."""
-
-    def close(self) -> None:
-        """Nothing is pending."""
 
 
 def started(record: TrialRecord) -> float:

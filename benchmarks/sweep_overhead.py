@@ -22,6 +22,7 @@ from hoir_ray.spec.load import build_spec
 from hoir_ray.sweep.driving.driver import Driver
 from hoir_ray.sweep.planning.plan import Plan, plan_sweep
 from hoir_ray.sweep.run import run_sweep
+from hoir_ray.testing.simulation import Silent
 from hoir_ray.trials.attempt import Attempt
 from hoir_ray.trials.trainable import JOB_KEY, MESSAGE
 
@@ -46,16 +47,9 @@ def warm(plan: Plan) -> float:
     """The product's own way; returns when the first trial could start."""
     began = []
 
-    class Nobody:
-        def changed(self, record: Any, event: str) -> None:
-            """Nothing is shown."""
-
-        def close(self) -> None:
-            """Nothing is pending."""
-
-    def watch(driver: Driver, cluster: Cluster) -> Nobody:
+    def watch(driver: Driver, cluster: Cluster) -> Silent:
         began.append(time.time())
-        return Nobody()
+        return Silent()
 
     run_sweep(plan, watch=watch)
     return began[0]

@@ -114,13 +114,10 @@ class Piecewise:
         # Clamped as a float, since an infinity has no integer, and again as an integer, since NaN has none either.
         position = ((x.detach() + 1.0) / 2.0) * self.segments
         segment = position.clamp(0, self.segments - 1).long().clamp(0, self.segments - 1)
-        low, high = self._border(segment, x), self._border(segment + 1, x)
-        return segment * self.stride, lagrange(2.0 * ((x - low) / (high - low)) - 1.0, self.num_nodes)
-
-    def _border(self, index: Tensor, x: Tensor) -> Tensor:
         # By a tensor: on a GPU torch divides by a number by multiplying with its reciprocal, which rounds otherwise.
-        segments = torch.full((), float(self.segments), dtype=x.dtype, device=x.device)
-        return index.to(x.dtype) / segments * 2 - 1
+        count = torch.full((), float(self.segments), dtype=x.dtype, device=x.device)
+        low, high = (index.to(x.dtype) / count * 2 - 1 for index in (segment, segment + 1))
+        return segment * self.stride, lagrange(2.0 * ((x - low) / (high - low)) - 1.0, self.num_nodes)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from pydantic import (
 
 from hoir_ray.config import Config
 
+WaveType = Literal["sine", "finer", "gabor"]
 LayerType = Literal[
     "continuous",
     "continuous_prod",
@@ -26,13 +27,10 @@ LayerType = Literal[
     "fourier",
     "switch_continuous",
     "switch_discontinuous",
-    "sine",
-    "finer",
-    "gabor",
+    WaveType,
     "linear",
     "relu",
 ]
-WaveType = Literal["sine", "finer", "gabor"]
 Normalization = Literal["max_abs", "max_center", "l2", "layer_norm", "none"]
 
 _RENAMED = {"baseline": "linear", "baseline_relu": "relu"}

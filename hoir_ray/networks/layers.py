@@ -63,11 +63,9 @@ class Links(nn.Module):
         x = x.to(table.dtype)
         if self.periodicity is not None:
             x = fold(x, self.periodicity)
-        if gpu.takes(x, table, basis=self.basis, join=self.join):
-            output = gpu.evaluate(x, table, basis=self.basis, join=self.join)
-        else:
-            path = native if native.takes(x, self.basis) else combine
-            output = path.evaluate(x, table, basis=self.basis, join=self.join)
+        on_gpu = gpu.takes(x, table, basis=self.basis, join=self.join)
+        path = gpu if on_gpu else native if native.takes(x, self.basis) else combine
+        output = path.evaluate(x, table, basis=self.basis, join=self.join)
         if self.bias is not None:
             output = output + self.bias
         return output.to(self.weight.dtype) if half else output

@@ -163,12 +163,12 @@ class Start(Config):
 
     @property
     def is_file(self) -> bool:
-        """Whether it is the file of a portfolio."""
+        """Return whether it is the file of a portfolio."""
         return self.source.endswith((".yaml", ".yml"))
 
     @property
     def is_sweep(self) -> bool:
-        """Whether it is an earlier sweep."""
+        """Return whether it is an earlier sweep."""
         return self.source not in ("default", "none") and not self.is_file
 
 
@@ -252,7 +252,7 @@ class SweepSpec(Config):
 
     @property
     def starts(self) -> tuple[Start, ...]:
-        """What is tried first; empty for nothing."""
+        """Sources of the points that are tried first; empty for none."""
         if self.start_from is None:
             return (Start(source="default"),) if self.method in ("bayes", "gp", "tpe") else ()
         return tuple(start for start in self.start_from if start.source != "none")

@@ -15,7 +15,7 @@ QUALITIES = ("stored_psnr_db", "stored_ssim")
 
 
 class Target(Config):
-    """What the stored form of the result is to reach; exactly one metric is given.
+    """The aim for the stored form of the result; exactly one metric is given.
 
     Attributes:
         stored_psnr_db, stored_ssim: At least so much; the file is to be as small as it can be.

@@ -37,7 +37,7 @@ class LockedError(RequestError):
 
 @dataclass(frozen=True, kw_only=True)
 class Lease:
-    """What the lock of a sweep says of whoever runs it, or ran it last.
+    """The holder of a sweep's lock, or its last one, as the lock says.
 
     Attributes:
         is_held: Whether it runs now, as far as can be told without waiting: a lease that is over by this machine's

@@ -90,7 +90,7 @@ class WandbViews:
             _log.warning("W&B: no view or report: %s", error)
 
     def _kept(self, what: str) -> Saved | None:
-        """What this sweep has in this project already; a copy of a sweep at another place has nothing yet."""
+        """The view or report that this sweep has in this project already; a copy elsewhere has none yet."""
         found = self._document().get(what)
         return Saved(**found) if found else None
 
@@ -107,7 +107,7 @@ class WandbViews:
 
 
 def contents(spec: SweepSpec, *, space: Space, pictures: Sequence[str]) -> Contents:
-    """What the sweep's view shows: its metrics, the parameters that vary, and the task's pictures."""
+    """Contents of the sweep's view: its metrics, the parameters that vary, and the task's pictures."""
     quality, *costs = axes_of(spec)
     varied = {d.path: d.log for d in space.dimensions if len(d.corners()) > 1}
     curves = dict.fromkeys(stand_in(metric.name) for metric in spec.metrics)
@@ -122,7 +122,7 @@ def contents(spec: SweepSpec, *, space: Space, pictures: Sequence[str]) -> Conte
 
 
 def ended(spec: SweepSpec, records: Sequence[TrialRecord], *, run: str) -> Ended:
-    """What the sweep's report says: how many trials ended how, and the front with its settings."""
+    """Words of the sweep's report: how many trials ended how, and the front with its settings."""
     metrics = axes_of(spec)
     front = pareto_front(ranked(records, spec=spec), metrics=metrics)[:MAX_FRONT]
     counts = Counter(record.state.lower() for record in records)

@@ -28,6 +28,16 @@ class Clock:
         return self.now
 
 
+class Silent:
+    """A listener of a sweep that shows nothing."""
+
+    def changed(self, record: TrialRecord, event: str) -> None:
+        """Nothing is shown."""
+
+    def close(self) -> None:
+        """Nothing is pending."""
+
+
 class NoLedger(Ledger):
     """Keeps nothing, where only the search itself is looked at."""
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hoir_ray.networks.basis import FLOAT32_NODES, Basis, Piecewise, Polynomial, factors, nodes
+from hoir_ray.networks.basis import Basis, Piecewise, Polynomial, factors, nodes
 from hoir_ray.networks.combine import Join, combine, differentiable_gradients
 
 MAX_OUTPUTS = 128  # wider layers are matrix products, which torch computes well
@@ -27,12 +27,12 @@ def takes(x: Tensor, table: Tensor, *, basis: Basis, join: Join) -> bool:
     """Return whether `evaluate` can be called: on a GPU that Triton compiles for, with few nodes and few outputs."""
     if x.device.type != "cuda" or x.dtype != torch.float32 or join != "sum":
         return False
-    if not isinstance(basis, Piecewise | Polynomial) or basis.num_nodes > min(MAX_NODES, FLOAT32_NODES):
+    if not isinstance(basis, Piecewise | Polynomial) or basis.num_nodes > MAX_NODES:
         return False
     return table.shape[2] <= MAX_OUTPUTS and table.numel() < 2**31 and compiles(x.device)
 
 
-def evaluate(x: Tensor, table: Tensor, *, basis: Basis, join: Join = "sum") -> Tensor:
+def evaluate(x: Tensor, table: Tensor, *, basis: Basis, join: Join) -> Tensor:
     """Outputs [batch, out] from inputs [batch, in] and a table [in, V, out]."""
     assert join == "sum"
     return _Links.apply(x, table, basis)  # type: ignore[no-untyped-call]
@@ -63,9 +63,9 @@ def _disagreement(device: torch.device) -> float:
     grad = torch.randn(70, 17, device=device)
     found = []
     with torch.enable_grad():
-        for way in (evaluate, functools.partial(combine, join="sum")):
+        for way in (evaluate, combine):
             given = [x.clone().requires_grad_(), table.clone().requires_grad_()]
-            output = way(*given, basis=basis)
+            output = way(*given, basis=basis, join="sum")
             found.append([output.detach(), *torch.autograd.grad(output, given, grad)])
     for ours, torchs in zip(*found, strict=True):
         worst = max(worst, float((ours - torchs).abs().max() / torchs.abs().max()))

@@ -20,9 +20,8 @@ def plain(x: Tensor) -> Tensor:
 
 def max_abs(x: Tensor) -> Tensor:
     """Rows [batch, width] within [-1, 1]."""
-    if x.device.type == "cpu" and x.dim() == 2 and x.dtype in C_TYPES and library(x.dtype) is not None:
-        return _MaxAbs.apply(x)  # type: ignore[no-untyped-call]
-    if gpu.takes(x):
+    in_c = x.device.type == "cpu" and x.dim() == 2 and x.dtype in C_TYPES and library(x.dtype) is not None
+    if in_c or gpu.takes(x):
         return _MaxAbs.apply(x)  # type: ignore[no-untyped-call]
     return plain(x)
 

@@ -74,7 +74,7 @@ def check_size(num_numbers: int) -> None:
 
 
 def _model(pack: Pack) -> tuple[dict[str, Any], Steps]:
-    """What the page's scripts are told, and the steps whose numbers stand beside it."""
+    """The model as the page's scripts are told of it, and the steps whose numbers stand beside it."""
     facts, captions = pack.facts, []
     size, dictionary = (2, 2), None
     if isinstance(facts, TextToImageFacts):

@@ -102,7 +102,7 @@ class Beliefs:
         return len(self._losses) > 0
 
     def may_lead(self, asked: Asked, *, deviations: float) -> np.ndarray:
-        """Which points (m,) no finished trial beats, should they turn out so many standard deviations better."""
+        """Mark the points (m,) that no finished trial beats, if they turn out so many standard deviations better."""
         found = [self._predict(k, asked) for k in range(self._num_metrics)]
         hopeful = np.column_stack([p.mean - deviations * p.deviation for p in found])
         return np.logical_not(np.any(np.all(self._losses[:, None, :] <= hopeful, axis=2), axis=0))

@@ -31,7 +31,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a sweep's view and report show.
+    """Contents of a sweep's view and report.
 
     Attributes:
         curves: Metrics of an epoch.
@@ -51,7 +51,7 @@ class Contents:
 
 @dataclass(frozen=True)
 class Ended:
-    """What a report says in words.
+    """Words of a report.
 
     Attributes:
         summary: One sentence on the whole sweep.
@@ -76,7 +76,7 @@ class Saved:
 
 @dataclass(frozen=True)
 class Request:
-    """What to save, and where.
+    """A view or report to save, and its place.
 
     Attributes:
         entity: None for the default one of the key's user.

@@ -114,7 +114,7 @@ def _end(program: subprocess.Popen[str]) -> None:
 
 
 def _one_line(error: Exception) -> str:
-    """What went wrong without the key, which an answer may repeat."""
+    """The error's text without the key, which an answer may repeat."""
     text = masked(" ".join(str(error).split()))
     key = environment_of_program()[0].get("WANDB_API_KEY")
     return (text.replace(key, "***") if key else text)[:200]
